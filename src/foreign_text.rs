@@ -69,34 +69,10 @@ impl ForeignText {
         block
     }
 
-    /// Returns the text for HTML, with its lines and tabs.
-    ///
-    /// Control characters become their pictures (U+2400 …). Other unsafe characters become U+FFFD.
+    /// Returns the text for HTML; see [`escape_html`].
     #[must_use]
     pub fn html(&self) -> String {
-        let mut html = String::with_capacity(self.0.len());
-        let mut letters = self.0.chars().peekable();
-
-        while let Some(letter) = letters.next() {
-            match letter {
-                // A carriage return in an ordinary end of line needs no picture.
-                '\r' if letters.peek() == Some(&'\n') => {}
-                '&' => html.push_str("&amp;"),
-                '<' => html.push_str("&lt;"),
-                '>' => html.push_str("&gt;"),
-                '"' => html.push_str("&quot;"),
-                '\'' => html.push_str("&#39;"),
-                '\n' | '\t' => html.push(letter),
-                '\0'..='\u{1f}' => {
-                    html.push(char::from_u32(0x2400 + u32::from(letter)).unwrap_or('\u{fffd}'));
-                }
-                '\u{7f}' => html.push('\u{2421}'),
-                letter if is_line_unsafe(letter) || is_invisible(letter) => html.push('\u{fffd}'),
-                letter => html.push(letter),
-            }
-        }
-
-        html
+        escape_html(&self.0)
     }
 }
 
@@ -123,6 +99,36 @@ pub fn escape_line(text: impl AsRef<[u8]>) -> String {
     }
 
     line
+}
+
+/// Escapes text for HTML, with its lines and tabs.
+///
+/// Control characters become their pictures (U+2400 …). Other unsafe characters become U+FFFD.
+#[must_use]
+pub(crate) fn escape_html(text: &str) -> String {
+    let mut html = String::with_capacity(text.len());
+    let mut letters = text.chars().peekable();
+
+    while let Some(letter) = letters.next() {
+        match letter {
+            // A carriage return in an ordinary end of line needs no picture.
+            '\r' if letters.peek() == Some(&'\n') => {}
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            '\n' | '\t' => html.push(letter),
+            '\0'..='\u{1f}' => {
+                html.push(char::from_u32(0x2400 + u32::from(letter)).unwrap_or('\u{fffd}'));
+            }
+            '\u{7f}' => html.push('\u{2421}'),
+            letter if is_line_unsafe(letter) || is_invisible(letter) => html.push('\u{fffd}'),
+            letter => html.push(letter),
+        }
+    }
+
+    html
 }
 
 /// Escapes characters in JSON which serde leaves alone and terminals obey, as in `\u009b`.

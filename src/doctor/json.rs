@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::DoctorReport;
 use crate::{
-    foreign_text::json_for_a_terminal,
+    foreign_text::{ForeignText, json_for_a_terminal},
     ssh::trace::{Finding, Stage, StageOutcome},
 };
 
@@ -27,10 +27,10 @@ struct JsonStage<'a> {
     stage: &'static str,
     /// Jump host of this stage; absent for the destination.
     #[serde(skip_serializing_if = "Option::is_none")]
-    jump_host: Option<&'a str>,
+    jump_host: Option<&'a ForeignText>,
     outcome: &'static str,
-    summary: &'a str,
-    details: &'a [String],
+    summary: &'a ForeignText,
+    details: &'a [ForeignText],
 }
 
 impl DoctorReport {
@@ -71,7 +71,7 @@ fn stage(finding: &Finding) -> JsonStage<'_> {
             Stage::Sftp => "sftp",
             Stage::Channels => "channels",
         },
-        jump_host: finding.hop.as_deref(),
+        jump_host: finding.hop.as_ref(),
         outcome: match finding.outcome {
             StageOutcome::Passed => "passed",
             StageOutcome::Failed => "failed",

@@ -2,6 +2,7 @@
 //! 4.2), and the offered algorithms (section 7.1).
 
 use super::wire::WireReader;
+use crate::foreign_text::ForeignText;
 
 /// `SSH_MSG_KEXINIT`.
 const KEXINIT: u8 = 20;
@@ -11,11 +12,10 @@ const COOKIE: usize = 16;
 /// First words of a server, complete or cut off. `doctor` explains a failed handshake with this.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct VersionExchange {
-    /// Lines before the identification, or all lines if the identification is missing. The text is
-    /// untrusted.
-    pub lines: Vec<String>,
+    /// Lines before the identification, or all lines if the identification is missing.
+    pub lines: Vec<ForeignText>,
     /// Identification such as `SSH-2.0-OpenSSH_9.9`, or `None` if not received.
-    pub identification: Option<String>,
+    pub identification: Option<ForeignText>,
     /// Algorithms offered by the server, or `None` if not received.
     pub offers: Option<Offers>,
 }
@@ -24,13 +24,13 @@ pub struct VersionExchange {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Offers {
     /// Methods of key exchange.
-    pub key_exchange: String,
+    pub key_exchange: ForeignText,
     /// Host key algorithms, with which the server authenticates.
-    pub host_key: String,
+    pub host_key: ForeignText,
     /// Ciphers from the client to the server.
-    pub cipher: String,
+    pub cipher: ForeignText,
     /// Message authentication codes from the client to the server.
-    pub mac: String,
+    pub mac: ForeignText,
 }
 
 impl VersionExchange {
@@ -50,12 +50,10 @@ impl VersionExchange {
                 None => (rest, &[][..]),
             };
 
-            let line = String::from_utf8_lossy(line)
-                .trim_end_matches('\r')
-                .to_owned();
+            let line = ForeignText::from(line.strip_suffix(b"\r").unwrap_or(line));
 
             // The packet of algorithms follows at once; nothing after the identification is text.
-            if line.starts_with("SSH-") {
+            if line.raw().starts_with("SSH-") {
                 exchange.identification = Some(line);
                 exchange.offers = offers(after);
                 return exchange;
@@ -82,7 +80,7 @@ fn offers(packet: &[u8]) -> Option<Offers> {
         reader.u8()?;
     }
 
-    let mut list = || Some(String::from_utf8_lossy(reader.string()?).into_owned());
+    let mut list = || Some(ForeignText::from(reader.string()?));
 
     // The lists for the other direction (server to client) are the same in practice.
     let (key_exchange, host_key, cipher, _) = (list()?, list()?, list()?, list()?);
@@ -111,17 +109,17 @@ mod tests {
         let whole = [b"hello\r\n\xff\nSSH-2.0-x y\r\n".as_slice(), &packet].concat();
 
         let offers = Offers {
-            key_exchange: "k1,k2".to_owned(),
-            host_key: "h".to_owned(),
-            cipher: "c".to_owned(),
-            mac: "m".to_owned(),
+            key_exchange: "k1,k2".into(),
+            host_key: "h".into(),
+            cipher: "c".into(),
+            mac: "m".into(),
         };
 
         let exchange = VersionExchange::read(&whole);
-        assert_eq!(exchange.lines, ["hello", "\u{fffd}"]);
+        assert_eq!(exchange.lines, ["hello", "\u{fffd}"].map(ForeignText::from));
         assert_eq!(
-            (exchange.identification.as_deref(), exchange.offers),
-            (Some("SSH-2.0-x y"), Some(offers))
+            (exchange.identification, exchange.offers),
+            (Some("SSH-2.0-x y".into()), Some(offers))
         );
 
         for cut in 0..whole.len() {
@@ -141,15 +139,13 @@ mod tests {
             let exchange = VersionExchange::read(bytes);
             assert_eq!(
                 (exchange.lines, exchange.identification),
-                (lines.iter().map(ToString::to_string).collect(), None)
+                (lines.into_iter().map(ForeignText::from).collect(), None)
             );
         }
 
         assert_eq!(
-            VersionExchange::read(b"SSH-2.0-cut")
-                .identification
-                .as_deref(),
-            Some("SSH-2.0-cut")
+            VersionExchange::read(b"SSH-2.0-cut").identification,
+            Some("SSH-2.0-cut".into())
         );
 
         assert_eq!(

@@ -12,7 +12,7 @@ pub const LOOKED_AT: usize = 16 * 1024;
 pub fn private_key(beginning: &[u8]) -> Option<&'static str> {
     let beginning = beginning.get(..LOOKED_AT).unwrap_or(beginning);
     at_once(beginning)
-        .or_else(|| escape_line(beginning))
+        .or_else(|| marked_line(beginning))
         .or_else(|| der(beginning))
 }
 
@@ -35,7 +35,7 @@ fn at_once(beginning: &[u8]) -> Option<&'static str> {
 }
 
 /// Recognises formats whose mark begins any line: PEM-like armour, age and service accounts.
-fn escape_line(text: &[u8]) -> Option<&'static str> {
+fn marked_line(text: &[u8]) -> Option<&'static str> {
     // Armour counts only with a private label: a bundle may begin with certificates.
     let marks = memmem::find_iter(text, "BEGIN ").filter_map(|at| label(text, at));
     let armor = marks.filter(|label| is_private(label)).map(kind).next();

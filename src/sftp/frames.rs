@@ -249,7 +249,7 @@ mod tests {
         };
 
         assert_eq!(
-            (status.code, status.message.as_str()),
+            (status.code, status.message.raw()),
             (StatusCode::NoSuchFile, "No such file")
         );
 
@@ -258,7 +258,7 @@ mod tests {
         };
 
         assert_eq!(
-            (status.code, status.message.as_str()),
+            (status.code, status.message.raw()),
             (StatusCode::Failure, "")
         );
 

@@ -192,7 +192,7 @@ impl SftpReply {
 
                 Self::Status(Status {
                     code,
-                    message: String::from_utf8_lossy(&message).into_owned(),
+                    message: message.into(),
                 })
             }
             HANDLE => {

@@ -1,7 +1,9 @@
 //! Status replies of a server (section 7 of the draft).
 
-/// Limit for the length of a server's own words in a message, in characters.
-const MAX_REASON_CHARS: usize = 300;
+use crate::foreign_text::ForeignText;
+
+/// Limit for the length of a server's own words in a message, in bytes.
+const MAX_REASON_BYTES: usize = 300;
 
 /// Status of a request: success or an error. As an error, it prints the [`reason`](Status::reason).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,9 +11,8 @@ const MAX_REASON_CHARS: usize = 300;
 pub struct Status {
     /// Status code.
     pub code: StatusCode,
-    /// Message of the server, empty if there is none. The text is untrusted and may hold control
-    /// characters.
-    pub message: String,
+    /// Message of the server, empty if there is none.
+    pub message: ForeignText,
 }
 
 /// Status codes of SFTP (`SSH_FX_…`).
@@ -59,14 +60,14 @@ impl From<u32> for StatusCode {
 
 impl Status {
     /// Returns the error in words for a reader. Common codes have plain words; otherwise the
-    /// message of the server is quoted with control characters escaped.
+    /// message of the server is quoted.
     #[must_use]
     pub fn reason(&self) -> String {
         match self.code {
             StatusCode::NoSuchFile => "no such file or directory".to_owned(),
             StatusCode::PermissionDenied => "permission denied".to_owned(),
             code if self.message.is_empty() => format!("{code:?}"),
-            _ => self.message.escape_debug().take(MAX_REASON_CHARS).collect(),
+            _ => self.message.clone().cut(MAX_REASON_BYTES).to_string(),
         }
     }
 }

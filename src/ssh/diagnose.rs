@@ -98,7 +98,7 @@ fn not_reached(trace: &[Finding]) -> Vec<Finding> {
             stage,
             hop: None,
             outcome: StageOutcome::Skipped,
-            summary: "not reached".to_owned(),
+            summary: "not reached".into(),
             details: Vec::new(),
         })
         .collect()

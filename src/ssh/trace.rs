@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::{lock::lock, ssh::error::SshError};
+use crate::{foreign_text::ForeignText, lock::lock, ssh::error::SshError};
 
 /// Stage on the way to a command on the host. The order of the variants is the order of the stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -77,14 +77,13 @@ pub struct Finding {
     /// Stage to which the finding belongs.
     pub stage: Stage,
     /// Jump host as the configuration names it; `None` for the destination.
-    pub hop: Option<String>,
+    pub hop: Option<ForeignText>,
     /// Outcome of the stage.
     pub outcome: StageOutcome,
-    /// Outcome in words, on a single line. Like the details, the text may hold a server's words and
-    /// must be escaped for a terminal.
-    pub summary: String,
+    /// Outcome in words. Like the details, the text may hold a server's words.
+    pub summary: ForeignText,
     /// Observations which led to the outcome, a line each.
-    pub details: Vec<String>,
+    pub details: Vec<ForeignText>,
 }
 
 /// Recorder of findings, shared by all code which connects. The default records nothing and
@@ -96,11 +95,11 @@ pub(super) struct StageTrace(Option<Recording>);
 #[derive(Debug, Clone, Default)]
 struct Recording {
     /// Jump host to which new findings belong; `None` for the destination.
-    hop: Option<String>,
+    hop: Option<ForeignText>,
     /// Completed stages. A plain mutex, because the lock is held for an assignment only.
     found: Arc<Mutex<Vec<Finding>>>,
     /// Stage begun last, with the details so far.
-    current: Arc<Mutex<(Stage, Vec<String>)>>,
+    current: Arc<Mutex<(Stage, Vec<ForeignText>)>>,
 }
 
 impl StageTrace {
@@ -118,7 +117,7 @@ impl StageTrace {
     /// current stage is separate.
     pub(super) fn of_hop(&self, hop: &str) -> Self {
         Self(self.0.as_ref().map(|recording| Recording {
-            hop: Some(hop.to_owned()),
+            hop: Some(hop.into()),
             found: Arc::clone(&recording.found),
             ..Recording::default()
         }))
@@ -132,15 +131,15 @@ impl StageTrace {
     }
 
     /// Records an observation about the current stage.
-    pub(super) fn detail(&self, text: impl FnOnce() -> String) {
+    pub(super) fn detail<T: Into<ForeignText>>(&self, text: impl FnOnce() -> T) {
         if let Some(recording) = &self.0 {
-            let text = text();
+            let text = text().into();
             lock(&recording.current).1.push(text);
         }
     }
 
     /// Records the current stage as passed.
-    pub(super) fn pass(&self, summary: impl FnOnce() -> String) {
+    pub(super) fn pass<T: Into<ForeignText>>(&self, summary: impl FnOnce() -> T) {
         self.record(StageOutcome::Passed, summary);
     }
 
@@ -150,7 +149,7 @@ impl StageTrace {
     }
 
     /// Records the current stage as skipped.
-    pub(super) fn skip(&self, summary: impl FnOnce() -> String) {
+    pub(super) fn skip<T: Into<ForeignText>>(&self, summary: impl FnOnce() -> T) {
         self.record(StageOutcome::Skipped, summary);
     }
 
@@ -159,6 +158,7 @@ impl StageTrace {
         // A summary is a single line, so texts of several lines become details.
         match error {
             SshError::Resolve { message, .. } => message
+                .raw()
                 .lines()
                 .for_each(|line| self.detail(|| line.to_owned())),
             SshError::Authentication { attempts, .. } => self.detail_unless_noted(attempts),
@@ -188,10 +188,10 @@ impl StageTrace {
     }
 
     /// Completes the current stage with an outcome.
-    fn record(&self, outcome: StageOutcome, summary: impl FnOnce() -> String) {
+    fn record<T: Into<ForeignText>>(&self, outcome: StageOutcome, summary: impl FnOnce() -> T) {
         if let Some(recording) = &self.0 {
             let (stage, details) = std::mem::take(&mut *lock(&recording.current));
-            let (hop, summary) = (recording.hop.clone(), summary());
+            let (hop, summary) = (recording.hop.clone(), summary().into());
             lock(&recording.found).push(Finding {
                 stage,
                 hop,
@@ -243,24 +243,22 @@ mod tests {
         let found_in_order: Vec<_> = trace
             .take_findings()
             .into_iter()
-            .map(|found| {
-                (
-                    found.stage,
-                    found.hop,
-                    found.outcome,
-                    found.details.join(","),
-                )
-            })
+            .map(|found| (found.stage, found.hop, found.outcome, found.details))
             .collect();
 
         let expected = [
             (
                 Stage::Tcp,
-                Some("near".to_owned()),
+                Some("near".into()),
                 StageOutcome::Failed,
-                "tried".to_owned(),
+                vec!["tried".into()],
             ),
-            (Stage::Proxy, None, StageOutcome::Passed, "runs".to_owned()),
+            (
+                Stage::Proxy,
+                None,
+                StageOutcome::Passed,
+                vec!["runs".into()],
+            ),
         ];
 
         assert_eq!(found_in_order, expected);
@@ -270,8 +268,8 @@ mod tests {
     fn what_nobody_wants_to_know_is_not_even_put_into_words() {
         let trace = StageTrace::default();
         trace.begin(Stage::Tcp);
-        trace.detail(|| panic!("a detail"));
-        trace.pass(|| panic!("a summary"));
+        trace.detail(|| -> String { panic!("a detail") });
+        trace.pass(|| -> String { panic!("a summary") });
         assert!(trace.take_findings().is_empty() && !trace.of_hop("h").is_recording());
     }
 }

@@ -2,7 +2,13 @@
 //! parsed and none is trusted.
 
 use super::{BLOCK, MAX_JOBS, MAX_PORTION_BYTES, SHOWN};
-use crate::framing::{decoder::find, sentinel::Sentinel, stop::Process};
+use crate::{
+    foreign_text::ForeignText,
+    framing::{decoder::find, sentinel::Sentinel, stop::Process},
+};
+
+/// Limit of the words of the remote machine in a refusal, in bytes.
+const MAX_QUOTED_BYTES: usize = 300;
 
 /// Name of a detached job: eight lower-case hexadecimal digits, which are also the name of the
 /// job's directory.
@@ -60,7 +66,7 @@ pub enum DetachedState {
     Lost,
     /// The job was started on another machine with the same home directory, and has not ended. No
     /// more is known here.
-    Elsewhere(String),
+    Elsewhere(ForeignText),
 }
 
 /// Reason why a script did not do the work.
@@ -83,10 +89,10 @@ pub enum Refusal {
     Unread,
     /// An operation failed on the remote machine, with this message.
     #[error("the remote machine could not do it: {0}")]
-    Trouble(String),
+    Trouble(ForeignText),
     /// The answer does not come from our scripts, or is incomplete.
     #[error("the remote machine gave no answer that can be understood{}", said(.0))]
-    Garbled(String),
+    Garbled(ForeignText),
 }
 
 impl JobId {
@@ -144,7 +150,7 @@ pub fn job(answer: &[u8], id: &JobId, mark: &Sentinel) -> Result<DetachedJob, Re
     let (header, raw) = only(answer, mark)?;
     row(&header, raw)
         .filter(|job| job.id == *id)
-        .ok_or(Refusal::Garbled(header))
+        .ok_or(Refusal::Garbled(beginning(header.as_bytes())))
 }
 
 /// Reads a portion of output: the answer to a [`read`](super::read) with this `offset` and `count`.
@@ -161,7 +167,7 @@ pub fn portion<'a>(
     let total: u64 = header
         .strip_prefix("bytes ")
         .and_then(|number| number.parse().ok())
-        .ok_or_else(|| Refusal::Garbled(header.clone()))?;
+        .ok_or_else(|| Refusal::Garbled(beginning(header.as_bytes())))?;
 
     // `dd` reads whole blocks, so a portion begins with bytes before the offset.
     let skipped = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
@@ -174,7 +180,7 @@ pub fn portion<'a>(
     // The script reports the size before it reads: fewer bytes mean that reading failed.
     if (bytes.len() as u64) < total.saturating_sub(offset).min(wanted) {
         return Err(Refusal::Trouble(
-            "the output could not be read whole".to_owned(),
+            "the output could not be read whole".into(),
         ));
     }
 
@@ -190,7 +196,7 @@ pub fn done(answer: &[u8], mark: &Sentinel) -> Result<(), Refusal> {
     if header == "done" {
         Ok(())
     } else {
-        Err(Refusal::Garbled(header))
+        Err(Refusal::Garbled(beginning(header.as_bytes())))
     }
 }
 
@@ -198,7 +204,7 @@ pub fn done(answer: &[u8], mark: &Sentinel) -> Result<(), Refusal> {
 fn only<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<(String, &'a [u8]), Refusal> {
     let entries = entries(answer, mark)?;
     let [(header, raw)] = entries.as_slice() else {
-        return Err(Refusal::Garbled(String::new()));
+        return Err(Refusal::Garbled(ForeignText::default()));
     };
     refused(header, raw)?;
     Ok((header.clone(), raw))
@@ -208,7 +214,7 @@ fn only<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<(String, &'a [u8]), Ref
 /// files before the entries is left out.
 fn entries<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<Vec<(String, &'a [u8])>, Refusal> {
     let (opening, closing) = (mark.opening(), mark.closing());
-    let end = find(answer, &closing).ok_or_else(|| Refusal::Garbled(tame(answer)))?;
+    let end = find(answer, &closing).ok_or_else(|| Refusal::Garbled(beginning(answer)))?;
     let mut rest = answer.get(..end).unwrap_or_default();
     let mut entries = Vec::new();
     let mut begin = find(rest, &opening);
@@ -220,7 +226,7 @@ fn entries<'a>(answer: &'a [u8], mark: &Sentinel) -> Result<Vec<(String, &'a [u8
         let entry = begin.and_then(|next| rest.get(..next)).unwrap_or(rest);
         let mut parts = entry.splitn(2, |byte| *byte == b'\n');
         entries.push((
-            tame(parts.next().unwrap_or_default()),
+            String::from_utf8_lossy(parts.next().unwrap_or_default().trim_ascii()).into_owned(),
             parts.next().unwrap_or_default(),
         ));
     }
@@ -241,10 +247,10 @@ fn refused(header: &str, raw: &[u8]) -> Result<(), Refusal> {
         "closed" => Refusal::Closed,
         "unread" => Refusal::Unread,
         "trouble" if raw.is_empty() => {
-            Refusal::Trouble("the job's directory cannot be written to".to_owned())
+            Refusal::Trouble("the job's directory cannot be written to".into())
         }
-        "trouble" => Refusal::Trouble(tame(raw)),
-        _ => Refusal::Garbled(header.to_owned()),
+        "trouble" => Refusal::Trouble(beginning(raw)),
+        _ => Refusal::Garbled(beginning(header.as_bytes())),
     })
 }
 
@@ -290,7 +296,7 @@ fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
                 ended,
             },
             "lost" => DetachedState::Lost,
-            "elsewhere" => DetachedState::Elsewhere(value.to_owned()),
+            "elsewhere" => DetachedState::Elsewhere(beginning(value.as_bytes())),
             _ => return None,
         },
         process: Process::new(pid.parse().ok()?, born)?,
@@ -300,19 +306,13 @@ fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
     })
 }
 
-/// Returns the text of the remote machine, short and without control characters.
-fn tame(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes.get(..1000).unwrap_or(bytes));
-    let text: String = text
-        .chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .take(300)
-        .collect();
-    text.trim().to_owned()
+/// Returns the beginning of a text of the remote machine.
+fn beginning(bytes: &[u8]) -> ForeignText {
+    ForeignText::from(bytes.trim_ascii()).cut(MAX_QUOTED_BYTES)
 }
 
 /// Returns the text as an addition to an error message.
-fn said(text: &str) -> String {
+fn said(text: &ForeignText) -> String {
     if text.is_empty() {
         String::new()
     } else {
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_with_tame_words() {
+    fn a_refusal_quotes_the_beginning_of_the_words() {
         for (text, refusal) in [
             ("error unknown\n", Refusal::Unknown),
             ("error ended\n", Refusal::Ended),
@@ -454,7 +454,7 @@ mod tests {
             ("error unread\n", Refusal::Unread),
             (
                 "error trouble\nmkdir: \u{1b}[2Jno\nroom",
-                Refusal::Trouble("mkdir:  [2Jno room".into()),
+                Refusal::Trouble("mkdir: \u{1b}[2Jno\nroom".into()),
             ),
             (
                 "error trouble",
@@ -471,7 +471,7 @@ mod tests {
 
         for cut in 0..whole.len() {
             assert!(
-                matches!(done(&whole[..cut], &mark()), Err(Refusal::Garbled(said)) if said.len() < 1000),
+                matches!(done(&whole[..cut], &mark()), Err(Refusal::Garbled(said)) if said.raw().len() < 1000),
                 "{cut}"
             );
         }

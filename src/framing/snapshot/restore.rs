@@ -3,7 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use super::{KEPT_IF_ABSENT, NOT_KEPT, Snapshot, Statement};
-use crate::framing::{quoting::quote, shell_kind::ShellKind};
+use crate::{
+    foreign_text::ForeignText,
+    framing::{quoting::quote, shell_kind::ShellKind},
+};
 
 /// Most names of unrestored things in the report.
 const NAMES_TOLD: usize = 8;
@@ -297,7 +300,7 @@ impl fmt::Debug for Restore {
 impl RestoreStep {
     /// Returns the name of the step for the report; `None` for a silent step.
     fn told(&self) -> Option<String> {
-        let name = self.name.escape_debug();
+        let name = ForeignText::from(&self.name);
 
         Some(match self.what {
             RestoredKind::Directory => format!("the directory {name}"),

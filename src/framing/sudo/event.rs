@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use crate::framing::{
-    decoder::{DecodeStep, StreamDecoder},
-    sentinel::Sentinel,
-    stop::{Process, StopTarget},
+use crate::{
+    foreign_text::ForeignText,
+    framing::{
+        decoder::{DecodeStep, StreamDecoder},
+        sentinel::Sentinel,
+        stop::{Process, StopTarget},
+    },
 };
 
 /// Most bytes kept of sudo's own messages. The last bytes are kept, because they say why sudo
@@ -151,12 +154,12 @@ impl SudoListener {
     /// Returns sudo's messages since the last prompt, if sudo did not start the command. Other
     /// output that was held back is appended to `output`.
     #[must_use]
-    pub fn finish(mut self, output: &mut Vec<u8>) -> Option<String> {
+    pub fn finish(mut self, output: &mut Vec<u8>) -> Option<ForeignText> {
         let mut held = Vec::new();
         self.decoder.finish(&mut held);
         self.keep(&held, output);
-        let mut talk = String::from_utf8_lossy(&self.talk).into_owned();
-        talk.retain(|letter| letter == '\n' || !letter.is_control());
+        // A terminal ends lines with CR LF.
+        let talk = String::from_utf8_lossy(&self.talk).replace('\r', "");
 
         // A sudo may print a prompt of its own around ours (sudo-rs: `[sudo: …] Password: `).
         let said = talk
@@ -164,7 +167,7 @@ impl SudoListener {
             .filter(|(prompt, _)| prompt.ends_with(": "))
             .map_or(&*talk, |(_, said)| said);
 
-        (!self.is_through()).then(|| said.trim().to_owned())
+        (!self.is_through()).then(|| said.trim().into())
     }
 
     /// Keeps sudo's messages, and appends other output to `output`.
@@ -254,7 +257,7 @@ mod tests {
         stream: &[u8],
         cut: usize,
         terminal: bool,
-    ) -> (Vec<SudoEvent>, String, Option<String>) {
+    ) -> (Vec<SudoEvent>, String, Option<ForeignText>) {
         let (mut listener, mut heard, mut output) =
             (SudoListener::new(&mark(), terminal), Vec::new(), Vec::new());
         for portion in stream.chunks(cut) {
@@ -337,7 +340,7 @@ mod tests {
             let (heard, output, talk) = listen(stream.as_bytes(), 5, terminal);
             assert_eq!(heard.len(), 2);
             assert_eq!(
-                (output.as_str(), talk.as_deref()),
+                (output.as_str(), talk.as_ref().map(ForeignText::raw)),
                 ("", Some("sudo: a password is required"))
             );
         }
@@ -349,13 +352,16 @@ mod tests {
         );
 
         assert_eq!(
-            listen(stream.as_bytes(), 5, false).2.as_deref(),
+            listen(stream.as_bytes(), 5, false)
+                .2
+                .as_ref()
+                .map(ForeignText::raw),
             Some("sudo: no")
         );
 
         let (_, output, talk) = listen(b"only noise\x1e", 5, false);
         assert_eq!(
-            (output.as_str(), talk.as_deref()),
+            (output.as_str(), talk.as_ref().map(ForeignText::raw)),
             ("only noise\x1e", Some(""))
         );
     }
@@ -376,7 +382,10 @@ mod tests {
                 .collect();
 
             assert_eq!(said, [false, false, true, false]);
-            assert_eq!((output.as_str(), talk.as_deref()), ("", Some("")));
+            assert_eq!(
+                (output.as_str(), talk.as_ref().map(ForeignText::raw)),
+                ("", Some(""))
+            );
         }
     }
 

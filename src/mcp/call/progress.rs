@@ -74,7 +74,7 @@ impl ProgressSource {
             .filter(|banner| !banner.login_ended.is_set())
         {
             return Some(escape_line(
-                format!("{} says: {}", banner.account, banner.words.trim()).as_bytes(),
+                format!("{} says: {}", banner.account, banner.words).as_bytes(),
             ));
         }
 

@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::activity::{Activity, CommandActivity, ShellActivity, TransferStatus};
 use crate::{
-    mcp::{call::report, tools::SessionResult, web::html::escape},
+    foreign_text::escape_html,
+    mcp::{call::report, tools::SessionResult},
     password::Password,
 };
 
@@ -79,14 +80,14 @@ pub(super) fn content(activity: &Activity, form: &Password) -> String {
         .iter()
         .partition(|session| session.is_saved());
 
-    let form = escape(form.reveal());
+    let form = escape_html(form.reveal());
     let mut html = String::new();
 
     if let Some(notice) = &activity.notice {
         let _ = write!(
             html,
             "<p id=\"notice\" class=\"notice\">{}</p>",
-            escape(notice)
+            escape_html(notice)
         );
     }
 
@@ -175,23 +176,23 @@ fn command(command: &CommandActivity, form: &str) -> String {
     let heading = match &job.shell {
         Some(shell) => format!(
             "{} <small>shell {}</small>",
-            escape(&job.session),
-            escape(shell)
+            escape_html(&job.session),
+            escape_html(shell)
         ),
-        None => escape(&job.session),
+        None => escape_html(&job.session),
     };
 
     let mut facts = vec![format!("since {}", time(&job.started_at))];
     facts.extend(job.detached.then(|| "detached".to_owned()));
     facts.extend((job.stdout_bytes > 0).then(|| format!("stdout {}", size(job.stdout_bytes))));
     facts.extend((job.stderr_bytes > 0).then(|| format!("stderr {}", size(job.stderr_bytes))));
-    facts.push(format!("job {}", escape(&job.job)));
+    facts.push(format!("job {}", escape_html(&job.job)));
     let printed = lines("out", stdout_lines) + &lines("err", stderr_lines);
     let took = Duration::from_millis(job.duration_ms);
     let facts = facts.join(" · ");
     // The script of the page finds elements again by their id, so that a folded-out command stays
     // so.
-    let id = escape(&job.job);
+    let id = escape_html(&job.job);
 
     if let Some(ending) = ending {
         // The words of `report::how_it_ended` for a command that succeeded.
@@ -202,17 +203,17 @@ fn command(command: &CommandActivity, form: &str) -> String {
             "<details class=\"card\" id=\"job-{id}\"><summary><b>{heading}</b> <span class=\"{well}\">{}{by_you}</span> \
              <span class=\"took\">{}</span><code>{}</code></summary><pre class=\"command\">{}</pre>{printed}\
              <p class=\"facts\">{facts}</p></details>",
-            escape(ending),
+            escape_html(ending),
             report::duration(took),
-            escape(job.command.lines().next().unwrap_or_default()),
-            escape(&job.command),
+            escape_html(job.command.lines().next().unwrap_or_default()),
+            escape_html(&job.command),
         );
     }
 
     let waits = prompt.as_ref().map(|prompt| {
         format!(
             "<p class=\"notice\">It seems to wait for input at <code>{}</code></p>",
-            escape(prompt)
+            escape_html(prompt)
         )
     });
 
@@ -226,7 +227,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
             &id,
             form,
             "Stop",
-            &format!("Stop the command in {}", escape(&job.session)),
+            &format!("Stop the command in {}", escape_html(&job.session)),
         )
     };
 
@@ -234,7 +235,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
         "<article class=\"card\" id=\"job-{id}\"><div class=\"top\"><h3>{heading} <span class=\"took\">{}</span></h3>{stop}\
          </div><pre class=\"command\">{}</pre>{printed}{}<p class=\"facts\">{facts}</p></article>",
         elapsed(took),
-        escape(&job.command),
+        escape_html(&job.command),
         waits.unwrap_or_default(),
     )
 }
@@ -254,7 +255,7 @@ fn lines(class: &str, lines: &[String]) -> String {
     // `tabindex` lets the keyboard reach an area that scrolls.
     format!(
         "<pre class=\"{class}\" tabindex=\"0\" aria-label=\"{label}\">{}</pre>",
-        escape(&lines.join("\n"))
+        escape_html(&lines.join("\n"))
     )
 }
 
@@ -275,12 +276,12 @@ fn transfer(transfer: &TransferStatus) -> String {
     // Remote paths are written as for scp(1), SESSION:PATH.
     let (from, to) = match *direction {
         "upload" => (
-            escape(local_path),
-            format!("{}:{}", escape(session), escape(remote_path)),
+            escape_html(local_path),
+            format!("{}:{}", escape_html(session), escape_html(remote_path)),
         ),
         _ => (
-            format!("{}:{}", escape(session), escape(remote_path)),
-            escape(local_path),
+            format!("{}:{}", escape_html(session), escape_html(remote_path)),
+            escape_html(local_path),
         ),
     };
 
@@ -299,7 +300,7 @@ fn transfer(transfer: &TransferStatus) -> String {
         (*files > 0).then(|| format!("{files} file{}", if *files == 1 { "" } else { "s" })),
     );
 
-    facts.extend((!file.is_empty()).then(|| escape(file)));
+    facts.extend((!file.is_empty()).then(|| escape_html(file)));
 
     format!(
         "<article class=\"card\"><h3>{session} <small>{direction}</small> <span class=\"took\">{}</span></h3>\
@@ -307,13 +308,13 @@ fn transfer(transfer: &TransferStatus) -> String {
          <p class=\"facts\">{}</p></article>",
         elapsed(Duration::from_millis(*duration_ms)),
         facts.join(" · "),
-        session = escape(session),
+        session = escape_html(session),
     )
 }
 
 /// Renders a session, including the shells.
 fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> String {
-    let name = escape(session.name());
+    let name = escape_html(session.name());
 
     let stop = if session.is_connected() {
         button(
@@ -329,7 +330,7 @@ fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> Str
     };
 
     let state = session.state();
-    let mut facts = vec![escape(&session.address())];
+    let mut facts = vec![escape_html(&session.address())];
 
     facts.extend(
         session
@@ -342,7 +343,7 @@ fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> Str
         session
             .auth_method
             .as_ref()
-            .map(|method| format!("log-in by {}", escape(method))),
+            .map(|method| format!("log-in by {}", escape_html(method))),
     );
 
     facts.extend(session.default.then(|| "default".to_owned()));
@@ -353,7 +354,7 @@ fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> Str
         .filter(|_| !session.is_connected());
 
     let error = error
-        .map(|error| format!("<p class=\"bad\">{}</p>", escape(error)))
+        .map(|error| format!("<p class=\"bad\">{}</p>", escape_html(error)))
         .unwrap_or_default();
 
     let mine = shells
@@ -362,8 +363,8 @@ fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> Str
         .map(|shell| {
             format!(
                 "<li><b>{}</b> <small class=\"{state}\">{state}</small> <code>{}</code></li>",
-                escape(&shell.shell),
-                escape(&shell.cwd),
+                escape_html(&shell.shell),
+                escape_html(&shell.cwd),
                 state = shell.state
             )
         })
@@ -387,8 +388,8 @@ fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> Str
 fn saved_line(session: &SessionResult) -> String {
     format!(
         "<li><b>{}</b> {}</li>",
-        escape(session.name()),
-        escape(&session.address())
+        escape_html(session.name()),
+        escape_html(&session.address())
     )
 }
 
@@ -403,7 +404,7 @@ fn button(action: &str, field: &str, value: &str, form: &str, text: &str, label:
 
 /// Renders a moment, which the script of the page shows in the user's time zone.
 fn time(moment: &str) -> String {
-    let moment = escape(moment);
+    let moment = escape_html(moment);
     let shown = moment.replace('T', " ").replace('Z', " UTC");
     format!("<time datetime=\"{moment}\">{shown}</time>")
 }

@@ -19,11 +19,11 @@ use tokio_util::sync::CancellationToken;
 use super::activity::Activity;
 pub use super::{access::AccessKeys, open_browser::open};
 use crate::{
+    foreign_text::escape_html,
     mcp::{
         web::reply::{EVENT_STREAM, HttpReply, refusal, reply},
         web::{
             guard::{self, Endpoint, PeerInfo},
-            html::escape,
             listen::{self, ListenError, Listener},
             token::Token,
         },
@@ -325,7 +325,7 @@ impl Dashboard {
         if let Ok(Ok(Err(error))) = timeout(STOP_WAIT, doing).await {
             let why = format!(
                 "<p>{}</p><p>Go back to <a href=\"/\">the page</a>.</p>",
-                escape(&with_causes(&error))
+                escape_html(&with_causes(&error))
             );
             return words(StatusCode::BAD_GATEWAY, "It could not be done", &why);
         }

@@ -299,7 +299,7 @@ fn about_path(path: &GuardedPath) -> ElicitRequestParams {
     } = path;
 
     // An agent may choose a path with line breaks, which must not add words to the question.
-    let [account, path, why] = [account, path, why].map(|text| escape_line(text.as_bytes()));
+    let [account, why] = [account, why].map(|text| escape_line(text.as_bytes()));
 
     let (doing, all, title) = if *is_read {
         (
@@ -326,7 +326,7 @@ fn about_path(path: &GuardedPath) -> ElicitRequestParams {
 /// Returns the question about a server's page. Marks both the address and the words as the
 /// server's.
 fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitRequestParams {
-    let words: String = banner.words.chars().take(MAX_WORDS_CHARS).collect();
+    let words: String = banner.words.raw().chars().take(MAX_WORDS_CHARS).collect();
     let message = format!(
         "The SSH server for {} names this page before it lets anybody in. Open it only if you expect that: the address \
          comes from the server. Its words: {words}",
@@ -346,9 +346,12 @@ fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitR
 /// Returns the form about an unknown host key.
 fn about_key(key: &UnknownKey) -> ElicitRequestParams {
     // Names and key types may come from the server, and must not add words to the question.
-    let [host, key_type, fingerprint, saved_in] =
-        [&key.host, &key.key_type, &key.fingerprint, &key.saved_in]
-            .map(|text| escape_line(text.as_bytes()));
+    let UnknownKey {
+        host,
+        key_type,
+        fingerprint,
+        saved_in,
+    } = key;
 
     let message = format!(
         "The host {host} is not known yet. It shows this key:\n\n{key_type} {fingerprint}\n\nTrust it only if this is the fingerprint of the \
@@ -382,10 +385,10 @@ mod tests {
         let hostile = || "a\n\u{1b}[2J\u{202e}b\u{9b}".to_owned();
 
         let key = UnknownKey {
-            host: hostile(),
-            key_type: hostile(),
-            fingerprint: hostile(),
-            saved_in: hostile(),
+            host: hostile().into(),
+            key_type: hostile().into(),
+            fingerprint: hostile().into(),
+            saved_in: hostile().into(),
         };
 
         let ElicitRequestParams::FormElicitationParams { message, .. } = about_key(&key) else {
@@ -400,7 +403,7 @@ mod tests {
         for is_read in [true, false] {
             let path = GuardedPath {
                 account: hostile(),
-                path: hostile(),
+                path: hostile().into(),
                 is_read,
                 why: hostile(),
             };

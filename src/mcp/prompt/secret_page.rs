@@ -27,10 +27,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use zeroize::Zeroizing;
 
 use crate::{
+    foreign_text::escape_html,
     lock::lock,
     mcp::web::{
         guard::{self, Endpoint},
-        html::escape,
         listen::accepted,
         newcomers::Newcomers,
         peer::{self, PeerConnection},
@@ -368,30 +368,30 @@ impl SecretPage {
             Purpose::Password => String::new(),
             Purpose::Passphrase(file) => format!(
                 "<p>Passphrase of the key file <code>{}</code></p>",
-                escape(file)
+                escape_html(file)
             ),
             // The prompts are the server's words, too, and must not pass for ours.
-            Purpose::KeyboardInteractive(words) if words.trim().is_empty() => {
+            Purpose::KeyboardInteractive(words) if words.raw().trim().is_empty() => {
                 "<p>The server asks:</p>".to_owned()
             }
             Purpose::KeyboardInteractive(words) => {
                 format!(
                     "<p>The server says:</p><blockquote>{}</blockquote><p>It asks:</p>",
-                    escape(words)
+                    words.html()
                 )
             }
             Purpose::Sudo(what) => {
                 let details = what.details.iter().map(|(name, text)| {
                     format!(
                         "<p>{}:</p><blockquote>{}</blockquote>",
-                        escape(name),
-                        escape(text)
+                        escape_html(name),
+                        escape_html(text)
                     )
                 });
 
                 format!(
                     "<p>The agent wants to run this as root (sudo):</p><blockquote>{}</blockquote>{}",
-                    escape(&what.command),
+                    what.command.html(),
                     details.collect::<String>()
                 )
             }
@@ -422,7 +422,7 @@ impl SecretPage {
              <button name=\"refuse\" value=\"1\" formnovalidate>Do not answer</button></form>\
              <p class=\"note\">What you type goes to mcp-ssh-sessions on this machine, which {way} and keeps it in memory{lasts}. \
              It is not shown to the agent and not saved.</p>",
-            escape(&prompt.account),
+            escape_html(&prompt.account),
             fields.concat()
         )
     }
@@ -441,7 +441,7 @@ fn field((index, prompt): (usize, &Prompt)) -> String {
     format!(
         "<label for=\"answer{index}\">{}</label><input id=\"answer{index}\" name=\"answer{index}\" type=\"{kind}\" \
          autocomplete=\"{completion}\" spellcheck=\"false\"{focus}>",
-        escape(&prompt.text)
+        prompt.text.html()
     )
 }
 

@@ -1,7 +1,6 @@
 //! The base of all pages over HTTP: listeners, access checks and replies.
 
 pub(super) mod guard;
-pub(super) mod html;
 pub mod listen;
 pub(super) mod newcomers;
 pub(super) mod peer;

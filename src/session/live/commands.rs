@@ -6,6 +6,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use super::{LiveSession, ShellSlot};
 use crate::{
+    foreign_text::escape_line,
     lock::lock,
     render::Style,
     session::{
@@ -404,12 +405,8 @@ impl LiveSession {
     /// Logs a connection loss in a command and records the reason for listings.
     fn note_end(&self, ending: &Ending) {
         if let Ending::ConnectionLost(reason) = ending {
-            let text = SshError::Lost(reason.clone()).to_string();
-            tracing::warn!(
-                session = self.name(),
-                reason = text.escape_debug().to_string(),
-                "cut off in a command"
-            );
+            let text = escape_line(SshError::Lost(reason.clone()).to_string());
+            tracing::warn!(session = self.name(), reason = text, "cut off in a command");
 
             lock(&self.last).error = Some(text);
         }

@@ -6,8 +6,8 @@ use tokio::time::timeout;
 
 use super::{ConnectionInfo, LiveSession};
 use crate::{
+    foreign_text::escape_line,
     lock::lock,
-    render::escape_line,
     session::{
         caller::Caller,
         error::SessionError,
@@ -183,14 +183,9 @@ impl LiveSession {
                 Ok(host)
             }
             Err(error) => {
-                let text = error.to_string();
-                tracing::warn!(
-                    session = self.name(),
-                    error = text.escape_debug().to_string(),
-                    "not connected"
-                );
-
-                last.error = Some(escape_line(text.as_bytes()));
+                let text = escape_line(error.to_string());
+                tracing::warn!(session = self.name(), error = text, "not connected");
+                last.error = Some(text);
 
                 Err(Arc::new(error))
             }

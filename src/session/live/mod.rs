@@ -25,7 +25,6 @@ pub use self::{
 };
 use super::{error::SessionError, saved::SavedSession};
 use crate::{
-    foreign_text::escape_line,
     lock::lock,
     openssh::destination::Destination,
     ssh::{

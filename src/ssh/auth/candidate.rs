@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use russh::keys::{HashAlg, agent::AgentIdentity};
 
+use crate::foreign_text::ForeignText;
+
 use super::{key_file::PrivateKeyFile, offer::Offer, signature_algorithm};
 
 /// Signer for an offered key.
@@ -23,18 +25,18 @@ pub(super) struct Candidate {
     /// Signer of the key.
     pub(super) by: SignedBy,
     /// Path of the file, or the comment of the agent.
-    pub(super) name: String,
+    pub(super) name: ForeignText,
     /// True if the key was offered already.
     pub(super) tried: bool,
 }
 
 impl Candidate {
     /// Creates a candidate which was not offered yet.
-    pub(super) fn new(offer: Option<Offer>, by: SignedBy, name: String) -> Self {
+    pub(super) fn new(offer: Option<Offer>, by: SignedBy, name: impl Into<ForeignText>) -> Self {
         Self {
             offer,
             by,
-            name,
+            name: name.into(),
             tried: false,
         }
     }
@@ -72,7 +74,7 @@ impl Candidate {
     /// of an agent's key.
     pub(super) fn description(&self, offer: &Offer) -> String {
         let algorithm = signature_algorithm::name(&offer.algorithm(), offer.is_certificate());
-        let name = self.name.escape_debug();
+        let name = &self.name;
 
         match self.by {
             SignedBy::Agent(_) => {

@@ -5,6 +5,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use chrono::{DateTime, Utc};
 use russh::keys::{Certificate, ssh_key::certificate::CertType};
 
+use crate::foreign_text::escape_line;
+
 /// Returns the reason why a certificate is not valid now; `None` if it is valid.
 pub(super) fn outdated(certificate: &Certificate) -> Option<String> {
     let now = SystemTime::now()
@@ -18,7 +20,7 @@ pub(super) fn likely_refusal_reason(certificate: &Certificate, user: &str) -> Op
     let principals = certificate.valid_principals();
     outdated(certificate).or_else(|| {
         let meant = principals.is_empty() || principals.iter().any(|principal| principal == user);
-        (!meant).then(|| format!("it is for {}", principals.join(", ").escape_debug()))
+        (!meant).then(|| format!("it is for {}", escape_line(principals.join(", "))))
     })
 }
 

@@ -8,9 +8,10 @@ use russh::{
 
 use super::{Credentials, Login, MethodOutcome, PasswordSource, typed_secrets::TypedSecrets};
 use crate::{
+    foreign_text::ForeignText,
     password::Password,
     ssh::{
-        error::{MAX_WORDS_BYTES, Remedy, SshError, said},
+        error::{MAX_WORDS_BYTES, Remedy, SshError},
         prompt::prompter::{Prompt, Purpose},
     },
 };
@@ -304,7 +305,7 @@ impl Login<'_> {
         }
 
         // A server could otherwise fill the user's screen with its words.
-        let cut = |words: &str| words.chars().take(MAX_WORDS_BYTES).collect::<String>();
+        let cut = |words: &str| ForeignText::from(words).cut(MAX_WORDS_BYTES);
 
         let prompts: Vec<Prompt> = questions
             .iter()
@@ -315,7 +316,7 @@ impl Login<'_> {
             })
             .collect();
 
-        let texts: Vec<String> = prompts.iter().map(|prompt| prompt.text.clone()).collect();
+        let texts: Vec<String> = questions.iter().map(|question| question.prompt.clone()).collect();
 
         let answers = if questions.len() > MAX_QUESTIONS {
             None
@@ -330,7 +331,7 @@ impl Login<'_> {
             if !exchange.unanswered {
                 self.log.failed.push(format!(
                     "keyboard-interactive: the server asks {}",
-                    said(&texts.join(", "))
+                    cut(&texts.join(", "))
                 ));
             }
 

@@ -26,6 +26,7 @@ use super::{
     typed_secrets::TypedSecrets,
 };
 use crate::{
+    foreign_text::ForeignText,
     password::Password,
     ssh::{
         error::{Remedy, SshError},
@@ -102,7 +103,7 @@ impl Login<'_> {
             (None, SignedBy::File(file)) => {
                 match unlock(file, self.keys.passphrase, &mut self.typed_secrets).await {
                     Ok(key) => Offer::Key(unlocked.insert(key).public_key().clone()),
-                    Err(problem) => return self.unusable(&candidate.name, &problem),
+                    Err(problem) => return self.unusable(&candidate.name.to_string(), &problem),
                 }
             }
         };
@@ -173,7 +174,7 @@ impl Login<'_> {
     }
 
     /// Adds the likely reason for the refusal of a certificate to the last attempt.
-    fn likely_refusal_reason(&mut self, certificate: &ssh_key::Certificate, name: &str) {
+    fn likely_refusal_reason(&mut self, certificate: &ssh_key::Certificate, name: &ForeignText) {
         if let (Some(reason), Some(last)) = (
             certificate::likely_refusal_reason(certificate, &self.config.user),
             self.log.failed.last_mut(),
@@ -182,10 +183,9 @@ impl Login<'_> {
         }
 
         if let Some(outdated) = certificate::outdated(certificate) {
-            self.keys.outdated.push(format!(
-                "the certificate {} was refused: {outdated}",
-                name.escape_debug()
-            ));
+            self.keys
+                .outdated
+                .push(format!("the certificate {name} was refused: {outdated}"));
         }
     }
 

@@ -82,6 +82,6 @@ impl Login<'_> {
 fn described(candidate: &Candidate) -> String {
     match &candidate.offer {
         Some(offer) => candidate.description(offer),
-        None => candidate.name.escape_debug().to_string(),
+        None => candidate.name.to_string(),
     }
 }

@@ -71,9 +71,15 @@ impl TypedSecrets<'_> {
 
     /// Asks the user for a single secret; `None` if there is no answer.
     pub(super) async fn ask_one(&mut self, purpose: Purpose, text: String) -> Option<Password> {
-        self.ask(purpose, vec![Prompt { text, echo: false }])
-            .await?
-            .pop()
+        self.ask(
+            purpose,
+            vec![Prompt {
+                text: text.into(),
+                echo: false,
+            }],
+        )
+        .await?
+        .pop()
     }
 
     /// Returns the secret which was typed for this purpose; `None` if there is none.

@@ -154,8 +154,9 @@ impl RemoteHost {
 
         answer::done(&answer, &mark).map_err(|refusal| match refusal {
             Refusal::Garbled(said) if shell == LoginShell::Other => Refusal::Trouble(format!(
-                "the login shell does not run /bin/sh, which a command that outlives the connection needs; it said: {said}"
-            ))
+                "the login shell does not run /bin/sh, which a command that outlives the connection needs; it said: {}",
+                said.raw()
+            ).into())
             .into(),
             other => other.into(),
         })
@@ -268,9 +269,7 @@ impl RemoteHost {
         // The job reported these bytes, and a job's output only grows. An empty answer means that
         // somebody has changed the files.
         match answer::portion(&answer, offset, count, &mark)? {
-            [] => {
-                Err(Refusal::Trouble("the job's output is shorter than it was".to_owned()).into())
-            }
+            [] => Err(Refusal::Trouble("the job's output is shorter than it was".into()).into()),
             bytes => Ok(bytes.to_vec()),
         }
     }

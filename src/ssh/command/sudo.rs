@@ -228,7 +228,10 @@ impl SudoResponder {
         SecretPrompt {
             account: format!("{}@{}", self.user, self.host),
             purpose: Purpose::Sudo(Box::new(self.what.clone())),
-            prompts: vec![Prompt { text, echo: false }],
+            prompts: vec![Prompt {
+                text: text.into(),
+                echo: false,
+            }],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Output of a server where something else was expected, such as a startup file's question or a
 //! message to a wrong user.
 
-use crate::ssh::error::{MAX_WORDS_BYTES, said};
+use crate::{foreign_text::ForeignText, ssh::error::MAX_WORDS_BYTES};
 
 /// Beginning of unexpected output, as much as an error message shows.
 #[derive(Debug, Default)]
@@ -21,12 +21,11 @@ impl UnexpectedOutput {
 
     /// Returns `what` happened, followed by this output, if any.
     pub(in crate::ssh) fn after(&self, what: String) -> String {
-        let words = String::from_utf8_lossy(&self.0);
-        let words = words.trim();
+        let words = ForeignText::from(self.0.trim_ascii()).cut(MAX_WORDS_BYTES);
         if words.is_empty() {
             what
         } else {
-            format!("{what}; the server printed: {}", said(words))
+            format!("{what}; the server printed: {words}")
         }
     }
 }

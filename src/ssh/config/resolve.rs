@@ -73,7 +73,7 @@ pub(in crate::ssh) async fn resolve_recording(
 
         return Err(SshError::Resolve {
             destination,
-            message: message.trim().to_owned(),
+            message: message.trim().into(),
         });
     }
 

@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     child,
-    foreign_text::is_line_unsafe,
+    foreign_text::ForeignText,
     lock::lock,
     openssh::effective_config::EffectiveConfig,
     ssh::{config::expand::expand_command_option, error::SshError, trace::StageTrace},
@@ -45,8 +45,8 @@ pub(in crate::ssh) struct ProxyCommand {
 pub(in crate::ssh) struct ProxyProcess {
     #[cfg_attr(not(unix), expect(dead_code, reason = "it ends with this"))]
     child: Child,
-    /// Printable characters from stderr, up to about [`MAX_COMPLAINT_BYTES`].
-    complaint: Arc<Mutex<String>>,
+    /// Beginning of stderr, up to about [`MAX_COMPLAINT_BYTES`].
+    complaint: Arc<Mutex<Vec<u8>>>,
     /// Task which reads stderr; `None` if the process has no stderr pipe.
     stderr_task: Option<JoinHandle<()>>,
 }
@@ -54,12 +54,12 @@ pub(in crate::ssh) struct ProxyProcess {
 impl ProxyProcess {
     /// Returns the text which the command printed on stderr, after waiting up to 300 ms for the
     /// rest.
-    pub(in crate::ssh) async fn complaint(mut self) -> String {
+    pub(in crate::ssh) async fn complaint(mut self) -> ForeignText {
         if let Some(stderr_task) = self.stderr_task.take() {
             let _ = timeout(COMPLAINT_LIMIT, stderr_task).await;
         }
 
-        lock(&self.complaint).trim().to_owned()
+        ForeignText::from(lock(&self.complaint).trim_ascii())
     }
 }
 
@@ -117,23 +117,17 @@ pub(in crate::ssh) fn start_command(
     let no_pipe = || std::io::Error::other("it has no pipe");
     let stdin = child.stdin.take().ok_or_else(no_pipe).map_err(failed)?;
     let stdout = child.stdout.take().ok_or_else(no_pipe).map_err(failed)?;
-    let complaint = Arc::new(Mutex::new(String::new()));
+    let complaint = Arc::new(Mutex::new(Vec::new()));
 
-    // Stderr is read to its end, even beyond the limit: a full pipe would block the command. Unsafe
-    // characters are left out, because the text becomes part of an error message.
+    // Stderr is read to its end, even beyond the limit: a full pipe would block the command.
     let stderr_task = child.stderr.take().map(|mut stderr| {
-        let text = Arc::clone(&complaint);
+        let collected = Arc::clone(&complaint);
         tokio::spawn(async move {
             let mut bytes = [0; 1024];
             while let Ok(length @ 1..) = stderr.read(&mut bytes).await {
-                let chunk = String::from_utf8_lossy(bytes.get(..length).unwrap_or_default());
-                let mut complaint = lock(&text);
-                if (complaint.len() as u64) < MAX_COMPLAINT_BYTES {
-                    complaint.extend(
-                        chunk
-                            .chars()
-                            .filter(|letter| *letter == '\n' || !is_line_unsafe(*letter)),
-                    );
+                let mut collected = lock(&collected);
+                if (collected.len() as u64) < MAX_COMPLAINT_BYTES {
+                    collected.extend_from_slice(bytes.get(..length).unwrap_or_default());
                 }
             }
         })

@@ -91,7 +91,7 @@ impl SshError {
             // Some servers hold a log-in until the user has opened a page. Trying again at once
             // would not help.
             Self::Greeted { words, source }
-                if matches!(**source, Self::Timeout { .. }) && page(words).is_some() =>
+                if matches!(**source, Self::Timeout { .. }) && page(words.raw()).is_some() =>
             {
                 let page = audience.by_person("open the page that the server names, if expected");
                 format!("{page}; then try again")
@@ -372,7 +372,7 @@ mod tests {
 
     fn greeted(words: &str) -> SshError {
         SshError::Greeted {
-            words: words.to_owned(),
+            words: words.into(),
             source: Box::new(timeout()),
         }
     }

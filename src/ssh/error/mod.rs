@@ -6,7 +6,10 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 pub use self::hint::{Audience, words_hint};
 pub use crate::framing::exec::ExecScriptError;
-use crate::openssh::{effective_config::ConfigError, tokens::TokenError};
+use crate::{
+    foreign_text::ForeignText,
+    openssh::{effective_config::ConfigError, tokens::TokenError},
+};
 
 /// Limit of the server's own words in an error, in bytes.
 pub(super) const MAX_WORDS_BYTES: usize = 1000;
@@ -24,7 +27,7 @@ pub enum SshError {
         /// Destination as the user typed it.
         destination: String,
         /// Text which `ssh` printed on stderr, or the text of `RefuseConnection`.
-        message: String,
+        message: ForeignText,
     },
     /// The configuration has a value which cannot be right.
     #[error("the SSH configuration for {destination:?} is broken: {source}")]
@@ -139,7 +142,7 @@ pub enum SshError {
         /// Algorithms offered by this program, comma-separated.
         ours: String,
         /// Algorithms offered by the server, comma-separated.
-        theirs: String,
+        theirs: ForeignText,
     },
     /// The configuration allows only algorithms which this program does not have.
     #[error(
@@ -183,7 +186,7 @@ pub enum SshError {
     #[error("{source}; the server said before: {words}")]
     Greeted {
         /// Words of the banner.
-        words: String,
+        words: ForeignText,
         /// Error of the log-in.
         source: Box<SshError>,
     },
@@ -233,7 +236,7 @@ pub enum SshError {
     )]
     NotBegun {
         /// Text printed in place of the command's output.
-        said: String,
+        said: ForeignText,
     },
     /// sudo did not run the command.
     #[error("{refusal}; the command was not run{}{said}", if said.is_empty() { "" } else { ": " })]
@@ -241,7 +244,7 @@ pub enum SshError {
         /// Reason for the refusal.
         refusal: SudoRefusal,
         /// Text printed by sudo.
-        said: String,
+        said: ForeignText,
     },
     /// No persistent shell could be started.
     #[error("no shell could be started on the remote host: {0}")]
@@ -381,7 +384,7 @@ impl From<russh::Error> for SshError {
             russh::Error::NoCommonAlgo { kind, ours, theirs } => Self::NoCommonAlgorithm {
                 kind: format!("{kind:?}"),
                 ours: ours.join(","),
-                theirs: said(&theirs.join(",")),
+                theirs: ForeignText::from(theirs.join(",")).cut(MAX_WORDS_BYTES),
             },
             russh::Error::ChannelOpenFailure(reason) => Self::ChannelRefused(format!("{reason:?}")),
             // These errors give no reason for the end of the connection.
@@ -389,51 +392,16 @@ impl From<russh::Error> for SshError {
             | russh::Error::HUP
             | russh::Error::SendError
             | russh::Error::RecvError => Self::Lost(None),
-            other => Self::Lost(Some(said(&other.to_string()))),
+            other => Self::Lost(Some(
+                ForeignText::from(other.to_string())
+                    .cut(MAX_WORDS_BYTES)
+                    .to_string(),
+            )),
         }
     }
-}
-
-/// Returns a server's words in a form which is safe in an error. Characters are escaped as in Rust,
-/// except for quotes and backslashes, and the text is cut after `MAX_WORDS_BYTES`.
-pub(super) fn said(words: &str) -> String {
-    let mut shown = String::new();
-    for letter in words.chars() {
-        if shown.len() >= MAX_WORDS_BYTES {
-            shown.push('…');
-            break;
-        }
-
-        // Quotes and backslashes are harmless, and escaping them would only make the words harder
-        // to read.
-        match letter {
-            '"' | '\'' | '\\' => shown.push(letter),
-            _ => shown.extend(letter.escape_debug()),
-        }
-    }
-
-    shown
 }
 
 /// Rounds to milliseconds. A limit that was passed on has lost the moments before this stage.
 fn rounded(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from((duration.as_micros() + 500) / 1000).unwrap_or(u64::MAX))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_servers_words_are_shown_plainly_and_cut() {
-        for (words, shown) in [
-            ("it's \"über\" \\ fine", "it's \"über\" \\ fine"),
-            ("\u{1b}[2J\r\n\u{202e}\0", "\\u{1b}[2J\\r\\n\\u{202e}\\0"),
-        ] {
-            assert_eq!(said(words), shown);
-        }
-
-        assert_eq!(said(&"ü".repeat(500)), "ü".repeat(500));
-        assert_eq!(said(&"ü".repeat(501)), "ü".repeat(500) + "…");
-    }
 }

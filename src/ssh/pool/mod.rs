@@ -30,7 +30,7 @@ use self::{
 use super::{
     auth::Credentials, config::target::Target, connect::connection::Connection, error::SshError,
 };
-use crate::lock::lock;
+use crate::{foreign_text::escape_line, lock::lock};
 
 /// First pause before dialling again where sshd drops connections (`MaxStartups`); doubled each
 /// time.
@@ -323,7 +323,7 @@ impl ChannelPool {
                     Err(error) => {
                         let in_time = started.elapsed() + pause < self.limit;
                         let again = in_time && error.is_transient() && !self.is_closed();
-                        let text = error.to_string().escape_debug().to_string();
+                        let text = escape_line(error.to_string());
 
                         tracing::warn!(
                             host = self.first.peer.host_name,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::foreign_text::{ForeignText, escape_line};
+
 /// Most characters shown of the command.
 const MAX_COMMAND_CHARS: usize = 4000;
 /// Most characters shown of each other detail.
@@ -14,7 +16,7 @@ const MAX_VARIABLES: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsRoot {
     /// Command, which may have several lines.
-    pub command: String,
+    pub command: ForeignText,
     /// Other details, as pairs of a label and a text.
     pub details: Vec<(String, String)>,
 }
@@ -62,7 +64,7 @@ impl AsRoot {
         }
 
         Self {
-            command: cut(command.chars(), MAX_COMMAND_CHARS),
+            command: cut(command, MAX_COMMAND_CHARS).into(),
             details,
         }
     }
@@ -83,30 +85,19 @@ impl fmt::Display for AsRoot {
             "\nThe command: "
         };
 
-        write!(f, "{separator}{}", self.command)
+        write!(f, "{separator}{}", self.command.block())
     }
 }
 
-/// Returns the text in a single line, without characters which a terminal obeys or which turn text
-/// around.
+/// Returns the text in a single line. Backslashes are doubled, so that an escape differs from the
+/// same characters in the text.
 fn spelled_out(text: &str) -> String {
-    // Quotation marks are harmless, and commands are full of them: escaping them would make the
-    // text hard to read.
-    let letters = text.chars().flat_map(|letter| {
-        let plain = matches!(letter, '"' | '\'');
-        (!plain)
-            .then(|| letter.escape_debug())
-            .into_iter()
-            .flatten()
-            .chain(plain.then_some(letter))
-    });
-
-    cut(letters, MAX_REST_CHARS)
+    cut(&escape_line(text.replace('\\', "\\\\")), MAX_REST_CHARS)
 }
 
 /// Returns the first `longest` characters, followed by the number of characters left out.
-fn cut(letters: impl Iterator<Item = char>, longest: usize) -> String {
-    let mut letters = letters;
+fn cut(text: &str, longest: usize) -> String {
+    let mut letters = text.chars();
     let shown: String = letters.by_ref().take(longest).collect();
     let more = letters.count();
     if more == 0 {

@@ -9,7 +9,7 @@ use tokio::{
 
 pub use super::as_root::AsRoot;
 use super::{askpass::Askpass, pausable_clock::PausableClock};
-use crate::{event::Event, foreign_text::is_line_unsafe, password::Password};
+use crate::{event::Event, foreign_text::ForeignText, password::Password};
 
 /// Longest wait for the user. Servers close a connection that is not logged in after two minutes
 /// (`LoginGraceTime`).
@@ -36,9 +36,8 @@ pub enum Purpose {
     Password,
     /// Passphrase of this key file.
     Passphrase(String),
-    /// Questions of the server (RFC 4256), with the server's own introduction. The words are not to
-    /// be trusted.
-    KeyboardInteractive(String),
+    /// Questions of the server (RFC 4256), with the server's own introduction.
+    KeyboardInteractive(ForeignText),
     /// Question of sudo on the host, for running this command as root.
     Sudo(Box<AsRoot>),
 }
@@ -58,8 +57,8 @@ impl Purpose {
 /// Single prompt of a [`SecretPrompt`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
-    /// Text of the prompt, which may be a server's and is not to be trusted.
-    pub text: String,
+    /// Text of the prompt, which may be a server's.
+    pub text: ForeignText,
     /// True if the answer may be visible during typing.
     pub echo: bool,
 }
@@ -68,13 +67,13 @@ pub struct Prompt {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownKey {
     /// Host as named in `known_hosts`.
-    pub host: String,
+    pub host: ForeignText,
     /// Type of the key, such as `ssh-ed25519`.
-    pub key_type: String,
+    pub key_type: ForeignText,
     /// Fingerprint of the key, in the form `SHA256:…`.
-    pub fingerprint: String,
+    pub fingerprint: ForeignText,
     /// File in which the key is saved once trusted.
-    pub saved_in: String,
+    pub saved_in: ForeignText,
 }
 
 /// Path on this machine which a transfer may not touch without the user's yes.
@@ -83,7 +82,7 @@ pub struct GuardedPath {
     /// Account on the other side: `user@host`.
     pub account: String,
     /// Path on this machine, without links.
-    pub path: String,
+    pub path: ForeignText,
     /// True if the path would be sent to the other side, false if the path would be written to.
     pub is_read: bool,
     /// Reason why the path is guarded, in words for the user.
@@ -95,8 +94,8 @@ pub struct GuardedPath {
 pub struct Banner {
     /// Account and host of the log-in: `user@host`.
     pub account: String,
-    /// Words of the server, which are not to be trusted.
-    pub words: String,
+    /// Words of the server.
+    pub words: ForeignText,
     /// Web page named in the words, if the user can be asked to open a page.
     pub page: Option<String>,
     /// End of the log-in, with or without success.
@@ -281,37 +280,14 @@ impl Prompter {
 async fn ask_by_program(askpass: &Askpass, prompt: &SecretPrompt) -> Option<Vec<Password>> {
     let mut answers = Vec::with_capacity(prompt.prompts.len());
     for Prompt { text, .. } in &prompt.prompts {
+        let (account, text) = (ForeignText::from(&prompt.account), text.block());
         let words = match &prompt.purpose {
-            Purpose::KeyboardInteractive(_) => format!("({}) {text}", prompt.account),
-            Purpose::Sudo(what) => format!("({}) {what}\n{text}", prompt.account),
-            Purpose::Password | Purpose::Passphrase(_) => text.clone(),
+            Purpose::KeyboardInteractive(_) => format!("({account}) {text}"),
+            Purpose::Sudo(what) => format!("({account}) {what}\n{text}"),
+            Purpose::Password | Purpose::Passphrase(_) => text,
         };
-        answers.push(askpass.answer(&shown(&words)).await?);
+        answers.push(askpass.answer(&words).await?);
     }
 
     Some(answers)
-}
-
-/// Returns the text without characters which a terminal would obey.
-fn shown(words: &str) -> String {
-    words
-        .chars()
-        .filter(|letter| !is_line_unsafe(*letter) || matches!(letter, '\n' | '\t'))
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_question_holds_nothing_that_a_terminal_obeys() {
-        for (words, expected) in [
-            ("Passwort für é:\n\t", "Passwort für é:\n\t"),
-            ("\u{1b}[2J\u{7}a\r\n\u{9b}31m\u{7f}", "[2Ja\n31m"),
-            ("\u{202e}b\u{2066}\u{2028}c", "bc"),
-        ] {
-            assert_eq!(shown(words), expected);
-        }
-    }
 }

@@ -23,9 +23,10 @@ use super::{
 };
 use crate::{
     event::Event,
+    foreign_text::ForeignText,
     openssh::banner,
     ssh::{
-        error::{MAX_WORDS_BYTES, SshError, said},
+        error::{MAX_WORDS_BYTES, SshError},
         prompt::prompter::{Banner, Prompter, UnknownKey},
         trace::StageTrace,
     },
@@ -71,9 +72,9 @@ impl ConnectionFacts {
     }
 
     /// Returns the text of all banners; `None` if the server sent none.
-    pub(in crate::ssh) fn banner(&self) -> Option<String> {
+    pub(in crate::ssh) fn banner(&self) -> Option<ForeignText> {
         let banners = self.banners.lock().ok()?;
-        let words = banners.join("\n").trim().to_owned();
+        let words = ForeignText::from(banners.join("\n").trim()).cut(MAX_WORDS_BYTES);
         (!words.is_empty()).then_some(words)
     }
 
@@ -195,7 +196,7 @@ impl client::Handler for ClientHandler {
                 self.facts.page.notify_one();
             }
 
-            let words = words.chars().take(MAX_WORDS_BYTES).collect();
+            let words = ForeignText::from(words.trim()).cut(MAX_WORDS_BYTES);
             self.prompter.show_banner(Banner {
                 account: self.account.clone(),
                 words,
@@ -351,8 +352,8 @@ impl client::Handler for ClientHandler {
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {
         let (text, result) = match reason {
             DisconnectReason::ReceivedDisconnect(received) => {
-                let words = said(&received.message);
-                (format!("the server said: {words}"), Ok(()))
+                let message = ForeignText::from(received.message).cut(MAX_WORDS_BYTES);
+                (format!("the server said: {message}"), Ok(()))
             }
             DisconnectReason::Error(SshError::Lost(Some(cause))) => {
                 (cause.clone(), Err(SshError::Lost(Some(cause))))

@@ -232,7 +232,7 @@ async fn a_servers_questions_are_passed_on_as_they_are_round_by_round() {
     );
 
     let questions = script.questions.lock().unwrap().clone();
-    let words = Purpose::KeyboardInteractive("Two steps\nHave your token ready.".to_owned());
+    let words = Purpose::KeyboardInteractive("Two steps\nHave your token ready.".into());
     assert!(questions.iter().all(|question| question.purpose == words));
 
     assert_eq!(

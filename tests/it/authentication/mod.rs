@@ -79,7 +79,7 @@ impl Script {
             question
                 .prompts
                 .iter()
-                .map(|prompt| prompt.text.clone())
+                .map(|prompt| prompt.text.to_string())
                 .collect::<Vec<_>>()
         };
 

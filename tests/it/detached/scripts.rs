@@ -576,7 +576,7 @@ fn a_job_whose_processes_are_gone_is_lost_and_a_later_process_of_its_id_is_not_i
 
         assert_eq!(
             machine.end(&id),
-            DetachedState::Elsewhere("other-host".to_owned())
+            DetachedState::Elsewhere("other-host".into())
         );
 
         fs::write(&process, text).unwrap();
@@ -667,7 +667,7 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
         fs::write(machine.home().join(".local"), "a file").unwrap();
         let error = machine.try_start(&id, "true", None).unwrap_err();
         assert!(
-            matches!(&error, Refusal::Trouble(said) if said.contains("mkdir")),
+            matches!(&error, Refusal::Trouble(said) if said.raw().contains("mkdir")),
             "{error:?}"
         );
 
@@ -684,7 +684,7 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
         for cut in [whole.len() - 1, whole.len() - 15] {
             let error = answer::done(&machine.ask(&whole[..cut]), &mark).unwrap_err();
             assert!(
-                matches!(&error, Refusal::Trouble(said) if said.contains("whole")),
+                matches!(&error, Refusal::Trouble(said) if said.raw().contains("whole")),
                 "{error:?}"
             );
         }

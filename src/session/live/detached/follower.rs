@@ -208,7 +208,7 @@ impl Follower {
                 Ok(None)
             }
             DetachedState::Elsewhere(host) => Err(session.detached(DetachedError::Refused(
-                Refusal::Trouble(format!("it runs on {host}, not here")),
+                Refusal::Trouble(format!("it runs on {}, not here", host.raw()).into()),
             ))),
             _ => Ok(Some(FollowerEnd::Reported(job))),
         }

@@ -11,6 +11,7 @@ use std::{
 use self::follower::Follower;
 use super::{ExecCall, LiveSession};
 use crate::{
+    foreign_text::escape_line,
     render::Style,
     session::{
         caller::Caller,
@@ -141,7 +142,7 @@ impl LiveSession {
         };
 
         if let Err(error) = self.on_host(&caller, remove).await {
-            let error = error.to_string().escape_debug().to_string();
+            let error = escape_line(error.to_string());
             tracing::warn!(
                 session = self.name(),
                 job = id.as_str(),

@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     event::Event,
+    foreign_text::ForeignText,
     framing::{
         decoder::StreamDecoder,
         exec::{ExecScript, Input, LoginShell, ShellProbe},
@@ -40,7 +41,7 @@ use crate::{
     random,
     render::{COLUMNS, ROWS},
     ssh::{
-        error::{SshError, said},
+        error::{MAX_WORDS_BYTES, SshError},
         pool::{ChannelSlot, Priority},
         prompt::as_root::AsRoot,
     },
@@ -344,7 +345,7 @@ impl RemoteHost {
                 && (!request.stdin.is_empty() || request.input.is_some())
             {
                 return Err(SshError::NotBegun {
-                    said: said(String::from_utf8_lossy(said_alike).trim()),
+                    said: ForeignText::from(said_alike.trim_ascii()).cut(MAX_WORDS_BYTES),
                 });
             }
 

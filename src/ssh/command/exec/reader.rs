@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::KnownProcesses;
 use crate::{
+    foreign_text::ForeignText,
     framing::{
         decoder::{DecodeStep, StreamDecoder},
         stop::Process,
@@ -21,7 +22,7 @@ use crate::{
             exit_status::ExitStatus,
             output::{CommandOutput, OutputWriter},
         },
-        error::{SshError, said},
+        error::{MAX_WORDS_BYTES, SshError},
     },
 };
 
@@ -92,7 +93,7 @@ pub(super) struct ReadEnd {
     /// True if the server refused to run the command.
     pub(super) refused: bool,
     /// Last words of a sudo which did not run the command.
-    pub(super) refusal: Option<String>,
+    pub(super) refusal: Option<ForeignText>,
 }
 
 impl ReadEnd {
@@ -113,7 +114,7 @@ impl ReadEnd {
         }
 
         Err(SshError::NotBegun {
-            said: said(words.trim()),
+            said: ForeignText::from(words.trim()).cut(MAX_WORDS_BYTES),
         })
     }
 
@@ -290,7 +291,7 @@ impl ChannelReader {
 
     /// Stops looking for marks on a stream, and passes on what was held back. Returns the last
     /// words of a sudo which did not run the command.
-    async fn close_ear(&mut self, is_stderr: bool) -> Option<String> {
+    async fn close_ear(&mut self, is_stderr: bool) -> Option<ForeignText> {
         let [stdout, stderr] = &mut self.ears;
         let ear = if is_stderr { stderr } else { stdout };
         let mut held = Vec::new();

@@ -7,10 +7,11 @@ use tokio::sync::oneshot;
 
 use super::{OpenConnection, route::RouteStream};
 use crate::{
+    foreign_text::ForeignText,
     openssh::effective_config::EffectiveConfig,
     ssh::{
         connect::proxy_command::ProxyProcess,
-        error::{self, SshError},
+        error::SshError,
         prompt::prompter::Prompter,
         trace::Stage,
         transport::{
@@ -138,19 +139,19 @@ async fn in_handshake(
 
     let complaint = match proxy {
         Some(proxy) => proxy.complaint().await,
-        None => String::new(),
+        None => ForeignText::default(),
     };
 
     let said = if complaint.is_empty() {
-        complaint
+        String::new()
     } else {
-        format!("; its ProxyCommand says: {complaint:?}")
+        format!("; its ProxyCommand says: \"{complaint}\"")
     };
 
     let words = if words.is_empty() {
         String::new()
     } else {
-        format!("; the server says: {}", error::said(words))
+        format!("; the server says: {words}")
     };
 
     SshError::Handshake {

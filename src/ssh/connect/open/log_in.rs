@@ -8,10 +8,11 @@ use tokio::time::sleep;
 use super::OpenConnection;
 use crate::{
     event::Event,
+    foreign_text::ForeignText,
     openssh::effective_config::EffectiveConfig,
     ssh::{
         auth::{self, Credentials, LoggedIn},
-        error::{self, SshError},
+        error::SshError,
         transport::handler::{ClientHandler, ConnectionFacts},
     },
 };
@@ -28,7 +29,7 @@ impl OpenConnection<'_> {
         config: &EffectiveConfig,
         credentials: &Credentials,
         facts: &ConnectionFacts,
-    ) -> Result<(LoggedIn, Option<String>), SshError> {
+    ) -> Result<(LoggedIn, Option<ForeignText>), SshError> {
         let (deadline, trace) = (self.deadline, self.trace);
         // The guard marks the log-in as ended even if this future is dropped, so no banner is shown
         // later.
@@ -52,13 +53,13 @@ impl OpenConnection<'_> {
 
         let banner = facts.banner();
         if let Some(words) = &banner {
-            trace.detail(|| format!("the server says: {}", error::said(words)));
+            trace.detail(|| format!("the server says: {words}"));
         }
 
         // A recording trace has the banner as a detail already, so the error need not repeat it.
         match (login, &banner) {
             (Err(source), Some(words)) if !trace.is_recording() => Err(SshError::Greeted {
-                words: error::said(words),
+                words: words.clone(),
                 source: Box::new(source),
             }),
             (login, _) => Ok((login?, banner)),

@@ -27,7 +27,7 @@ use crate::{
     ssh::{
         auth::Credentials,
         config::{resolve::resolve_recording, target::Target},
-        error::{self, SshError},
+        error::SshError,
         prompt::prompter::Prompter,
         trace::{Stage, StageTrace},
         transport::{
@@ -203,10 +203,8 @@ impl OpenConnection<'_> {
             let _ = facts.agent.set(ForwardedAgent::new(socket, binding));
         }
 
-        let of_server = banner.map(|words| {
-            let words = error::said(&words);
-            format!("{} says before the log-in: {words}", config.host_name)
-        });
+        let of_server =
+            banner.map(|words| format!("{} says before the log-in: {words}", config.host_name));
         let own_notices = [of_server, accepted.notice, login.notice];
         let notices = self.notices(hop.as_deref(), own_notices, config.notices);
 
@@ -261,7 +259,7 @@ impl OpenConnection<'_> {
         if let Some(message) = &config.refuse_connection {
             return Err(SshError::Resolve {
                 destination: destination.to_owned(),
-                message: message.clone(),
+                message: message.as_str().into(),
             });
         }
 

@@ -2,6 +2,7 @@
 
 use super::OpenConnection;
 use crate::{
+    foreign_text::ForeignText,
     openssh::identification::VersionExchange,
     ssh::{
         error::SshError,
@@ -12,8 +13,8 @@ use crate::{
 
 /// Limit of the recorded lines before the identification, because a server may send any number.
 const MAX_LINES: usize = 5;
-/// Limit of each recorded line, in characters.
-const MAX_LINE_CHARS: usize = 200;
+/// Limit of each recorded line, in bytes.
+const MAX_LINE_BYTES: usize = 200;
 
 impl OpenConnection<'_> {
     /// Records the stages reached by the handshake, given the first bytes `received` from the server.
@@ -43,12 +44,8 @@ impl OpenConnection<'_> {
         } = VersionExchange::read(received);
 
         for line in lines.iter().filter(|line| !line.is_empty()).take(MAX_LINES) {
-            trace.detail(|| {
-                format!(
-                    "it says: {}",
-                    line.chars().take(MAX_LINE_CHARS).collect::<String>()
-                )
-            });
+            let line = line.clone().cut(MAX_LINE_BYTES);
+            trace.detail(|| format!("it says: {}", line.raw()));
         }
 
         if received.is_empty() {
@@ -57,10 +54,10 @@ impl OpenConnection<'_> {
 
         // `1.99` identifies a server which speaks SSH 2.0 and older versions (RFC 4253, section
         // 5.1).
-        let speaks = |version: &String| {
+        let speaks = |version: &ForeignText| {
             ["SSH-2.0-", "SSH-1.99-"]
                 .iter()
-                .any(|prefix| version.starts_with(prefix))
+                .any(|prefix| version.raw().starts_with(prefix))
         };
 
         let Some(identification) = identification.filter(speaks) else {
@@ -70,10 +67,15 @@ impl OpenConnection<'_> {
         trace.begin(Stage::KeyExchange);
 
         if let Some(offers) = offers {
-            trace.detail(|| format!("the server has the key exchanges {}", offers.key_exchange));
-            trace.detail(|| format!("host keys {}", offers.host_key));
-            trace.detail(|| format!("ciphers {}", offers.cipher));
-            trace.detail(|| format!("MACs {}", offers.mac));
+            trace.detail(|| {
+                format!(
+                    "the server has the key exchanges {}",
+                    offers.key_exchange.raw()
+                )
+            });
+            trace.detail(|| format!("host keys {}", offers.host_key.raw()));
+            trace.detail(|| format!("ciphers {}", offers.cipher.raw()));
+            trace.detail(|| format!("MACs {}", offers.mac.raw()));
         }
 
         // Only an error about the host key means that the key exchange itself succeeded.

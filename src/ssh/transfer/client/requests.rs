@@ -282,7 +282,7 @@ impl SftpClient {
         } else {
             Err(Status {
                 code: StatusCode::Unsupported,
-                message,
+                message: message.into(),
             }
             .into())
         }

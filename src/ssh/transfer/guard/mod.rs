@@ -23,7 +23,6 @@ use self::{
 };
 use super::{error::TransferError, local::io_threads, paths};
 use crate::{
-    foreign_text::escape_line,
     local::{Folder, LocalName},
     lock::lock,
     policy::{DirectoryFacts, FileId, GuardReason, TransferDirection, marks},
@@ -124,7 +123,7 @@ impl Guard {
 
         let question = GuardedPath {
             account: self.account.clone(),
-            path: escape_line(path.as_os_str().as_encoded_bytes()),
+            path: path.as_os_str().as_encoded_bytes().into(),
             is_read: way == TransferDirection::Read,
             why: why.to_string(),
         };

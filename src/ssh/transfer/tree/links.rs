@@ -205,7 +205,7 @@ impl Habits {
             (false, true) => (LinkOrder::TargetFirst, first, second),
             (true, false) => (LinkOrder::LinkFirst, second, first),
             _ => {
-                let message = "the server says that it makes links, and makes none".to_owned();
+                let message = "the server says that it makes links, and makes none".into();
                 return Err(Status {
                     code: StatusCode::Failure,
                     message,

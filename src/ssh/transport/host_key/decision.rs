@@ -197,10 +197,10 @@ impl HostKeyCheck {
 
         HostKeyDecision::Ask(Box::new(UnknownHost {
             key: UnknownKey {
-                host,
-                key_type,
-                fingerprint,
-                saved_in: file.clone(),
+                host: host.into(),
+                key_type: key_type.into(),
+                fingerprint: fingerprint.into(),
+                saved_in: file.into(),
             },
             acceptance: Acceptance {
                 save_as: vec![self.host.clone()],
