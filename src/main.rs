@@ -122,10 +122,10 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     }
 
     if let Some(Command::Status { json }) = options.command {
-        let place = daemon_to_ask(options)?;
+        let endpoint = daemon_to_ask(options)?;
         return print_status(
             options,
-            &place,
+            &endpoint,
             if json {
                 StatusFormat::Json
             } else {
@@ -142,8 +142,14 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
 
     // The daemon of --shared ends by itself, since no user has started it by hand.
     if let Some(Command::SharedDaemon { idle, .. }) = options.command {
-        let place = shared_place(options)?;
-        daemon::serve(registry(options), &place, Duration::from_millis(idle), stop).await?;
+        let location = shared_location(options)?;
+        daemon::serve(
+            registry(options),
+            &location,
+            Duration::from_millis(idle),
+            stop,
+        )
+        .await?;
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -151,7 +157,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     // as well.
     if options.shared {
         stdio_proxy::serve(
-            shared_place(options)?,
+            shared_location(options)?,
             DaemonStart::new(arguments_of_daemon(options)?)?,
             stop,
         )
@@ -181,11 +187,11 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     let listeners = listen::open(&addresses, handed_over).await?;
     let places: Vec<String> = listeners.iter().map(listen::Listener::address).collect();
     say(&format!("ready on {}", places.join(" and ")));
-    let keys = Arc::new(AccessKeys::new()?);
+    let access_keys = Arc::new(AccessKeys::new()?);
 
     // A Unix socket has no page for a browser. `status --open` opens a port for the page on demand.
     if let Some(page) = listeners.iter().find_map(listen::Listener::page) {
-        let link = page + &keys.link()?;
+        let link = page + &access_keys.link()?;
         say(&format!(
             "watch at {link} (works once; for another one: mcp-ssh-sessions status --open)"
         ));
@@ -197,7 +203,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
         registry,
         listeners,
         token,
-        keys,
+        keys: access_keys,
         shared: None,
     };
     daemon.serve(stop).await;
@@ -238,21 +244,21 @@ async fn doctor(
 /// The daemon does not answer, or the token cannot be read.
 async fn print_status(
     options: &Options,
-    place: &StatusEndpoint,
+    endpoint: &StatusEndpoint,
     form: StatusFormat,
 ) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let token = token(options)?;
 
     // The link is printed as well, in case no browser opens.
-    let told = if options.open {
-        let link = status_client::link(place, token.as_ref()).await?;
+    let answer = if options.open {
+        let link = status_client::link(endpoint, token.as_ref()).await?;
         open_if_wanted(options, &link);
         link
     } else {
-        status_client::ask(place, token.as_ref(), form).await?
+        status_client::ask(endpoint, token.as_ref(), form).await?
     };
 
-    writeln!(io::stdout(), "{told}")?;
+    writeln!(io::stdout(), "{answer}")?;
 
     Ok(ExitCode::SUCCESS)
 }
@@ -283,7 +289,7 @@ fn registry(options: &Options) -> Arc<SessionRegistry> {
 ///
 /// # Errors
 /// Every possible path of the daemon's socket is too long.
-fn shared_place(options: &Options) -> Result<DaemonLocation, LocationError> {
+fn shared_location(options: &Options) -> Result<DaemonLocation, LocationError> {
     // Terminals have different working directories, but the same files have to lead to the same
     // daemon.
     let absolute = |file: PathBuf| path::absolute(&file).unwrap_or(file);
@@ -333,12 +339,12 @@ fn daemon_to_ask(options: &Options) -> Result<StatusEndpoint, LocationError> {
     }
 
     if options.shared {
-        return Ok(StatusEndpoint::Socket(shared_place(options)?.socket));
+        return Ok(StatusEndpoint::Socket(shared_location(options)?.socket));
     }
 
     // An address on the command line wins over a shared daemon that runs.
     let named = options.http.is_some() || options.listen.is_some();
-    let shared = shared_place(options)
+    let shared = shared_location(options)
         .ok()
         .filter(|shared| !named && shared.is_served());
 

@@ -56,17 +56,17 @@ impl Capture {
 
     /// Returns all kept bytes. These are the whole stream if nothing was left out.
     #[must_use]
-    pub fn kept(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         self.head.iter().chain(&self.tail).copied().collect()
     }
 
     /// Ends the capture and returns the kept parts.
     #[must_use]
     pub fn finish(self) -> Captured {
-        let kept = (self.head.len() + self.tail.len()) as u64;
+        let retained = (self.head.len() + self.tail.len()) as u64;
         Captured {
             total: self.total,
-            omitted: self.total.saturating_sub(kept),
+            omitted: self.total.saturating_sub(retained),
             head: self.head,
             tail: self.tail.into(),
             beginning: Vec::new(),
@@ -91,7 +91,7 @@ impl Captured {
     ///
     /// At most [`BEGINNING`] of the first bytes are used.
     #[must_use]
-    pub fn of(self, total: u64, beginning: Vec<u8>) -> Self {
+    pub fn with_original(self, total: u64, beginning: Vec<u8>) -> Self {
         Self {
             total,
             beginning,
@@ -226,11 +226,11 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..300), cut in 1usize..50, head in 0usize..40, tail in 0usize..40,
         ) {
             let portions: Vec<&[u8]> = bytes.chunks(cut).collect();
-            let seen = captured(head, tail, &portions);
-            prop_assert_eq!(&seen, &captured(head, tail, &[&bytes]));
-            prop_assert_eq!(seen.total, bytes.len() as u64);
-            prop_assert!(bytes.starts_with(&seen.head) && bytes.ends_with(&seen.tail));
-            prop_assert!(seen.head.len() + seen.tail.len() <= head + tail);
+            let capture = captured(head, tail, &portions);
+            prop_assert_eq!(&capture, &captured(head, tail, &[&bytes]));
+            prop_assert_eq!(capture.total, bytes.len() as u64);
+            prop_assert!(bytes.starts_with(&capture.head) && bytes.ends_with(&capture.tail));
+            prop_assert!(capture.head.len() + capture.tail.len() <= head + tail);
         }
     }
 }

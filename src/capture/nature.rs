@@ -59,7 +59,7 @@ impl Captured {
     pub fn nature(&self) -> Nature {
         let parts = [self.beginning.as_slice(), &self.head, &self.tail];
         // Each part by itself: a long text must not outweigh binary data at the other end.
-        let counts = parts.map(ByteCounts::of);
+        let counts = parts.map(ByteCounts::count);
         let format = FORMATS.iter().find(|(offset, bytes, _)| {
             self.beginning
                 .get(*offset..)
@@ -120,7 +120,7 @@ impl Captured {
 
 impl ByteCounts {
     /// Counts the bytes of a part by kind.
-    fn of(bytes: &[u8]) -> Self {
+    fn count(bytes: &[u8]) -> Self {
         let mut counts = Self {
             all: bytes.len(),
             ..Self::default()
@@ -193,11 +193,13 @@ mod tests {
         let mut capture = Capture::new(12_000, 12_000);
         capture.push(bytes);
         let beginning = bytes.iter().copied().take(BEGINNING).collect();
-        capture.finish().of(bytes.len() as u64, beginning)
+        capture
+            .finish()
+            .with_original(bytes.len() as u64, beginning)
     }
 
     #[test]
-    fn text_is_told_from_what_is_none() {
+    fn text_differs_from_other_content() {
         let noise: Vec<u8> = (0..2000_u32)
             .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();

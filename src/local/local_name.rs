@@ -77,7 +77,7 @@ impl LocalName {
     }
 
     /// Returns a name in the same directory, made by adding text before and after.
-    pub(crate) fn beside(&self, before: &str, after: &str) -> Self {
+    pub(crate) fn sibling(&self, before: &str, after: &str) -> Self {
         let name = [before.as_bytes(), &self.name, after.as_bytes()].concat();
         let mut shown = std::ffi::OsString::from(before);
         shown.push(self.path.file_name().unwrap_or_default());
@@ -187,8 +187,8 @@ mod tests {
             ("there", "a"),
             ("a/b/..", "a"),
         ] {
-            let place = LocalName::resolve(&at(path)).unwrap();
-            let found = place.folder.identity(&place.name, false).unwrap();
+            let name = LocalName::resolve(&at(path)).unwrap();
+            let found = name.folder.identity(&name.name, false).unwrap();
             let meant = LocalName::resolve(&at(meant)).unwrap();
             assert_eq!(
                 found,
@@ -196,7 +196,7 @@ mod tests {
                 "{path}"
             );
 
-            assert_eq!(place.find().unwrap().is_some(), at(path).exists(), "{path}");
+            assert_eq!(name.find().unwrap().is_some(), at(path).exists(), "{path}");
         }
 
         assert!(
@@ -252,11 +252,11 @@ mod tests {
         fs::create_dir(at("elsewhere")).unwrap();
         fs::write(at("here/file"), "here").unwrap();
         fs::write(at("elsewhere/file"), "elsewhere").unwrap();
-        let place = LocalName::resolve(&at("here/file")).unwrap();
+        let name = LocalName::resolve(&at("here/file")).unwrap();
         fs::rename(at("here"), at("moved")).unwrap();
         symlink("elsewhere", at("here")).unwrap();
-        place.folder.create(b"new").unwrap();
-        place.folder.rename(b"new", &place.name).unwrap();
+        name.folder.create(b"new").unwrap();
+        name.folder.rename(b"new", &name.name).unwrap();
         assert_eq!(
             fs::read_to_string(at("elsewhere/file")).unwrap(),
             "elsewhere"
@@ -266,7 +266,7 @@ mod tests {
         fs::remove_file(at("moved/file")).unwrap();
         symlink("../elsewhere/file", at("moved/file")).unwrap();
         assert!(
-            place.open().is_err(),
+            name.open().is_err(),
             "a link that took the place of a file is not followed"
         );
     }

@@ -188,12 +188,12 @@ impl ScreenRow {
 
     /// Returns the range of columns with text within a part of the row.
     pub(super) fn within(&self, part: Range<usize>) -> Option<Range<usize>> {
-        let seen = |column: &usize| {
+        let has_text = |column: &usize| {
             let cell = self.cell(*column);
             !cell.is_blank() && !cell.is_line()
         };
         let (mut columns, mut back) = (part.clone(), part.rev());
-        Some(columns.find(seen)?..back.find(seen)? + 1)
+        Some(columns.find(has_text)?..back.find(has_text)? + 1)
     }
 
     /// Appends the text of the row to `output`, with marks around highlighted parts.
@@ -228,7 +228,7 @@ impl ScreenRow {
     fn marked(&self, highlight: &Highlight) -> Vec<Cell> {
         let mut cells = self.cells.clone();
 
-        let mut put = |at: usize, letter: char, into_blank: bool| {
+        let mut mark = |at: usize, letter: char, into_blank: bool| {
             let cell = Cell::Letter(letter);
             match cells.get_mut(at).filter(|old| into_blank && old.is_blank()) {
                 Some(blank) => *blank = cell,
@@ -240,25 +240,25 @@ impl ScreenRow {
             Highlight::Row => {
                 let start = self.extent().map_or(0, |text| text.start);
                 if let Some(at) = start.checked_sub(2) {
-                    put(at, '>', true);
+                    mark(at, '>', true);
                 } else {
-                    put(0, ' ', false);
-                    put(0, '>', false);
+                    mark(0, ' ', false);
+                    mark(0, '>', false);
                 }
             }
             Highlight::Parts(parts) => {
                 // From right to left, so that an inserted mark does not move the parts still to
                 // come.
                 for part in parts {
-                    put(part.end, ']', true);
+                    mark(part.end, ']', true);
 
                     match part
                         .start
                         .checked_sub(1)
                         .filter(|before| self.cell(*before).is_blank())
                     {
-                        Some(before) => put(before, '[', true),
-                        None => put(part.start, '[', false),
+                        Some(before) => mark(before, '[', true),
+                        None => mark(part.start, '[', false),
                     }
                 }
             }

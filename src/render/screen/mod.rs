@@ -115,7 +115,7 @@ impl Screen {
             }
 
             for byte in part.invalid() {
-                screen.put(Cell::Byte(*byte), 1);
+                screen.draw(Cell::Byte(*byte), 1);
             }
         }
 
@@ -261,7 +261,7 @@ impl Screen {
     }
 
     /// Writes a character of so many columns at the cursor, wrapping at the right edge.
-    fn put(&mut self, cell: Cell, columns: usize) {
+    fn draw(&mut self, cell: Cell, columns: usize) {
         if self.column + columns > self.width {
             if let Some(row) = self.current() {
                 row.wrapped = true;
@@ -288,7 +288,7 @@ impl Screen {
         let stop = ((self.column / 8 + 1) * 8).min(self.width - 1);
         let used = self.current().map_or(0, |row| row.len());
         if self.column >= used && self.column < stop {
-            self.put(Cell::Letter('\t'), stop - self.column);
+            self.draw(Cell::Letter('\t'), stop - self.column);
         } else {
             // Over existing text, a tab only moves the cursor.
             self.column = self.column.max(stop);

@@ -153,11 +153,11 @@ impl Screen {
 
             let same =
                 |row: Option<&ScreenRow>| row.map_or(self.fill, |row| row.shade(column)) == shade;
-            let beside = around.iter().any(|(is_next, row)| *is_next && same(*row));
+            let adjoins = around.iter().any(|(is_next, row)| *is_next && same(*row));
 
             // A neighbour of the selected row has another neighbour with the usual shade.
             let alike = around.iter().filter(|(_, row)| same(*row)).count();
-            !beside && alike * 2 <= around.len()
+            !adjoins && alike * 2 <= around.len()
         };
 
         let mut parts: Vec<Range<usize>> = Vec::new();

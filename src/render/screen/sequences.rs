@@ -16,8 +16,8 @@ const MAX_REPLIES_BYTES: usize = 1024;
 impl Screen {
     /// Answers queries for the cursor position and the kind of terminal. Some programs do not start
     /// without an answer.
-    fn reply(&mut self, question: char, parameter: u16) {
-        let reply = match (question, parameter) {
+    fn reply(&mut self, query: char, parameter: u16) {
+        let reply = match (query, parameter) {
             ('n', 5) => "\x1b[0n".to_owned(),
             ('n', 6) => format!(
                 "\x1b[{};{}R",
@@ -54,7 +54,7 @@ impl Perform for Screen {
 
         // A combining character gets its own column: keeping it matters more than the exact place
         // of later text.
-        self.put(Cell::Letter(letter), letter.width().unwrap_or(1).max(1));
+        self.draw(Cell::Letter(letter), letter.width().unwrap_or(1).max(1));
     }
 
     fn execute(&mut self, byte: u8) {

@@ -213,12 +213,12 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
         (0..3).map(item).collect()
     };
 
-    let placed = |selected: usize, on: &str, off: &str| -> String {
+    let placed = |selected: usize, begin: &str, end: &str| -> String {
         let item = |at| {
             format!(
-                "\x1b[{};5H{}item {at} {off}",
+                "\x1b[{};5H{}item {at} {end}",
                 at + 3,
-                if at == selected { on } else { "" }
+                if at == selected { begin } else { "" }
             )
         };
 
@@ -243,7 +243,7 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
         );
 
         // Drawn with the cursor sent about: in reverse video, and by its background.
-        for (on, off) in [
+        for (begin, end) in [
             ("\x1b[7m", "\x1b[27m"),
             ("\x1b[30;46m", "\x1b[m"),
             ("\x1b[48;5;236m", "\x1b[49m"),
@@ -251,7 +251,7 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
             let expected = format!("Pick one\n{}", marked("  > ", "    "));
             check(
                 Style::Terminal,
-                &[(&placed(at, on, off), expected.trim_end_matches('\n'))],
+                &[(&placed(at, begin, end), expected.trim_end_matches('\n'))],
             );
         }
     }
@@ -305,7 +305,7 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
 fn a_terminal_answers_where_its_cursor_is_and_what_it_is() {
     let mut readable = Readable::new(Style::Terminal);
 
-    for (asked, replies) in [
+    for (output, replies) in [
         ("text", ""),
         ("\x1b[6", ""),
         ("n", "\x1b[1;5R"),
@@ -315,11 +315,11 @@ fn a_terminal_answers_where_its_cursor_is_and_what_it_is() {
             "\x1b[?1;2c\x1b[?1;2c",
         ),
     ] {
-        readable.push(asked.as_bytes(), &mut Vec::new());
+        readable.push(output.as_bytes(), &mut Vec::new());
         assert_eq!(
             String::from_utf8(readable.replies()).unwrap(),
             replies,
-            "{asked:?}"
+            "{output:?}"
         );
     }
 

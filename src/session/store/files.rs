@@ -27,7 +27,7 @@ pub(super) fn set_aside(location: &LocalName) -> io::Result<PathBuf> {
     let folder = &location.folder;
     let mut number = 1_u64;
     loop {
-        let aside = location.beside("", &format!(".unreadable-{number}"));
+        let aside = location.sibling("", &format!(".unreadable-{number}"));
         match folder.create(&aside.name) {
             Ok(placeholder) => {
                 // Windows would not rename over an open file.
@@ -56,7 +56,7 @@ pub(super) fn write(location: &LocalName, document: &StoreDocument) -> io::Resul
     remove_litter(location);
 
     // Random, because `create` fails if a killed process has left a file of this name.
-    let temporary = location.beside(".", &format!(".{}{TEMPORARY}", random::hex::<3>()?));
+    let temporary = location.sibling(".", &format!(".{}{TEMPORARY}", random::hex::<3>()?));
 
     let folder = &location.folder;
     let mut file = folder.create(&temporary.name)?;
@@ -79,7 +79,7 @@ pub(super) fn write(location: &LocalName, document: &StoreDocument) -> io::Resul
 /// Removes temporary files of killed processes. Under the lock, nobody else has a temporary file in
 /// use.
 fn remove_litter(location: &LocalName) {
-    let prefix = location.beside(".", ".").name;
+    let prefix = location.sibling(".", ".").name;
     for name in location.folder.names(usize::MAX).unwrap_or_default() {
         let name = name.as_encoded_bytes();
         let random = name
@@ -103,7 +103,7 @@ fn remove_litter(location: &LocalName) {
 /// Returns [`StoreError::Locked`] after `patience`, and [`StoreError::Lock`] if the lock file
 /// cannot be used.
 pub(super) fn lock(location: &LocalName, patience: Duration) -> Result<File, StoreError> {
-    let lock_file = location.beside(".", ".lock");
+    let lock_file = location.sibling(".", ".lock");
     let failed = |source| StoreError::Lock(lock_file.path.clone(), source);
     let file = location
         .folder

@@ -79,7 +79,7 @@ impl Script {
             question
                 .prompts
                 .iter()
-                .map(|prompt| prompt.text.to_string())
+                .map(|prompt| prompt.text.raw().to_owned())
                 .collect::<Vec<_>>()
         };
 

@@ -226,7 +226,7 @@ impl Output {
         let beginning = whole.iter().copied().take(BEGINNING).collect();
 
         Ok(StdoutPortion {
-            shown: shown.finish().of(total, beginning),
+            shown: shown.finish().with_original(total, beginning),
             next: offset + whole.len() as u64,
         })
     }
@@ -304,7 +304,9 @@ impl OutputStream {
     fn captured(&self) -> Captured {
         let mut shown = self.shown.clone();
         shown.push(&self.readable.unfinished());
-        shown.finish().of(self.total, self.beginning.clone())
+        shown
+            .finish()
+            .with_original(self.total, self.beginning.clone())
     }
 
     /// Returns true if the text for a reader lacks parts of the stream. Then the raw bytes must be

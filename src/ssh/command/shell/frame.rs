@@ -320,7 +320,7 @@ impl ShellTask {
         }
 
         // Output after the trailers belongs to the time between two commands.
-        self.between.push(&running.late.kept());
+        self.between.push(&running.late.bytes());
         let mut notice = None;
 
         let ending = match (end, running.stop) {

@@ -137,8 +137,8 @@ impl HostKeyCheck {
         // it.
         let (folder, old, new) = (
             &name.folder,
-            name.beside("", ".old"),
-            name.beside(".", &format!(".{}", random::hex::<8>()?)),
+            name.sibling("", ".old"),
+            name.sibling(".", &format!(".{}", random::hex::<8>()?)),
         );
 
         // A hard link fails if its name is taken, so an older `FILE.old` goes first.
