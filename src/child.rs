@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use tokio::process::Command;
 
 /// Environment variables for this process only: the bearer token of the daemon.
-pub const SECRET_VARIABLES: [&str; 1] = ["MCP_SSH_TOKEN"];
+pub(crate) const SECRET_VARIABLES: [&str; 1] = ["MCP_SSH_TOKEN"];
 
 /// Prepares a child process, which inherits the environment without [`SECRET_VARIABLES`].
 ///
@@ -13,7 +13,7 @@ pub const SECRET_VARIABLES: [&str; 1] = ["MCP_SSH_TOKEN"];
 /// `Match exec`, an askpass program or a browser would pass the variables on to everything it
 /// starts.
 #[must_use]
-pub fn command(program: impl AsRef<OsStr>) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for name in SECRET_VARIABLES {
         command.env_remove(name);

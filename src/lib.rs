@@ -6,7 +6,7 @@
 //! [`tree`], [`policy`], [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no clock.
 
 pub mod capture;
-pub mod child;
+mod child;
 pub mod cli;
 pub mod doctor;
 pub mod event;
@@ -17,7 +17,7 @@ mod lock;
 pub mod mcp;
 pub mod openssh;
 pub mod password;
-pub mod policy;
+mod policy;
 mod random;
 pub mod render;
 pub mod session;

@@ -4,12 +4,12 @@ use memchr::memmem;
 
 /// Number of bytes at the beginning of a file which are searched for a private key. Other text may
 /// precede a key in the PEM form (RFC 7468, section 2), such as the certificates of a bundle.
-pub const LOOKED_AT: usize = 16 * 1024;
+pub(crate) const LOOKED_AT: usize = 16 * 1024;
 
 /// Returns the format of the private key at the beginning of a file, such as `OpenSSH` or `PKCS#8`.
 /// Only the first [`LOOKED_AT`] bytes count; `None` if they hold no private key.
 #[must_use]
-pub fn private_key(beginning: &[u8]) -> Option<&'static str> {
+pub(crate) fn private_key(beginning: &[u8]) -> Option<&'static str> {
     let beginning = beginning.get(..LOOKED_AT).unwrap_or(beginning);
     at_once(beginning)
         .or_else(|| marked_line(beginning))

@@ -8,15 +8,13 @@
 //! [`table`] names the guarded places, [`places`] recognises them, and [`marks`] recognises a
 //! private key by its content.
 
-pub mod marks;
+pub(crate) mod marks;
 mod names;
-pub mod places;
-pub mod table;
+pub(crate) mod places;
+pub(crate) mod table;
 mod why;
 
-use std::path::PathBuf;
-
-pub use self::{
+pub(crate) use self::{
     names::GuardedName,
     places::{DirectoryFacts, Places},
     why::GuardReason,
@@ -24,7 +22,7 @@ pub use self::{
 
 /// Direction of a transfer, as seen from the files of this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum TransferDirection {
+pub(crate) enum TransferDirection {
     /// An upload, which reads local files.
     Read,
     /// A download, which creates and replaces local files.
@@ -33,7 +31,7 @@ pub enum TransferDirection {
 
 /// Identity of a local file or directory, which is the same under all names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum FileId {
+pub(crate) enum FileId {
     /// Identity on Unix (`st_dev` and `st_ino` of stat(2)).
     Inode {
         /// Number of the file system.
@@ -42,5 +40,6 @@ pub enum FileId {
         inode: u64,
     },
     /// Path with all links resolved, on other systems.
-    Path(PathBuf),
+    #[cfg(not(unix))]
+    Path(std::path::PathBuf),
 }

@@ -4,7 +4,7 @@
 /// Pattern for a name in the path of a guarded place. Comparisons ignore case and everything else
 /// that `folded` removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum GuardedName {
+pub(crate) enum GuardedName {
     /// Exactly this name, folded.
     Is(String),
     /// Any name with this beginning and this end, both folded.
@@ -14,7 +14,7 @@ pub enum GuardedName {
 impl GuardedName {
     /// Parses a path with `/` between the names. A `*` in a name stands for any text.
     #[must_use]
-    pub fn path(path: &str) -> Vec<Self> {
+    pub(crate) fn path(path: &str) -> Vec<Self> {
         path.split('/')
             .filter(|name| !name.is_empty())
             .map(Self::one)
@@ -24,7 +24,7 @@ impl GuardedName {
     /// Parses a single name. With a `*`, only the text before the first `*` and after the last
     /// counts.
     #[must_use]
-    pub fn one(name: &str) -> Self {
+    pub(crate) fn one(name: &str) -> Self {
         // Only the end of a name loses dots and blanks: more letters follow the beginning.
         match (name.split_once('*'), name.rsplit_once('*')) {
             (Some((beginning, _)), Some((_, end))) => {
@@ -32,12 +32,6 @@ impl GuardedName {
             }
             _ => Self::Is(folded(name.as_bytes())),
         }
-    }
-
-    /// Makes a pattern for a literal name, in which `*` has no special meaning.
-    #[must_use]
-    pub fn exactly(name: &[u8]) -> Self {
-        Self::Is(folded(name))
     }
 
     /// Returns true if the pattern covers a name which [`folded`] has returned.

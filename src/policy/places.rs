@@ -16,7 +16,7 @@ use super::{
 /// always present, and the caller adds the places of this machine. After that, the set only answers
 /// questions.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub(crate) struct Places {
     way: TransferDirection,
     by_id: HashMap<FileId, Vec<Ahead>>,
     /// Rules which apply below any directory.
@@ -37,7 +37,7 @@ struct Ahead {
 /// [`Places::spot`] makes the facts for a path and [`Places::directory`] the facts for a
 /// subdirectory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DirectoryFacts {
+pub(crate) struct DirectoryFacts {
     guarded: Option<GuardReason>,
     ahead: Vec<Ahead>,
     /// True for a directory inside the data of a Git repository.
@@ -50,14 +50,14 @@ impl DirectoryFacts {
     /// Returns the reason for guarding the directory and the whole content. `None` if the content
     /// is judged entry by entry.
     #[must_use]
-    pub fn guarded(&self) -> Option<GuardReason> {
+    pub(crate) fn guarded(&self) -> Option<GuardReason> {
         self.guarded
     }
 
     /// Returns true if nothing is known about the directory, so only the rules for any directory
     /// apply.
     #[must_use]
-    pub fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -66,7 +66,7 @@ impl Places {
     /// Creates a set with only the rules for any directory. The places of this machine are
     /// [added](Self::add) later.
     #[must_use]
-    pub fn new(way: TransferDirection) -> Self {
+    pub(crate) fn new(way: TransferDirection) -> Self {
         // These rules need no identity: they hold below whatever directory is found.
         let rows = ANYWHERE.iter().filter(|row| row.ways.contains(&way));
         let anywhere = rows.flat_map(|row| {
@@ -86,7 +86,7 @@ impl Places {
 
     /// Guards a place below `at`, including the whole content of a directory. `names` lead from
     /// `at` to the place; without names, `at` itself is guarded.
-    pub fn add(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
+    pub(crate) fn add(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
         self.by_id.entry(at).or_default().push(Ahead {
             names,
             why,
@@ -96,7 +96,7 @@ impl Places {
 
     /// Guards the files below `at` which the names lead to, but not the content of directories
     /// there.
-    pub fn add_files(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
+    pub(crate) fn add_files(&mut self, at: FileId, names: Vec<GuardedName>, why: GuardReason) {
         self.by_id.entry(at).or_default().push(Ahead {
             names,
             why,
@@ -107,7 +107,7 @@ impl Places {
     /// Returns the facts about a directory. `way_there` holds the name and identity of every
     /// directory from the root of the file system down to this directory.
     #[must_use]
-    pub fn spot(&self, way_there: &[(Vec<u8>, FileId)]) -> DirectoryFacts {
+    pub(crate) fn spot(&self, way_there: &[(Vec<u8>, FileId)]) -> DirectoryFacts {
         // Only `/proc` itself counts: a directory named `proc` elsewhere holds ordinary files.
         let mut spot = DirectoryFacts::default();
         for (depth, (name, id)) in way_there.iter().enumerate() {
@@ -121,7 +121,7 @@ impl Places {
     /// Returns the facts about a subdirectory of `above`. `id` is `None` if the subdirectory does
     /// not exist yet.
     #[must_use]
-    pub fn directory(
+    pub(crate) fn directory(
         &self,
         above: &DirectoryFacts,
         name: &[u8],
@@ -178,7 +178,7 @@ impl Places {
     /// guarded if its name lies on the way to a guarded place, because the link would then redirect
     /// the whole place.
     #[must_use]
-    pub fn link(
+    pub(crate) fn link(
         &self,
         inside: &DirectoryFacts,
         name: &[u8],
@@ -194,7 +194,7 @@ impl Places {
     /// Returns the reason why a file in the directory `inside` is guarded. `id` is `None` if the
     /// file does not exist yet.
     #[must_use]
-    pub fn file(
+    pub(crate) fn file(
         &self,
         inside: &DirectoryFacts,
         name: &[u8],
@@ -229,7 +229,7 @@ impl Places {
 
     /// Returns the reason why a file is guarded under any name.
     #[must_use]
-    pub fn by_id(&self, id: &FileId) -> Option<GuardReason> {
+    pub(crate) fn by_id(&self, id: &FileId) -> Option<GuardReason> {
         self.by_id
             .get(id)?
             .iter()

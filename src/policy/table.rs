@@ -7,14 +7,14 @@ use super::{
 
 /// Places which are guarded for the same reason.
 #[derive(Debug, Clone, Copy)]
-pub struct GuardRule {
+pub(crate) struct GuardRule {
     /// Reason to show to the user and the agent.
-    pub why: GuardReason,
+    pub(crate) why: GuardReason,
     /// Directions in which the places are guarded.
-    pub ways: &'static [TransferDirection],
+    pub(crate) ways: &'static [TransferDirection],
     /// Paths with `/` between their names. A directory stands for its whole content; a `*` in a
     /// name stands for any text.
-    pub paths: &'static [&'static str],
+    pub(crate) paths: &'static [&'static str],
 }
 
 /// Directions of a place which is neither sent nor replaced.
@@ -29,7 +29,7 @@ const fn row(
 }
 
 /// Places in the home directory of every user, for all systems on which this program runs.
-pub const HOME: &[GuardRule] = &[
+pub(crate) const HOME: &[GuardRule] = &[
     row(GuardReason::Ssh, BOTH, &[".ssh"]),
     // Many of these files also name programs that are then run: `credential_process` of AWS, `exec`
     // of kubeconfig, `pinentry-program` of GnuPG, `credsStore` of Docker.
@@ -357,7 +357,7 @@ pub const HOME: &[GuardRule] = &[
 
 /// Places of the whole machine, as absolute paths. Only root can change most of them, but this
 /// program may run as root.
-pub const SYSTEM: &[GuardRule] = &[
+pub(crate) const SYSTEM: &[GuardRule] = &[
     row(
         GuardReason::KnownHosts,
         &[Write],
@@ -445,7 +445,7 @@ pub const SYSTEM: &[GuardRule] = &[
 
 /// Places below any directory, such as the settings of a project. They also cover home directories
 /// which are not known to be homes.
-pub const ANYWHERE: &[GuardRule] = &[
+pub(crate) const ANYWHERE: &[GuardRule] = &[
     row(GuardReason::Ssh, BOTH, &[".ssh"]),
     row(
         GuardReason::Credentials,
@@ -476,7 +476,7 @@ pub const ANYWHERE: &[GuardRule] = &[
 
 /// Environment variables which name guarded places. A value is one path, or several in the form of
 /// `PATH`.
-pub const VARIABLES: &[(&str, GuardReason, &[TransferDirection])] = &[
+pub(crate) const VARIABLES: &[(&str, GuardReason, &[TransferDirection])] = &[
     ("GNUPGHOME", GuardReason::Credentials, BOTH),
     ("KUBECONFIG", GuardReason::Credentials, BOTH),
     (
@@ -519,7 +519,7 @@ pub const VARIABLES: &[(&str, GuardReason, &[TransferDirection])] = &[
 
 /// Environment variables which move a directory of the home, each with the usual path of the
 /// directory below the home. An empty path stands for the home itself.
-pub const MOVED: &[(&str, &str)] = &[
+pub(crate) const MOVED: &[(&str, &str)] = &[
     ("XDG_CONFIG_HOME", ".config"),
     ("XDG_DATA_HOME", ".local/share"),
     ("CARGO_HOME", ".cargo"),
