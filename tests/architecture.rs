@@ -17,15 +17,7 @@ use std::{
 const ARROWS: [(&str, &[&str]); 19] = [
     (
         "main",
-        &[
-            "cli",
-            "mcp",
-            "doctor",
-            "session",
-            "ssh",
-            "foreign_text",
-            "render",
-        ],
+        &["cli", "mcp", "doctor", "session", "ssh", "foreign_text"],
     ),
     ("cli", &["local"]),
     (
@@ -42,13 +34,9 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "password",
             "random",
             "foreign_text",
-            "render",
         ],
     ),
-    (
-        "doctor",
-        &["session", "ssh", "openssh", "foreign_text", "render"],
-    ),
+    ("doctor", &["session", "ssh", "openssh", "foreign_text"]),
     (
         "session",
         &[

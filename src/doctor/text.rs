@@ -81,7 +81,7 @@ impl DoctorReport {
             );
 
             for detail in details {
-                let _ = writeln!(text, "    {}", detail);
+                let _ = writeln!(text, "    {detail}");
             }
         }
 
@@ -95,7 +95,7 @@ impl DoctorReport {
             text,
             "\n{} {}",
             colours.mark(outcome),
-            escape_line(&self.verdict())
+            escape_line(self.verdict())
         );
 
         if let Some(next) = self.next() {

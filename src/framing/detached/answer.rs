@@ -21,7 +21,7 @@ pub struct DetachedJob {
     /// Name of the job.
     pub id: JobId,
     /// Beginning of the command, up to 200 bytes.
-    pub command: String,
+    pub command: ForeignText,
     /// Start time in seconds since 1970, by the remote clock.
     pub started: u64,
     /// State of the job.
@@ -115,12 +115,6 @@ impl JobId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// Returns true if the answer is complete. Nothing of ours comes after that.
-#[must_use]
-pub fn is_complete(answer: &[u8], mark: &Sentinel) -> bool {
-    answer.ends_with(&mark.closing())
 }
 
 /// Reads the list of all jobs. A row that cannot be read is left out, because somebody may have
@@ -279,7 +273,7 @@ fn row(header: &str, raw: &[u8]) -> Option<DetachedJob> {
 
     Some(DetachedJob {
         id: JobId::parse(id)?,
-        command: String::from_utf8_lossy(raw.get(..SHOWN).unwrap_or(raw)).into_owned(),
+        command: raw.get(..SHOWN).unwrap_or(raw).into(),
         started: started.parse().ok()?,
         state: match word {
             "running" => DetachedState::Running,
@@ -400,7 +394,7 @@ mod tests {
             );
 
             assert_eq!(
-                (job.command.as_str(), job.takes_input),
+                (job.command.raw(), job.takes_input),
                 ("echo\n\u{1e} two", true)
             );
         }

@@ -342,7 +342,7 @@ fn a_command_runs_as_it_is_and_says_how_it_ended() {
         let row = machine.list().pop().unwrap();
         assert_eq!((&row.id, row.stderr, row.takes_input), (&id, 4, false));
         assert!(
-            row.command.starts_with("echo \"out") && row.started > 1_600_000_000,
+            row.command.raw().starts_with("echo \"out") && row.started > 1_600_000_000,
             "{row:?}"
         );
 

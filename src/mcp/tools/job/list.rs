@@ -230,7 +230,7 @@ fn of_there(session: &str, job: &DetachedJob) -> JobResult {
         job: job.id.as_str().to_owned(),
         session: session.to_owned(),
         shell: None,
-        command: first_part(&job.command),
+        command: first_part(job.command.raw()),
         status,
         detached: true,
         started_at: time(started(job)),

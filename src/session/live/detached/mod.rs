@@ -83,7 +83,8 @@ impl LiveSession {
         let output = Output::new(self.session_env.folder.clone(), Style::Plain, 1);
         let since = started(&found).elapsed().unwrap_or_default();
         let given = CommandInputs::new(None, found.takes_input, None, &[]);
-        let (job, work, following) = self.job(id, found.command.clone(), given, since, output)?;
+        let (job, work, following) =
+            self.job(id, found.command.raw().to_owned(), given, since, output)?;
         // Nobody has to wait for the command to be sent: it runs already.
         work.sent.set();
 
