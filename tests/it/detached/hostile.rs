@@ -115,7 +115,7 @@ async fn an_answer_of_another_making_is_refused() {
         (
             "noise",
             "printf '\\033[2Jno such thing\\n'",
-            "it said: [2Jno such thing",
+            "it said: \\u{1b}[2Jno such thing",
         ),
         (
             "without end",
@@ -136,7 +136,7 @@ async fn an_answer_of_another_making_is_refused() {
         (
             "its own words",
             "say 'error trouble\\n\\033[2Jno\\nroom'; end",
-            "could not do it: [2Jno room",
+            "could not do it: \\u{1b}[2Jno\\nroom",
         ),
         (
             "a crash",
