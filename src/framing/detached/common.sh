@@ -1,8 +1,8 @@
 mask=$(umask); umask 077
 this_host=$(uname -n | tr -cd 'A-Za-z0-9._-'); this_host=${this_host:-localhost}
 say() { printf '\036%s:%s\n' "$mark" "$*"; }
-end() { printf '\036%s;' "$mark"; exit; }
-fail() { say "error $1"; printf %s "${2-}"; end; }
+finish() { printf '\036%s;' "$mark"; exit; }
+fail() { say "error $1"; printf %s "${2-}"; finish; }
 case ${XDG_STATE_HOME-} in /*) jobs=$XDG_STATE_HOME ;; *) jobs=${HOME-}/.local/state ;; esac
 case $jobs in /.local/state) fail trouble 'HOME is not set' ;; esac
 state=$jobs
@@ -46,16 +46,16 @@ look() {
   word=lost
   if [ -d "$dir" ] || [ -h "$dir" ]; then is_own "$dir" || return 1; else return 1; fi
   set -f; set -- $(first "$dir/process" 400); set +f
-  pid=${1-} born=${2-} keeper=${3-} started=${5-} host=${6-}
+  pid=${1-} born=${2-} supervisor=${3-} started=${5-} host=${6-}
   is_number "$pid" && is_number "$started" && [ -n "$host" ] || return 1
   ended
   [ "$word" = lost ] || return 0
   if [ "$host" != "$this_host" ]; then
     word=elsewhere value=$host
-  elif is_alive "$keeper" "$4"; then
+  elif is_alive "$supervisor" "$4"; then
     word=running
   else
-    # The keeper may have ended between the two looks, and its last act is to write the status.
+    # The supervisor may have ended between the two looks, and its last act is to write the status.
     ended
     if [ "$word" = lost ] && is_alive "$pid" "$2"; then word=running; fi
   fi
@@ -69,7 +69,7 @@ row() {
   say "job ${dir##*/} $word $value $pid $born $started $at $(size "$dir/out") $(size "$dir/err") $input"
   first "$dir/command" 200
 }
-# Removes the job in $dir, and what keeps its FIFO open, should the keeper not have seen to that.
+# Removes the job in $dir, and the process that keeps its FIFO open, if the supervisor has not ended it.
 discard() {
   let_go
   rm -rf "$dir"

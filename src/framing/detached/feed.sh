@@ -16,12 +16,12 @@ if [ "$bytes" -gt 0 ]; then
     done
     is_alive $cat "$cat_born" && kill -KILL $cat
   } >/dev/null 2>&1 &
-  watch=$!
+  timer=$!
   wait $cat
   status=$?
-  kill $watch
+  kill $timer
   [ $status -eq 0 ] || fail unread
 fi 2>/dev/null
 if [ "$close" = yes ]; then let_go; fi
 say done
-end
+finish

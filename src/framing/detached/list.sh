@@ -6,4 +6,4 @@ for dir in "$jobs"/[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a
   rows=$((rows + 1))
   [ $rows -lt "$most" ] || break
 done
-end
+finish

@@ -1,9 +1,9 @@
-//! Commands that live on the remote machine: the scripts that start them, look after them and clear
-//! them away, with the answers.
+//! Commands that live on the remote machine: the scripts that start, watch and remove these
+//! commands, with the answers.
 //!
 //! Each job has a directory of its own,
 //! `${XDG_STATE_HOME:-~/.local/state}/mcp-ssh-sessions/jobs/ID`, which only its owner may use. A
-//! *keeper* (`detached/keeper.sh`) in a session of its own runs the command in another session and
+//! *supervisor* (`detached/supervisor.sh`) in a session of its own runs the command in another session and
 //! writes down how it ended. This needs only a POSIX shell and the usual programs; `setsid` is used
 //! if there is one.
 
@@ -113,7 +113,7 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
         .find_map(|end| start.command.get(..end))
         .unwrap_or_default();
 
-    let keeper = concat!(include_str!("born.sh"), include_str!("keeper.sh"));
+    let supervisor = concat!(include_str!("born.sh"), include_str!("supervisor.sh"));
     let stop = stop::ladder_for_root(GRACE_TENTHS);
     let program = start.program.unwrap_or_default();
 
@@ -121,7 +121,7 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
     for (name, text) in [
         ("shown", shown),
         ("program", program),
-        ("keeper_script", keeper),
+        ("supervisor_script", supervisor),
         ("stop_script", &stop),
     ] {
         settings.extend_from_slice(format!(" {name}=").as_bytes());
@@ -130,11 +130,11 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
 
     // The order matters: `LAUNCH` reads the first script up to the mark, and `start.sh` reads the
     // rest by its length.
-    let mut question = compose(&settings, include_str!("start.sh"), mark);
-    question.append(&mut script);
-    question.extend_from_slice(start.stdin.unwrap_or_default());
+    let mut stream = compose(&settings, include_str!("start.sh"), mark);
+    stream.append(&mut script);
+    stream.extend_from_slice(start.stdin.unwrap_or_default());
 
-    Ok(question)
+    Ok(stream)
 }
 
 /// Writes the script for listing the jobs. [`answer::jobs`] reads the answer.
@@ -208,19 +208,19 @@ pub fn feed(
         input.len()
     );
 
-    let mut question = compose(settings.as_bytes(), include_str!("feed.sh"), mark);
-    question.extend_from_slice(input);
+    let mut stream = compose(settings.as_bytes(), include_str!("feed.sh"), mark);
+    stream.extend_from_slice(input);
 
-    question
+    stream
 }
 
-/// Writes the script for noting a signal about to be sent to a job. [`answer::job`] reads the
+/// Writes the script for recording a signal about to be sent to a job. [`answer::job`] reads the
 /// answer, which names the process to signal.
 #[must_use]
-pub fn note_signal(id: &JobId, signal: &'static str, mark: &Sentinel) -> Vec<u8> {
+pub fn record_signal(id: &JobId, signal: &'static str, mark: &Sentinel) -> Vec<u8> {
     compose(
         format!("id={} signal={signal}", id.as_str()).as_bytes(),
-        include_str!("note.sh"),
+        include_str!("record_signal.sh"),
         mark,
     )
 }

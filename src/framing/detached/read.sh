@@ -3,4 +3,4 @@ file=$dir/$stream
 [ -f "$file" ] && [ ! -h "$file" ] || fail trouble "$file is no file any more"
 say "bytes $(size "$file")"
 dd bs=4096 skip="$skip" count="$count" <"$file" 2>/dev/null
-end
+finish

@@ -8,7 +8,7 @@ if [ "$again" = yes ] && [ -d "$dir" ]; then
   done
   look || fail trouble "$dir is there, and nothing runs in it"
   say done
-  end
+  finish
 fi
 problem=$({ mkdir -p "$jobs" && mkdir "$dir"; } 2>&1) || fail trouble "$problem"
 undo() {
@@ -18,7 +18,7 @@ undo() {
 # The status has its place on the disk from the beginning.
 problem=$({
   printf '%-63s\n' running >"$dir/status" && printf %s "$shown" >"$dir/command" && : >"$dir/out" && : >"$dir/err" &&
-    : >"$dir/how" && printf %s "$keeper_script" >"$dir/keeper.sh" &&
+    : >"$dir/how" && printf %s "$supervisor_script" >"$dir/supervisor.sh" &&
     printf %s "$stop_script" >"$dir/stop.sh" && cat >"$dir/payload"
 } 2>&1) || undo "$problem"
 [ "$(size "$dir/payload")" = $((script_bytes + stdin_bytes)) ] || undo 'the command did not arrive whole'
@@ -47,9 +47,9 @@ esac
 # otherwise: it forks where it leads a process group, which the setsid before it sees to.
 set -- "$dir" "$shell" "$text" "$mask" "$this_host" "$limit"
 if command -v setsid >/dev/null; then
-  setsid /bin/sh -c 'exec setsid /bin/sh "$0" $$ "$@"' "$dir/keeper.sh" "$@"
+  setsid /bin/sh -c 'exec setsid /bin/sh "$0" $$ "$@"' "$dir/supervisor.sh" "$@"
 else
-  /bin/sh "$dir/keeper.sh" fork "$@"
+  /bin/sh "$dir/supervisor.sh" fork "$@"
 fi </dev/null >/dev/null 2>&1
 tries=0
 until [ -f "$dir/process" ] || [ ! -d "$dir" ] || [ $tries -ge 200 ]; do
@@ -58,4 +58,4 @@ until [ -f "$dir/process" ] || [ ! -d "$dir" ] || [ $tries -ge 200 ]; do
 done
 [ -f "$dir/process" ] || undo
 say done
-end
+finish

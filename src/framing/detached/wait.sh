@@ -13,4 +13,4 @@ while :; do
   rounds=$((rounds + 1))
 done
 row
-end
+finish

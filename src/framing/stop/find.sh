@@ -1,13 +1,13 @@
-# Which processes are the command's. `of` says which command; `left` sets `processes` to those of it that live, as far as
-# descent, process groups and sessions show. sshd gives each command a session of its own (setsid(2)), which holds what job
-# control has put in other groups.
+# Finds the processes of a command. `select_command` says which command is meant. `find_processes` sets `processes` to those
+# of the command that live, as far as descent, process groups and sessions show. sshd gives each command a session of its own
+# (setsid(2)), which holds what job control has put in other groups.
 #
 # In `rows`, a process is pid/parent/group/session/start/state. A name may hold anything, but is in brackets, of which the
 # last ends it. A number alone names no process, since it is given to another one later: pid/start does.
-of() {
+select_command() {
   key=$1 root=$2 lived=$3 groups=" $4 " spare=$5 keep=" $6 " age=$7 mine=" $2 " confirmed=' '
-  seen=
-  case ${root#*/} in *[!0-9]*) ;; *) seen=$((${root#*/} + lived)) ;; esac
+  last_seen=
+  case ${root#*/} in *[!0-9]*) ;; *) last_seen=$((${root#*/} + lived)) ;; esac
 }
 rows() {
   rows=$(LC_ALL=C sed -n 's/^\([0-9]*\) (.*) \([A-Za-z]\) \([0-9]*\) \([0-9]*\) \([0-9]*\) \([-0-9]* \)\{15\}\([0-9]*\) .*/\1\/\3\/\4\/\5\/\7\/\2/p' /proc/[0-9]*/stat 2>/dev/null)
@@ -44,16 +44,16 @@ is_still() {
     [ "began_${3-}_${4-}_${5-}_${6-}_${7-}" = "${1#*/}" ]
   fi
 }
-# Sends a signal to those of `processes` that are still what they were, to all at once: one that is told later has time to
-# begin another.
-hit() {
+# Sends a signal to those of `processes` that are still what they were, to all at once: a process that gets the signal later
+# has time to start another.
+send_signal() {
   same=
   for each in $processes; do
     is_still "$each" && same="$same ${each%%/*}"
   done
   [ -z "$same" ] || kill "-$1" $same 2>/dev/null
 }
-left() {
+find_processes() {
   more=y processes= doubted= here=' ' ours=' '
   for each in $mine; do
     row_of "${each%%/*}" && [ "$pid/$start" = "$each" ] && here="$here$pid "
@@ -97,7 +97,7 @@ is_ours() {
     case $row in */"$group"/*) ;; *) continue;; esac
     fields "$row"
     case " $its_group $session " in *" $group "*) ;; *) continue;; esac
-    if case $mine in *" $pid/$start "*) ;; *) [ -n "$seen" ] && [ "$start" -le "$seen" ];; esac; then
+    if case $mine in *" $pid/$start "*) ;; *) [ -n "$last_seen" ] && [ "$start" -le "$last_seen" ];; esac; then
       confirmed="$confirmed$group "
       return 0
     fi

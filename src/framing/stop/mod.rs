@@ -154,7 +154,7 @@ impl Order {
     pub fn new(target: &StopTarget<'_>, first: FirstSignal, grace_tenths: u32) -> Self {
         Self(format!(
             "{} '{}' {grace_tenths}",
-            which(target),
+            script_arguments(target),
             first.and_above()
         ))
     }
@@ -200,27 +200,29 @@ const TICKS: u32 = 100;
 /// `ps`.
 #[must_use]
 pub fn script(orders: &[Order]) -> String {
-    // `know` comes before the first signal and `doubt` after the last: a process that leaves its
-    // parent on the way is found by what was known before.
-    let (mut know, mut stop, mut doubt) = (String::new(), String::new(), String::new());
-    for (index, Order(words)) in orders.iter().enumerate() {
-        let _ = writeln!(know, "know {index} {words}");
-        let _ = writeln!(stop, "stop {index} {words} &");
-        let _ = writeln!(doubt, "doubt {index} {words}");
+    // Identities are recorded before the first signal and orphans sought after the last. So a
+    // process that leaves its parent on the way is found by what was known before.
+    let (mut record, mut stop, mut find) = (String::new(), String::new(), String::new());
+
+    for (index, Order(arguments)) in orders.iter().enumerate() {
+        let _ = writeln!(record, "record_identity {index} {arguments}");
+        let _ = writeln!(stop, "stop {index} {arguments} &");
+        let _ = writeln!(find, "find_orphans {index} {arguments}");
     }
-    format!("{FIND}{STOP}{FIND_ORPHANS}rows\n{know}{stop}wait\nrows\n{doubt}")
+
+    format!("{FIND}{STOP}{ORPHANS}rows\n{record}{stop}wait\nrows\n{find}")
 }
 
 /// Writes a script for sending a signal once to all processes of a command.
 #[must_use]
 pub fn send(target: &StopTarget<'_>, signal: &str) -> String {
-    format!("{FIND}of 0 {}\nrows\nleft\nhit {signal}\n", which(target))
+    format!("{FIND}select_command 0 {}\nrows\nfind_processes\nsend_signal {signal}\n", script_arguments(target))
 }
 
 /// Writes a script for interrupting only this process.
 #[must_use]
 pub fn interrupt(process: &Process) -> String {
-    format!("{FIND}processes={}\nhit INT\n", process.word())
+    format!("{FIND}processes={}\nsend_signal INT\n", process.word())
 }
 
 /// Writes the ladder from SIGINT on for the process in the variable `root` of the surrounding
@@ -233,7 +235,7 @@ pub(super) fn ladder_for_root(grace_tenths: u32) -> String {
 
 /// Returns the arguments of the script's functions after the key. They are the root, its lifetime,
 /// the leaders of the groups, the shell to spare, the processes to keep, and the age.
-fn which(target: &StopTarget<'_>) -> String {
+fn script_arguments(target: &StopTarget<'_>) -> String {
     match target {
         StopTarget::Exec { process, lived } => {
             format!("{0} {1} {0} '' '' 0", process.word(), ticks(*lived))
@@ -282,7 +284,7 @@ pub fn look(process: &Process) -> String {
 
 const FIND: &str = include_str!("find.sh");
 const STOP: &str = include_str!("stop.sh");
-const FIND_ORPHANS: &str = include_str!("doubt.sh");
+const ORPHANS: &str = include_str!("orphans.sh");
 
 #[cfg(test)]
 #[cfg(unix)]
@@ -555,12 +557,12 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn after_the_end_of_the_first_process_its_group_is_stopped_as_long_as_it_is_the_same() {
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         let (mut child, pid) = start("sleep 0.1; sleep 920 & echo $!; read line");
         let process = Process::now(child.id());
 
         // Start times are whole ticks, so that two of them may differ by one more than the time between.
-        let lived = begun.elapsed() + Duration::from_millis(20);
+        let lived = started.elapsed() + Duration::from_millis(20);
         child.kill().unwrap();
         child.wait().unwrap();
 

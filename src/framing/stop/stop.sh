@@ -1,13 +1,13 @@
 # `stop` sends a command each signal of a ladder in turn, and says what is left.
 stop() {
-  of "$@"
-  rows; left
+  select_command "$@"
+  rows; find_processes
   for signal in $8; do
-    # Each time: the shell may not have begun the command when it was told first.
+    # Each time: the shell may not have begun the command at the first signal.
     [ -n "$spare" ] && is_still "$spare" && kill -URG "${spare%%/*}" 2>/dev/null
-    hit $signal
+    send_signal $signal
     # One that was stopped does not heed the others.
-    hit CONT
+    send_signal CONT
     waited=0
     while
       while live && [ $waited -lt $9 ]; do
@@ -15,7 +15,7 @@ stop() {
         waited=$((waited+1))
       done
       # What was seen once stays in mind: a shell that ends leaves its children to another parent.
-      rows; left
+      rows; find_processes
       [ -n "$processes" ] && [ $waited -lt $9 ]
     do :; done
     [ -n "$processes" ] || break

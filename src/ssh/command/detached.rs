@@ -312,18 +312,18 @@ impl RemoteHost {
             Signal::Once(name) => name,
         };
 
-        // Noted before the signal is sent: without the note the keeper cannot tell every death by a
+        // Noted before the signal is sent: without the note the supervisor cannot tell every death by a
         // signal from an exit status above 128.
         let mark = random_sentinel()?;
         let answer = self
-            .detached(detached::note_signal(id, name, &mark), &mark, LIMIT)
+            .detached(detached::record_signal(id, name, &mark), &mark, LIMIT)
             .await?;
         let job = answer::job(&answer, id, &mark)?;
         if job.state != DetachedState::Running {
             return Ok(None);
         }
 
-        // The keeper makes sure that its job ends with the command's process, so the process is all
+        // The supervisor makes sure that its job ends with the command's process, so the process is all
         // that has to be signalled.
         let target = StopTarget::Exec {
             process: job.process,

@@ -42,7 +42,7 @@ async fn a_command_of_any_length_is_taken_and_stands_in_no_argument() {
     let long = format!(": {}\n", "x".repeat(300)).repeat(1000);
     let look = "all=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n')";
     let command = format!(
-        "{long}V={secret}; {look}; case $all in *$V*) echo seen ;; *keeper.sh*) echo not seen ;; esac"
+        "{long}V={secret}; {look}; case $all in *$V*) echo seen ;; *supervisor.sh*) echo not seen ;; esac"
     );
 
     let result = bench

@@ -239,7 +239,7 @@ impl Machine {
     ) -> Result<DetachedJob, Refusal> {
         let mark = mark();
         answer::job(
-            &self.ask(&detached::note_signal(id, signal, &mark)),
+            &self.ask(&detached::record_signal(id, signal, &mark)),
             id,
             &mark,
         )
@@ -585,13 +585,13 @@ fn a_job_whose_processes_are_gone_is_lost_and_a_later_process_of_its_id_is_not_i
 }
 
 #[test]
-fn the_command_outlives_its_keeper() {
+fn the_command_outlives_its_supervisor() {
     for machine in machines() {
         let id = machine.start("read -r line; echo \"$line\"; read -r line", None);
-        let keeper = fs::read_to_string(machine.directory(&id).join("process")).unwrap();
+        let supervisor = fs::read_to_string(machine.directory(&id).join("process")).unwrap();
         assert!(processes::signal(
             "KILL",
-            &[keeper.split(' ').nth(2).unwrap().to_owned()]
+            &[supervisor.split(' ').nth(2).unwrap().to_owned()]
         ));
 
         machine.feed(&id, b"still here\n", false, 100).unwrap();

@@ -1,10 +1,11 @@
-# Processes that have left their parents are no descendants any more. Those of the same log-in are known by a variable in
-# their environment, and may be the command's if they are not older; `doubt` looks for them when everything is over, because
-# what is being stopped may leave its parent on the way. `know` keeps what is known of a command while it runs.
-# Where its first process has ended already, its log-in is taken for the one of this script.
-know() {
-  of "$@"
-  [ -n "$seen" ] || return
+# Finds orphans: processes of the command that have left their parents, and so are not its descendants any more. Those of the
+# same log-in have the same SSH_CONNECTION in their environment. They may belong to the command if they are not older.
+# `record_identity` keeps what is known of a command while it runs. `find_orphans` runs after the last signal, because a
+# process may leave its parent while the command is being stopped.
+# If the first process has ended already, the log-in of this script is taken for its log-in.
+record_identity() {
+  select_command "$@"
+  [ -n "$last_seen" ] || return
   server=$PPID since=$((${root#*/} + age)) login=${SSH_CONNECTION-}
   if row_of "${root%%/*}" && [ "$pid/$start" = "$root" ]; then
     server=$parent
@@ -13,8 +14,8 @@ know() {
   fi
   eval "since_$key=\$since server_$key=\$server login_$key=\$login"
 }
-doubt() {
-  of "$@"
+find_orphans() {
+  select_command "$@"
   eval "since=\${since_$key-} server=\${server_$key-}; set -f; set -- \${login_$key-}; set +f"
   [ $# -ge 3 ] && [ -n "$since" ] || return
   marked=' '
@@ -22,16 +23,16 @@ doubt() {
     file=${file#/proc/}
     marked="$marked${file%/environ} "
   done
-  # What is detached is a command of its own, with its keeper and both their sessions, even where it is this one.
+  # A detached job is a command of its own, with its supervisor and the sessions of both, even if this is one.
   detached=' '
   for file in $(grep -l -F /mcp-ssh-sessions/jobs/ /proc/[0-9]*/cmdline 2>/dev/null); do
     file=${file#/proc/}
     detached="$detached${file%/cmdline} "
   done
-  keepers=$detached
+  supervisors=$detached
   for row in $rows; do
     fields "$row"
-    case $keepers in *" $parent "*) detached="$detached$pid ";; esac
+    case $supervisors in *" $parent "*) detached="$detached$pid ";; esac
   done
   for row in $rows; do
     pid=${row%%/*}

@@ -1,4 +1,4 @@
 look || unknown
 [ "$word" = running ] && printf " %s " "$signal" >>"$dir/asked"
 row
-end
+finish

@@ -1,17 +1,17 @@
-# keeper.sh MODE DIR SHELL TEXT UMASK HOST LIMIT: runs the command and stays beside it until it has ended.
+# supervisor.sh MODE DIR SHELL TEXT UMASK HOST LIMIT: runs the command and stays until the command has ended.
 mode=$1 dir=$2 shell=$3 text=$4 mask=$5 host=$6 limit=$7
 is_own "$dir" || exit
 case $mode in
 job-of-*)
   # The command's own process, as soon as it is known: exec keeps its id.
-  keeper=${mode#job-of-}
+  supervisor=${mode#job-of-}
   if [ -p "$dir/stdin" ]; then
     exec <"$dir/stdin"
   elif [ -f "$dir/input" ]; then
     exec <"$dir/input"
     rm -f "$dir/input"
   fi
-  echo "$$ $(born $$) $keeper $(born "$keeper") $(date +%s) $host" >"$dir/process.new" || exit
+  echo "$$ $(born $$) $supervisor $(born "$supervisor") $(date +%s) $host" >"$dir/process.new" || exit
   mv "$dir/process.new" "$dir/process" || exit
   exec >"$dir/out" 2>"$dir/err"
   umask "$mask"
@@ -28,7 +28,7 @@ esac
 # Signals with a trap, unlike ignored ones, have their usual effect in the command.
 trap : HUP INT QUIT
 exec 2>"$dir/how"
-# That there is no directory says that nothing has begun.
+# A missing directory says that nothing has begun.
 give_up() {
   rm -rf "$dir"
   exit
@@ -49,7 +49,7 @@ if [ -p "$dir/stdin" ]; then
   fi
   exec 3<&-
 fi
-watch=
+timer=
 if [ "$limit" -gt 0 ]; then
   (
     trap 'kill $nap; exit' TERM
@@ -61,17 +61,17 @@ if [ "$limit" -gt 0 ]; then
     is_own "$dir" && process=$(cat "$dir/process") && set -- $process && root=$1/$2 && : >"$dir/late" &&
       . "$dir/stop.sh" >"$dir/late"
   ) 2>/dev/null &
-  watch=$!
+  timer=$!
 fi
 setsid=$(command -v setsid)
 # Without redirections: with some, dash says that the child died of a signal on the child's stderr.
 $setsid /bin/sh "$0" "job-of-$$" "$dir" "$shell" "$text" "$mask" "$host"
 status=$?
 if [ -n "$holder" ] && [ -p "$dir/stdin" ]; then let_go; fi
-if [ -n "$watch" ]; then
-  # Where the time is over, it is seeing to what is left.
-  kill "$watch" 2>/dev/null
-  wait "$watch" 2>/dev/null
+if [ -n "$timer" ]; then
+  # After the time limit, it is stopping what is left.
+  kill "$timer" 2>/dev/null
+  wait "$timer" 2>/dev/null
 fi
 [ -f "$dir/process" ] || give_up
 result="exited $status"
