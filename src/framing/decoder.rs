@@ -65,8 +65,8 @@ impl StreamDecoder {
 
             self.held.extend_from_slice(bytes);
             let Some(at) = find(&self.held, &self.opening) else {
-                let kept = longest_prefix_at_end(&self.held, &self.opening);
-                output.extend(self.held.drain(..self.held.len() - kept));
+                let partial = longest_prefix_at_end(&self.held, &self.opening);
+                output.extend(self.held.drain(..self.held.len() - partial));
                 return DecodeStep::More;
             };
 
@@ -264,8 +264,8 @@ mod tests {
             &forged,
             b"\x00\xff\x1e\x1e5a5a",
         ] {
-            let (seen, ended) = decode(&framed(output, b"0::/", b"later"), &[]);
-            assert_eq!(seen, output);
+            let (decoded, ended) = decode(&framed(output, b"0::/", b"later"), &[]);
+            assert_eq!(decoded, output);
             assert_eq!(ended, Some((b"0::/".to_vec(), b"later".to_vec())));
         }
     }
@@ -306,10 +306,10 @@ mod tests {
 
     #[test]
     fn a_trailer_that_was_begun_twice_is_the_last_of_the_two() {
-        let begun = [&b"out"[..], &sentinel().opening(), b"0:"].concat();
-        let (seen, ended) = decode(&[&begun[..], &framed(b"", b"130::/", b"")].concat(), &[7]);
+        let partial = [&b"out"[..], &sentinel().opening(), b"0:"].concat();
+        let (decoded, ended) = decode(&[&partial[..], &framed(b"", b"130::/", b"")].concat(), &[7]);
         assert_eq!(
-            (seen, ended),
+            (decoded, ended),
             (b"out".to_vec(), Some((b"130::/".to_vec(), Vec::new())))
         );
     }
@@ -355,8 +355,8 @@ mod tests {
             rest in proptest::collection::vec(any::<u8>(), 0..40),
             cuts in proptest::collection::vec(1usize..50, 1..20),
         ) {
-            let (seen, ended) = decode(&framed(&output, b"3:7\n:/tmp", &rest), &cuts);
-            prop_assert_eq!(seen, output);
+            let (decoded, ended) = decode(&framed(&output, b"3:7\n:/tmp", &rest), &cuts);
+            prop_assert_eq!(decoded, output);
             prop_assert_eq!(ended, Some((b"3:7\n:/tmp".to_vec(), rest)));
         }
 

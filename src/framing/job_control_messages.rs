@@ -127,11 +127,11 @@ mod tests {
     const NOISE: &str = "bash: [7: 1 (255)] tcsetattr: Inappropriate ioctl for device\n";
 
     fn filtered(text: &str, cut: usize) -> String {
-        let (mut noise, mut output) = (TerminalNoise::for_shell(7), Vec::new());
+        let (mut filter, mut output) = (TerminalNoise::for_shell(7), Vec::new());
         for portion in text.as_bytes().chunks(cut) {
-            noise.push(portion, &mut output);
+            filter.push(portion, &mut output);
         }
-        noise.finish(&mut output);
+        filter.finish(&mut output);
         String::from_utf8(output).unwrap()
     }
 
@@ -176,8 +176,8 @@ mod tests {
 
     #[test]
     fn text_is_passed_on_before_its_line_ends() {
-        let (mut noise, mut output) = (TerminalNoise::for_shell(7), Vec::new());
-        noise.push(b"progress 10 %", &mut output);
+        let (mut filter, mut output) = (TerminalNoise::for_shell(7), Vec::new());
+        filter.push(b"progress 10 %", &mut output);
         assert_eq!(output, b"progress 10 %");
     }
 

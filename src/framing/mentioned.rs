@@ -19,7 +19,7 @@ const ENDS: [&str; 8] = [
 
 impl Mentioned {
     /// Adds the features mentioned by this command.
-    pub fn note(&mut self, command: &[u8]) {
+    pub fn scan(&mut self, command: &[u8]) {
         // Words are looked at without a shell's grammar: a word inside quotes or a comment costs a
         // little time, and nothing else.
         let (mut flags, mut words) = (false, words(command));
@@ -56,7 +56,7 @@ mod tests {
 
     fn mentioned(command: &str) -> Mentioned {
         let mut mentioned = Mentioned::default();
-        mentioned.note(command.as_bytes());
+        mentioned.scan(command.as_bytes());
         mentioned
     }
 

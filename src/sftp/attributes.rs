@@ -72,7 +72,7 @@ impl Attributes {
     /// are compared.
     #[must_use]
     pub fn has_mode(&self, set: &Self) -> bool {
-        let bits = |of: &Self| of.permissions.map(|mode| mode & 0o7777);
+        let bits = |attributes: &Self| attributes.permissions.map(|mode| mode & 0o7777);
         same(bits(self), bits(set))
     }
 
@@ -83,7 +83,7 @@ impl Attributes {
     }
 
     /// Appends the encoded attributes to a request.
-    pub(super) fn put(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
         // The flags come first: they say which fields follow.
         let flag = |present: bool, bit: u32| if present { bit } else { 0 };
         let flags = flag(self.size.is_some(), SIZE)

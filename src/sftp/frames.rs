@@ -55,7 +55,7 @@ impl Frames {
             None => {
                 // The length is checked before the packet is awaited: a hostile length must not
                 // hold memory.
-                let length = self.take(4).get_u32();
+                let length = self.take_bytes(4).get_u32();
                 if !(5..=MAX_PACKET_BYTES).contains(&length) {
                     return Err(Malformed("a packet has an impossible length"));
                 }
@@ -70,9 +70,9 @@ impl Frames {
 
         self.length = None;
         // Only file content is long enough to be worth keeping in pieces.
-        let kind = self.take(1).get_u8();
+        let kind = self.take_bytes(1).get_u8();
         if kind != DATA {
-            return Packet::read(kind, self.take(length - 1)).map(Some);
+            return Packet::read(kind, self.take_bytes(length - 1)).map(Some);
         }
 
         // The server states the length of the content twice. If the two differ, the bytes after the
@@ -82,7 +82,7 @@ impl Frames {
             return Err(Malformed("a field is cut off"));
         }
 
-        let mut fields = self.take(8);
+        let mut fields = self.take_bytes(8);
         let (id, content) = (fields.get_u32(), fields.get_u32());
         if content as usize != length - head {
             return Err(Malformed("content has another length than its packet"));
@@ -100,7 +100,7 @@ impl Frames {
     }
 
     /// Takes `length` bytes as a single piece. The bytes must have arrived.
-    fn take(&mut self, length: usize) -> Bytes {
+    fn take_bytes(&mut self, length: usize) -> Bytes {
         let mut pieces = self.take_pieces(length);
         match (pieces.len(), pieces.pop()) {
             (1, Some(only)) => only,

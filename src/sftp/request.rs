@@ -160,8 +160,8 @@ impl SftpRequest<'_> {
         self.put_fields(&mut out);
         // The fallback is never sent: callers refuse strings which no packet can hold.
         let length = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
-        if let Some(place) = out.first_chunk_mut() {
-            *place = length.to_be_bytes();
+        if let Some(length_field) = out.first_chunk_mut() {
+            *length_field = length.to_be_bytes();
         }
 
         out.into()
@@ -208,7 +208,7 @@ impl SftpRequest<'_> {
             } => {
                 strings(&[path]);
                 out.extend_from_slice(&access.flags().to_be_bytes());
-                attributes.put(out);
+                attributes.encode(out);
             }
             Self::Read {
                 handle,
@@ -231,15 +231,15 @@ impl SftpRequest<'_> {
             // Attributes are never optional here. Empty attributes are encoded as flags of zero.
             Self::Setstat(path, attributes) | Self::Mkdir(path, attributes) => {
                 strings(&[path]);
-                attributes.put(out);
+                attributes.encode(out);
             }
             Self::Fsetstat(handle, attributes) => {
                 strings(&[handle.as_bytes()]);
-                attributes.put(out);
+                attributes.encode(out);
             }
             Self::Lsetstat(path, attributes) => {
                 strings(&[b"lsetstat@openssh.com", path]);
-                attributes.put(out);
+                attributes.encode(out);
             }
             Self::Rename { from, to } => strings(&[from, to]),
             Self::PosixRename { from, to } => strings(&[b"posix-rename@openssh.com", from, to]),

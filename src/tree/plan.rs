@@ -120,8 +120,8 @@ impl Plan {
     /// Takes back all unfinished work, for the next attempt after a lost connection.
     pub fn begin_again(&mut self) {
         // The oldest work goes back to the front, so that the next attempt takes it first.
-        for (ticket, work) in std::mem::take(&mut self.underway).into_iter().rev() {
-            match work {
+        for (ticket, item) in std::mem::take(&mut self.underway).into_iter().rev() {
+            match item {
                 PlannedWork::Directory(directory) => self.directories.push((ticket, directory)),
                 PlannedWork::Leaf(leaf) => self.leaves.push_front((ticket, leaf)),
             }
@@ -135,7 +135,7 @@ impl Plan {
             && !self
                 .underway
                 .values()
-                .any(|work| matches!(work, PlannedWork::Directory(_)))
+                .any(|item| matches!(item, PlannedWork::Directory(_)))
     }
 
     /// Adds the content of a listed directory to the work.
@@ -192,7 +192,7 @@ impl Plan {
                 }
             }
 
-            self.take(directory, above, entry)?;
+            self.add_entry(directory, above, entry)?;
         }
 
         // Directories are taken from the end, so the first in the order of names has to be last.
@@ -206,7 +206,7 @@ impl Plan {
 
     /// Adds an entry of a listed directory. `above` is the length of the directory's path in bytes,
     /// computed once because a directory may have very many entries.
-    fn take(
+    fn add_entry(
         &mut self,
         directory: &Arc<Directory>,
         above: usize,

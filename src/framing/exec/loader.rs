@@ -71,13 +71,13 @@ impl LoginShell {
 
         // The end mark tells a complete input from one that was cut off, after which the command
         // must not run.
-        let end = if self == Self::Fish && terminal {
+        let end_line = if self == Self::Fish && terminal {
             format!("set __mcp {mark}\n")
         } else {
             format!("{mark}\n")
         };
 
-        settings.extend_from_slice(end.as_bytes());
+        settings.extend_from_slice(end_line.as_bytes());
         let count = settings.len();
 
         // Each shell reads line by line, or by an exact count, because the rest of stdin belongs to
@@ -132,7 +132,7 @@ impl LoginShell {
 
         // Printed after the terminal is restored, so that input sent on this mark is echoed as
         // usual.
-        let ready = match self {
+        let print_ready = match self {
             Self::Csh => format!("sh -c 'printf \"\\036%s:{READY}\\036%s;\" {mark} {mark} >&2'\n"),
             Self::Posix => format!("printf '\\036%s:{READY}\\036%s;' {mark} {mark} >&2; "),
             _ => format!("printf '\\036%s:{READY}\\036%s;' {mark} {mark} >&2\n"),
@@ -140,7 +140,7 @@ impl LoginShell {
 
         Ok(SettingsLoader {
             before: before.to_owned(),
-            after: format!("{read}{back}{ready}"),
+            after: format!("{read}{back}{print_ready}"),
             settings,
         })
     }

@@ -264,14 +264,14 @@ impl LoginShell {
         };
 
         // A name that begins with `-` would be read as an option.
-        let mut place = Vec::new();
+        let mut target = Vec::new();
         if home {
-            place.extend_from_slice(b"\"$HOME\"");
+            target.extend_from_slice(b"\"$HOME\"");
         } else if rest.starts_with('-') {
-            place.extend_from_slice(b"./");
+            target.extend_from_slice(b"./");
         }
 
-        self.quote(&mut place, rest)?;
+        self.quote(&mut target, rest)?;
 
         let (before, after) = match self {
             Self::Fish => ("cd ", "; or exit 1\n"),
@@ -281,10 +281,10 @@ impl LoginShell {
             Self::Posix | Self::Other => ("cd ", " || exit 1; "),
         };
 
-        script.extend_from_slice(&[before.as_bytes(), &place, after.as_bytes()].concat());
+        script.extend_from_slice(&[before.as_bytes(), &target, after.as_bytes()].concat());
 
         if self == Self::Csh {
-            script.extend_from_slice(&place);
+            script.extend_from_slice(&target);
             script.push(b'\n');
         }
 

@@ -117,7 +117,7 @@ fn absolute(path: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn is(shell: LoginShell, program: Option<&str>) -> ShellProbe {
+    fn probe_of(shell: LoginShell, program: Option<&str>) -> ShellProbe {
         ShellProbe {
             shell,
             program: program.map(str::to_owned),
@@ -153,7 +153,7 @@ mod tests {
         ] {
             assert_eq!(
                 ShellProbe::posix(answer.as_bytes()),
-                Some(is(LoginShell::Posix, program)),
+                Some(probe_of(LoginShell::Posix, program)),
                 "{answer}"
             );
         }
@@ -174,26 +174,26 @@ mod tests {
         for (answer, expected) in [
             (
                 "mcp-ssh-sessions:a\\b:/root:/root:/usr/bin/fish;",
-                is(LoginShell::Fish, Some("/usr/bin/fish")),
+                probe_of(LoginShell::Fish, Some("/usr/bin/fish")),
             ),
             (
                 "mcp-ssh-sessions:a\\b:/root:/root:/bin/bash;",
-                is(LoginShell::Fish, Some("fish")),
+                probe_of(LoginShell::Fish, Some("fish")),
             ),
             (
                 "mcp-ssh-sessions:a\\\\b:/root:/root[1]/root:/bin/tcsh;",
-                is(LoginShell::Csh, Some("/bin/tcsh")),
+                probe_of(LoginShell::Csh, Some("/bin/tcsh")),
             ),
             (
                 "mcp-ssh-sessions:a\\\\b:/root:/root[1]/root:/bin/bash;",
-                is(LoginShell::Csh, Some("csh")),
+                probe_of(LoginShell::Csh, Some("csh")),
             ),
             (
                 "mcp-ssh-sessions:a\\\\b:/root:/root[1]/root[1]:/bin/pwsh;",
-                is(LoginShell::Other, None),
+                probe_of(LoginShell::Other, None),
             ),
-            (OTHER_PROBE, is(LoginShell::Other, None)),
-            ("unknown command", is(LoginShell::Other, None)),
+            (OTHER_PROBE, probe_of(LoginShell::Other, None)),
+            ("unknown command", probe_of(LoginShell::Other, None)),
         ] {
             assert_eq!(
                 ShellProbe::other(false, b"unknown command: IFS", answer.as_bytes()),

@@ -175,7 +175,7 @@ impl SnapshotInProgress {
         self.next = self.next.wrapping_add(1);
 
         match length {
-            b"end" => self.ended = Some(self.end(text)),
+            b"end" => self.ended = Some(self.finish(text)),
             b"big" => self.ended = Some(Extracted::TooLarge),
             _ if is_length(length, text) => {
                 let room = 8 * MAX_SNAPSHOT_BYTES > self.text.0.len();
@@ -194,7 +194,7 @@ impl SnapshotInProgress {
     }
 
     /// Checks the length of the whole text, and parses the snapshot.
-    fn end(&mut self, length: &[u8]) -> Extracted {
+    fn finish(&mut self, length: &[u8]) -> Extracted {
         let text = std::mem::take(&mut self.text).0;
         // A snapshot that is not complete must not be restored: it is a script, and half a script
         // does something else.

@@ -158,8 +158,8 @@ impl Snapshot {
         // Each section is checked for its form, because its text is run later in another shell.
         for (letter, section) in sections(id, text)? {
             match letter {
-                b'o' => snapshot.options = kept(section),
-                b'u' => snapshot.umask = kept(section),
+                b'o' => snapshot.options = wiped_text(section),
+                b'u' => snapshot.umask = wiped_text(section),
                 b'v' if bash => {
                     snapshot.variables = named(section, |line| words(line, b"declare -"))?;
                 }
@@ -175,7 +175,7 @@ impl Snapshot {
                 }
                 b'F' => snapshot.attributes = attributes(section)?,
                 b'f' => snapshot.functions.push(function_statement(section)?),
-                b'd' => snapshot.directories.push(kept(section)),
+                b'd' => snapshot.directories.push(wiped_text(section)),
                 b'p' => snapshot.positional = Some(positional(section)?),
                 _ => return None,
             }
@@ -260,7 +260,7 @@ fn named(section: &[u8], after: impl Fn(&[u8]) -> Option<&[u8]>) -> Option<Vec<S
     let statement = |text| {
         Some(Statement {
             name: name(after(text)?)?.to_owned(),
-            text: kept(text),
+            text: wiped_text(text),
         })
     };
     statements(section)?.into_iter().map(statement).collect()
@@ -290,7 +290,7 @@ fn aliases(section: &[u8]) -> Option<Vec<Statement>> {
 
         plain.then(|| Statement {
             name: String::from_utf8_lossy(name).into_owned(),
-            text: kept(rest),
+            text: wiped_text(rest),
         })
     };
 
@@ -308,7 +308,7 @@ fn traps(section: &[u8]) -> Option<Vec<Statement>> {
 
         Some(Statement {
             name: String::from_utf8_lossy(name).into_owned(),
-            text: kept(text),
+            text: wiped_text(text),
         })
     };
 
@@ -326,7 +326,7 @@ fn attributes(section: &[u8]) -> Option<Vec<Statement>> {
         if !line.starts_with(b"declare -f ") {
             found.push(Statement {
                 name: String::from_utf8_lossy(name).into_owned(),
-                text: kept(line),
+                text: wiped_text(line),
             });
         }
     }
@@ -337,7 +337,7 @@ fn attributes(section: &[u8]) -> Option<Vec<Statement>> {
 /// Reads `set -- …`, which must be a single statement.
 fn positional(section: &[u8]) -> Option<Text> {
     let one = statements(section)?.len() == 1 && section.starts_with(b"set --");
-    one.then(|| kept(section))
+    one.then(|| wiped_text(section))
 }
 
 /// Reads `NAME () …`, with the word `function` in front if needed.
@@ -347,11 +347,11 @@ fn function_statement(section: &[u8]) -> Option<Statement> {
     let name = line.get(..line.windows(2).position(|some| some == b"()")?)?;
     Some(Statement {
         name: String::from_utf8_lossy(name).trim().to_owned(),
-        text: kept(section),
+        text: wiped_text(section),
     })
 }
 
 /// Copies the text into memory which is wiped when dropped.
-fn kept(text: &[u8]) -> Text {
+fn wiped_text(text: &[u8]) -> Text {
     Zeroizing::new(text.to_vec())
 }

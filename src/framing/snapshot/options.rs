@@ -27,11 +27,11 @@ impl Snapshot {
 
         // Other shells report the letters of `$-` only, so only those letters are set.
         if !bash {
-            let on = lines.next().unwrap_or_default();
+            let enabled = lines.next().unwrap_or_default();
             let set = |letter: char| {
                 format!(
                     "\\set {}{letter}\n",
-                    if on.contains(letter) { '-' } else { '+' }
+                    if enabled.contains(letter) { '-' } else { '+' }
                 )
             };
 
@@ -57,7 +57,7 @@ impl Snapshot {
                 continue;
             };
 
-            let is_on = |list: &str| list.split(':').any(|on| on == name);
+            let is_on = |list: &str| list.split(':').any(|option| option == name);
 
             let setting = match command {
                 // The output of `set +o` in a subshell is not always true for the shell.
@@ -67,18 +67,21 @@ impl Snapshot {
                     if is_on(set_on) { '-' } else { '+' }
                 ),
                 "shopt" => {
-                    let on = if shopt_on.is_empty() {
+                    let is_enabled = if shopt_on.is_empty() {
                         sign == "-s"
                     } else {
                         is_on(shopt_on)
                     };
 
                     // Switching one of these off switches off the others too.
-                    if name.starts_with("compat") && !on {
+                    if name.starts_with("compat") && !is_enabled {
                         continue;
                     }
 
-                    format!("\\builtin shopt -{} {name}\n", if on { 's' } else { 'u' })
+                    format!(
+                        "\\builtin shopt -{} {name}\n",
+                        if is_enabled { 's' } else { 'u' }
+                    )
                 }
                 _ => continue,
             };

@@ -166,8 +166,8 @@ impl Snapshot {
         // A socket of the new connection's forwarded agent stays: the old shell's is not kept,
         // unless it has started an agent.
         let mut names = String::from(" SSH_AUTH_SOCK ");
-        let kept = self.variables.iter().map(|variable| variable.name.as_str());
-        for name in kept.chain(NOT_KEPT).chain(KEPT_IF_ABSENT) {
+        let restored = self.variables.iter().map(|variable| variable.name.as_str());
+        for name in restored.chain(NOT_KEPT).chain(KEPT_IF_ABSENT) {
             let _ = write!(names, "{name} ");
         }
 
@@ -228,7 +228,7 @@ impl Restore {
         let missing = failed
             .iter()
             .filter_map(|at| self.steps.get(*at))
-            .filter_map(RestoreStep::told);
+            .filter_map(RestoreStep::report_name);
 
         // The notice is read by an agent: a few names are enough, and the number says how many more
         // there are.
@@ -299,7 +299,7 @@ impl fmt::Debug for Restore {
 
 impl RestoreStep {
     /// Returns the name of the step for the report; `None` for a silent step.
-    fn told(&self) -> Option<String> {
+    fn report_name(&self) -> Option<String> {
         let name = ForeignText::from(&self.name);
 
         Some(match self.what {
@@ -365,7 +365,7 @@ mod tests {
 
         let restore = snapshot.unwrap().restore(b"/tmp");
 
-        let order = [
+        let expected = [
             "cd -- ",
             "declare -- V",
             "printf ()",
@@ -377,7 +377,7 @@ mod tests {
             "'d'\\'' DEBUG",
         ];
 
-        let places: Vec<usize> = order.iter().map(|text| at(&restore, text)).collect();
+        let places: Vec<usize> = expected.iter().map(|text| at(&restore, text)).collect();
         assert!(places.is_sorted(), "{places:?}");
         assert!(!String::from_utf8_lossy(&restore.command).contains("URG"));
     }

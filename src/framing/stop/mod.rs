@@ -216,7 +216,10 @@ pub fn script(orders: &[Order]) -> String {
 /// Writes a script for sending a signal once to all processes of a command.
 #[must_use]
 pub fn send(target: &StopTarget<'_>, signal: &str) -> String {
-    format!("{FIND}select_command 0 {}\nrows\nfind_processes\nsend_signal {signal}\n", script_arguments(target))
+    format!(
+        "{FIND}select_command 0 {}\nrows\nfind_processes\nsend_signal {signal}\n",
+        script_arguments(target)
+    )
 }
 
 /// Writes a script for interrupting only this process.

@@ -117,7 +117,7 @@ impl SudoListener {
     /// Takes the next bytes, and returns the events found. Output of startup files and of the
     /// command is appended to `output`.
     pub fn push(&mut self, bytes: &[u8], output: &mut Vec<u8>) -> Vec<SudoEvent> {
-        let (mut heard, mut rest) = (Vec::new(), bytes.to_vec());
+        let (mut events, mut rest) = (Vec::new(), bytes.to_vec());
 
         // A portion can hold several marks, such as the announcement and a prompt.
         while !self.is_through() {
@@ -126,12 +126,12 @@ impl SudoListener {
             self.keep(&text, output);
 
             match progress {
-                DecodeStep::More => return heard,
+                DecodeStep::More => return events,
                 DecodeStep::Complete {
                     trailer,
                     rest: after,
                 } => {
-                    heard.extend(self.understand(&trailer));
+                    events.extend(self.understand(&trailer));
                     rest = after;
                 }
                 DecodeStep::Broken => rest.clear(),
@@ -142,7 +142,7 @@ impl SudoListener {
 
         output.append(&mut rest);
 
-        heard
+        events
     }
 
     /// Returns true if the command has begun.
@@ -216,7 +216,7 @@ impl SudoListener {
         let process = Process::parse(text);
 
         // Process ids come in a fixed order: sudo's own first, then the root shell's.
-        let (stage, heard) = match self.stage {
+        let (stage, events) = match self.stage {
             SudoStage::Startup => (SudoStage::Sudo, SudoEvent::Started(process)),
             SudoStage::Sudo | SudoStage::Through => {
                 (SudoStage::Through, SudoEvent::Through(process))
@@ -225,7 +225,7 @@ impl SudoListener {
 
         self.stage = stage;
 
-        Some(heard)
+        Some(events)
     }
 }
 
@@ -258,13 +258,13 @@ mod tests {
         cut: usize,
         terminal: bool,
     ) -> (Vec<SudoEvent>, String, Option<ForeignText>) {
-        let (mut listener, mut heard, mut output) =
+        let (mut listener, mut events, mut output) =
             (SudoListener::new(&mark(), terminal), Vec::new(), Vec::new());
         for portion in stream.chunks(cut) {
-            heard.extend(listener.push(portion, &mut output));
+            events.extend(listener.push(portion, &mut output));
         }
         let talk = listener.finish(&mut output);
-        (heard, String::from_utf8(output).unwrap(), talk)
+        (events, String::from_utf8(output).unwrap(), talk)
     }
 
     #[test]
@@ -279,20 +279,20 @@ mod tests {
         );
 
         for cut in [1, 2, 7, 1000] {
-            let (heard, output, talk) = listen(stream.as_bytes(), cut, false);
-            let asked = |account: &str, said| SudoEvent::Prompt {
+            let (events, output, talk) = listen(stream.as_bytes(), cut, false);
+            let prompt = |account: &str, said| SudoEvent::Prompt {
                 account: account.to_owned(),
                 said,
             };
 
             let prompts = [
-                asked("agent", true),
-                asked("root", true),
-                asked("root", false),
+                prompt("agent", true),
+                prompt("root", true),
+                prompt("root", false),
             ];
 
             assert_eq!(
-                heard,
+                events,
                 [
                     &[SudoEvent::Started(Process::new(11, "5"))],
                     &prompts[..],
@@ -316,9 +316,9 @@ mod tests {
             (&"x".repeat(200), ""),
         ] {
             let stream = format!("{}{}", marked("11 5"), marked(&format!("?{said}")));
-            let heard = listen(stream.as_bytes(), 1000, false).0;
+            let events = listen(stream.as_bytes(), 1000, false).0;
             assert_eq!(
-                heard[1],
+                events[1],
                 SudoEvent::Prompt {
                     account: account.to_owned(),
                     said: false
@@ -337,8 +337,8 @@ mod tests {
         );
 
         for terminal in [false, true] {
-            let (heard, output, talk) = listen(stream.as_bytes(), 5, terminal);
-            assert_eq!(heard.len(), 2);
+            let (events, output, talk) = listen(stream.as_bytes(), 5, terminal);
+            assert_eq!(events.len(), 2);
             assert_eq!(
                 (output.as_str(), talk.as_ref().map(ForeignText::raw)),
                 ("", Some("sudo: a password is required"))
@@ -375,10 +375,10 @@ mod tests {
         );
 
         for cut in [1, 2, 7, 1000] {
-            let (heard, output, talk) = listen(stream.as_bytes(), cut, true);
-            let said: Vec<_> = heard
+            let (events, output, talk) = listen(stream.as_bytes(), cut, true);
+            let said: Vec<_> = events
                 .iter()
-                .map(|heard| matches!(heard, SudoEvent::Prompt { said: true, .. }))
+                .map(|events| matches!(events, SudoEvent::Prompt { said: true, .. }))
                 .collect();
 
             assert_eq!(said, [false, false, true, false]);
@@ -392,10 +392,10 @@ mod tests {
     #[test]
     fn nothing_is_a_prompt_once_the_command_runs() {
         let stream = format!("{}{}{}", marked("11 5"), marked("12 6"), marked("?agent"));
-        let (heard, output, _) = listen(stream.as_bytes(), 1000, false);
+        let (events, output, _) = listen(stream.as_bytes(), 1000, false);
 
         assert_eq!(
-            heard,
+            events,
             [
                 SudoEvent::Started(Process::new(11, "5")),
                 SudoEvent::Through(Process::new(12, "6"))

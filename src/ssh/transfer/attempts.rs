@@ -84,9 +84,9 @@ impl FileTransfer {
             SourceKind::Directory(folder) => {
                 TransferState::UpTree(Box::new(UpTree::open(path, folder, &guard).await?))
             }
-            SourceKind::Other(place) => {
-                TransferState::UpFile(Box::new(Upload::open(path, place, &guard, &request).await?))
-            }
+            SourceKind::Other(local_name) => TransferState::UpFile(Box::new(
+                Upload::open(path, local_name, &guard, &request).await?,
+            )),
         };
 
         Ok(Self {

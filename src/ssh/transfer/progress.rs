@@ -63,7 +63,7 @@ impl TransferCounters {
     }
 
     /// Counts a complete file.
-    pub(super) fn end(&self) {
+    pub(super) fn count_file(&self) {
         self.0.files.fetch_add(1, Ordering::Relaxed);
     }
 

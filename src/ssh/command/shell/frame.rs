@@ -96,7 +96,7 @@ impl ShellTask {
             .as_deref()
             .map_or(FrameStdin::Null, FrameStdin::Bytes);
 
-        self.mentioned.note(&request.command);
+        self.mentioned.scan(&request.command);
         let known = ShellTraits {
             kind: self.kind,
             streams: self.streams,

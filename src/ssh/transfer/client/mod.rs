@@ -103,7 +103,7 @@ struct PendingReplies {
     requests: HashMap<u32, (oneshot::Sender<SftpReply>, Option<Handle>)>,
     files: OpenFiles,
     /// Reason for which no more replies will arrive. `None` while the channel works.
-    over: Option<ChannelEnd>,
+    ended: Option<ChannelEnd>,
 }
 
 /// Reason for which a channel delivers no more replies.
@@ -149,8 +149,8 @@ impl RequestError {
 }
 
 impl From<ChannelEnd> for RequestError {
-    fn from(over: ChannelEnd) -> Self {
-        match over {
+    fn from(reason: ChannelEnd) -> Self {
+        match reason {
             ChannelEnd::Closed => Self::Closed,
             ChannelEnd::Malformed(malformed) => Self::Malformed(malformed),
         }
@@ -191,7 +191,7 @@ impl SftpClient {
 
     /// Returns true if the channel has ended.
     pub(super) fn is_over(&self) -> bool {
-        self.shared.lock().over.is_some()
+        self.shared.lock().ended.is_some()
     }
 
     /// Returns true if the server is OpenSSH's `sftp-server` without disabled requests, which
@@ -247,7 +247,7 @@ impl SftpClient {
     ) -> Result<SftpReply, RequestError> {
         let mut answer = match self.shared.expect(id, closes) {
             Ok(answer) => answer,
-            Err(over) => return Err(self.gone(over).await),
+            Err(reason) => return Err(self.gone(reason).await),
         };
 
         // Fails only after the channel has ended, and then the wait below ends too.
@@ -258,7 +258,7 @@ impl SftpClient {
             let before = self.shared.answered.load(Ordering::Relaxed);
             match timeout(SILENCE_LIMIT, &mut answer).await {
                 Ok(Ok(reply)) => return Ok(reply),
-                Ok(Err(_)) => return Err(self.gone(self.shared.over()).await),
+                Ok(Err(_)) => return Err(self.gone(self.shared.end_reason()).await),
                 Err(_) if before == self.shared.answered.load(Ordering::Relaxed) => {
                     return Err(RequestError::Silent);
                 }
@@ -269,11 +269,11 @@ impl SftpClient {
 
     /// Returns the error for a channel which is over. A connection that ends takes its channels
     /// first, so the end of the connection is awaited for a moment.
-    async fn gone(&self, over: ChannelEnd) -> RequestError {
-        if over == ChannelEnd::Closed {
+    async fn gone(&self, reason: ChannelEnd) -> RequestError {
+        if reason == ChannelEnd::Closed {
             let _ = timeout(ENDED_WITHIN, self.connection.ended()).await;
         }
-        over.into()
+        reason.into()
     }
 }
 
@@ -291,8 +291,8 @@ impl Shared {
     ) -> Result<oneshot::Receiver<SftpReply>, ChannelEnd> {
         let (give, answer) = oneshot::channel();
         let mut waiting = self.lock();
-        if let Some(over) = waiting.over {
-            return Err(over);
+        if let Some(reason) = waiting.ended {
+            return Err(reason);
         }
         waiting.requests.insert(id, (give, closes));
         Ok(answer)
@@ -329,15 +329,15 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends the wait of every request, with `over` as the reason unless there is an earlier reason.
-    fn end(&self, over: ChannelEnd) {
+    /// Ends the wait of every request, with `reason` as the reason unless there is an earlier reason.
+    fn fail_all(&self, reason: ChannelEnd) {
         let mut waiting = self.lock();
-        waiting.over.get_or_insert(over);
+        waiting.ended.get_or_insert(reason);
         waiting.requests.clear();
     }
 
-    fn over(&self) -> ChannelEnd {
-        self.lock().over.unwrap_or(ChannelEnd::Closed)
+    fn end_reason(&self) -> ChannelEnd {
+        self.lock().ended.unwrap_or(ChannelEnd::Closed)
     }
 }
 
@@ -353,13 +353,13 @@ async fn read(
     mut channel: ChannelReadHalf,
     mut frames: Frames,
     shared: Arc<Shared>,
-    open: CancellationToken,
+    closed: CancellationToken,
     connection: Arc<Connection>,
 ) {
-    let over = loop {
+    let reason = loop {
         let message = tokio::select! {
             message = channel.wait() => message,
-            () = open.cancelled() => break ChannelEnd::Closed,
+            () = closed.cancelled() => break ChannelEnd::Closed,
         };
 
         match message {
@@ -379,11 +379,11 @@ async fn read(
         }
     };
 
-    shared.end(over);
+    shared.fail_all(reason);
 
     // Also after a protocol violation: this ends the writing task, which closes the channel on our
     // side.
-    open.cancel();
+    closed.cancel();
 }
 
 /// Delivers all complete packets.
@@ -400,7 +400,7 @@ fn deliver_all(frames: &mut Frames, data: Bytes, shared: &Shared) -> Result<(), 
 async fn write(
     channel: ChannelWriteHalf<Msg>,
     mut queue: UnboundedReceiver<Bytes>,
-    open: CancellationToken,
+    closed: CancellationToken,
     slot: ChannelSlot,
 ) {
     let all = async {
@@ -413,7 +413,7 @@ async fn write(
 
     tokio::select! {
         () = all => {}
-        () = open.cancelled() => {}
+        () = closed.cancelled() => {}
     }
 
     // A connection which accepts no data any more must not keep the slot forever.

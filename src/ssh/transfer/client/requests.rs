@@ -323,14 +323,14 @@ impl SftpClient {
     pub(in crate::ssh::transfer) async fn renames(&self, missing: &[u8], to: &[u8]) -> bool {
         let ask = async {
             let posix = self.offers("posix-rename@openssh.com");
-            let asked = if posix {
+            let renamed = if posix {
                 self.posix_rename(missing, to).await
             } else {
                 self.rename(missing, to).await
             };
 
             // Any other error, such as a missing file, proves that the server has tried to rename.
-            let code = asked.err().and_then(|error| error.code());
+            let code = renamed.err().and_then(|error| error.code());
 
             !matches!(
                 code,

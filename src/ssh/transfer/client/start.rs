@@ -93,7 +93,7 @@ impl SftpClient {
 
     /// Opens a further client for a transfer if a connection has room at once. Returns `None`
     /// otherwise.
-    pub(in crate::ssh::transfer) async fn spare(host: &Arc<RemoteHost>) -> Option<Self> {
+    pub(in crate::ssh::transfer) async fn opportunistic(host: &Arc<RemoteHost>) -> Option<Self> {
         let (channel, slot) = host.channels.opportunistic_channel().await?;
         Self::start(channel, slot, &mut UnexpectedOutput::default())
             .await
@@ -102,7 +102,9 @@ impl SftpClient {
 
     /// Opens a further client for a transfer over another connection than the first. Returns `None`
     /// if there is no such connection.
-    pub(in crate::ssh::transfer) async fn apart(host: &Arc<RemoteHost>) -> Option<Self> {
+    pub(in crate::ssh::transfer) async fn on_another_connection(
+        host: &Arc<RemoteHost>,
+    ) -> Option<Self> {
         let (channel, slot) = host.channels.channel_on_another_connection().await?;
         Self::start(channel, slot, &mut UnexpectedOutput::default())
             .await
@@ -119,8 +121,8 @@ impl SftpClient {
         let connection = Arc::clone(slot.connection());
         let (mut from_server, to_server) = channel.split();
         let (queue, packets) = unbounded_channel();
-        let open = CancellationToken::new();
-        let guard = open.clone().drop_guard();
+        let closed = CancellationToken::new();
+        let guard = closed.clone().drop_guard();
         let started = Instant::now();
         to_server
             .request_subsystem(true, "sftp")
@@ -130,7 +132,7 @@ impl SftpClient {
         // The version request follows immediately: waiting for the reply to the subsystem request
         // would cost a round trip.
         let _ = queue.send(Bytes::from_static(INIT));
-        tokio::spawn(write(to_server, packets, open.clone(), slot));
+        tokio::spawn(write(to_server, packets, closed.clone(), slot));
         let mut frames = Frames::default();
 
         let version = match timeout(
@@ -168,7 +170,7 @@ impl SftpClient {
             from_server,
             frames,
             Arc::clone(&shared),
-            open,
+            closed,
             Arc::clone(&connection),
         ));
 
@@ -195,7 +197,7 @@ impl SftpClient {
 
         // Without announced limits the defaults apply, with which every server must cope.
         if client.offers("limits@openssh.com") {
-            let asked = Instant::now();
+            let requested_at = Instant::now();
 
             match timeout(START_LIMIT, client.ask(SftpRequest::Limits)).await {
                 Ok(Ok(SftpReply::Extended(answer))) => {
@@ -206,7 +208,7 @@ impl SftpClient {
                 Err(_) => return Err(TransferError::Start(silent())),
             }
 
-            round_trip = asked.elapsed();
+            round_trip = requested_at.elapsed();
         }
 
         client.round_trip = round_trip;

@@ -22,7 +22,7 @@ use crate::{
             MAX_COMPARED_BYTES, StopConditions, TransferCounters, TransferRequest,
             client::SftpClient,
             error::{TransferError, shown},
-            guard::{Guard, seen::FileFactsBefore},
+            guard::{Guard, file_facts::FileFactsBefore},
             local::io_threads::{Sink, Sum},
             paths,
             request::FileResult,
@@ -52,13 +52,13 @@ pub(in crate::ssh::transfer) struct Download {
     room: u64,
     progress: TransferCounters,
     /// Content received so far. `None` before the transfer begins and after it ends.
-    begun: Option<DownloadState>,
+    state: Option<DownloadState>,
 }
 
 /// Temporary local file with the content received so far. Dropping the state removes the file.
 #[derive(Debug)]
 struct DownloadState {
-    part: LocalTemp,
+    temp: LocalTemp,
     sink: Sink,
     sum: Sum,
     /// Number of bytes from the beginning on which the sink has accepted.
@@ -87,7 +87,7 @@ impl Download {
             )));
         }
 
-        let (typed, name) = (
+        let (user_path, name) = (
             request.local.clone(),
             paths::file_name(&String::from_utf8_lossy(&wanted))?.to_owned(),
         );
@@ -97,16 +97,16 @@ impl Download {
         let watcher = guard.watcher(TransferDirection::Write).await;
 
         let find = spawn_blocking(move || {
-            let target = local_target(&typed, &name)?;
-            let watch = watcher.begin();
-            let question = watch.site_of(&target).and_then(|site| {
-                let seen = FileFactsBefore::at(&target.folder, &target.name)?;
-                Ok(watch.question(&site, &target, seen.as_ref(), None))
+            let target = local_target(&user_path, &name)?;
+            let checks = watcher.begin();
+            let finding = checks.site_of(&target).and_then(|site| {
+                let facts = FileFactsBefore::at(&target.folder, &target.name)?;
+                Ok(checks.finding(&site, &target, facts.as_ref(), None))
             });
 
-            let question = question
+            let finding = finding
                 .map_err(|source| TransferError::local("looking at", &target.path, source))?;
-            Ok::<_, TransferError>((target, question))
+            Ok::<_, TransferError>((target, finding))
         });
 
         let failed = |error| {
@@ -117,11 +117,11 @@ impl Download {
             )
         };
 
-        let (target, question) = find.await.map_err(failed)??;
+        let (target, finding) = find.await.map_err(failed)??;
         // Nothing is changed on this machine before the user's answer.
-        guard.pass(TransferDirection::Write, question).await?;
-        let beside = target.clone();
-        spawn_blocking(move || remove_litter(&beside))
+        guard.pass(TransferDirection::Write, finding).await?;
+        let litter_target = target.clone();
+        spawn_blocking(move || remove_litter(&litter_target))
             .await
             .map_err(failed)?;
 
@@ -137,7 +137,7 @@ impl Download {
             alone: true,
             room: u64::MAX,
             progress,
-            begun: None,
+            state: None,
         })
     }
 
@@ -157,7 +157,7 @@ impl Download {
             alone: false,
             room,
             progress,
-            begun: None,
+            state: None,
         }
     }
 
@@ -180,7 +180,7 @@ impl Download {
             .await?
         {
             Some(complete) => {
-                self.progress.end();
+                self.progress.count_file();
                 Ok((to, complete.tally(), complete.verified))
             }
             None => Ok((
@@ -214,30 +214,30 @@ impl Download {
         // to go.
         let fetched = self.fetch(host, client, attributes).await;
         if fetched.as_ref().is_err_and(|error| !error.is_lost()) {
-            self.begin_anew();
+            self.start_over();
         }
 
         let verified = fetched?;
 
         let Some(DownloadState {
-            part,
+            temp,
             received,
             attributes,
             ..
-        }) = self.begun.take()
+        }) = self.state.take()
         else {
             return Err(TransferError::Cancelled);
         };
 
         // Flushed before the rename, so that a crash cannot leave an incomplete file in place of
         // the old one.
-        let (kept, target) = (kept(&attributes), self.target.clone());
-        let put = move || {
-            part.file.sync_all()?;
-            part.put_in_place(kept, &target.name)
+        let (to_keep, target) = (attributes_to_keep(&attributes), self.target.clone());
+        let replace = move || {
+            temp.file.sync_all()?;
+            temp.put_in_place(to_keep, &target.name)
         };
 
-        self.blocking("writing", put).await?;
+        self.blocking("writing", replace).await?;
 
         // A file of another length than announced was read to its end. Its length was compared with
         // nothing.
@@ -265,9 +265,9 @@ impl Download {
     async fn blocking<T: Send + 'static>(
         &self,
         doing: &'static str,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+        task: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> Result<T, TransferError> {
-        let done = spawn_blocking(work)
+        let done = spawn_blocking(task)
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)));
         done.map_err(|source| TransferError::local(doing, &self.target.path, source))
@@ -282,17 +282,17 @@ impl Download {
         attributes: Attributes,
     ) -> Result<bool, TransferError> {
         // A file whose length reads 0 may have other content at each reading.
-        let is_same = |begun: &DownloadState| {
-            facts(&begun.attributes) == facts(&attributes) && facts(&attributes).0 > 0
+        let is_same = |state: &DownloadState| {
+            facts(&state.attributes) == facts(&attributes) && facts(&attributes).0 > 0
         };
 
         // The file was changed between two attempts, so the bytes of both versions must not be
         // mixed.
-        if self.begun.as_ref().is_some_and(|begun| !is_same(begun)) {
-            self.begin_anew();
+        if self.state.as_ref().is_some_and(|state| !is_same(state)) {
+            self.start_over();
         }
 
-        let resumed = self.begun.is_some();
+        let resumed = self.state.is_some();
         if !resumed && self.alone {
             self.progress.expect(facts(&attributes).0);
         }
@@ -306,7 +306,7 @@ impl Download {
         if resumed || facts(&now) == facts(&attributes) {
             // The content may have been damaged before this attempt, such as by a crash. So
             // everything is fetched again, but only once.
-            self.begin_anew();
+            self.start_over();
             let again = self.content(host, client, now, true).await;
             let Err(TransferError::Differs(_)) = again else {
                 return again;
@@ -344,9 +344,9 @@ impl Download {
     }
 
     /// Discards the content received so far.
-    fn begin_anew(&mut self) {
-        if let Some(begun) = self.begun.take() {
-            self.progress.take_back(begun.received);
+    fn start_over(&mut self) {
+        if let Some(state) = self.state.take() {
+            self.progress.take_back(state.received);
         }
     }
 
@@ -363,7 +363,7 @@ impl Download {
         attributes: Attributes,
         doubted: bool,
     ) -> Result<bool, TransferError> {
-        if self.begun.is_none() {
+        if self.state.is_none() {
             let folder = Arc::clone(&self.target.folder);
             let made = self
                 .blocking("creating a file beside", move || {
@@ -371,11 +371,11 @@ impl Download {
                 })
                 .await?;
 
-            self.begun = Some(made);
+            self.state = Some(made);
         }
 
         let (path, size) = (self.wanted.as_slice(), attributes.size.unwrap_or(0));
-        let Some(begun) = &mut self.begun else {
+        let Some(state) = &mut self.state else {
             return Err(TransferError::Cancelled);
         };
 
@@ -384,7 +384,9 @@ impl Download {
         let digest = compared.then(|| RemoteDigest::start(host));
         let digest = async {
             let digest = digest?;
-            digest.of(&client.realpath(path).await.ok()?, size).await
+            digest
+                .compute(&client.realpath(path).await.ok()?, size)
+                .await
         };
 
         // If the server confuses handles from here on, the content may be that of another file.
@@ -403,8 +405,8 @@ impl Download {
                 handle: handle.clone(),
                 size,
                 room: self.room,
-                sink: &mut begun.sink,
-                received: &mut begun.received,
+                sink: &mut state.sink,
+                received: &mut state.received,
                 progress: &self.progress,
                 local: &self.target.path,
             };
@@ -417,7 +419,7 @@ impl Download {
                 .is_sure_since(mix_ups)
                 .map_err(client.failed("reading", path))?;
 
-            begun
+            state
                 .sink
                 .finish()
                 .await
@@ -432,7 +434,7 @@ impl Download {
 
         // A file that ended before its announced length was read as a whole by the remote host too.
         let same = computed
-            .compare(client, &begun.sum, begun.received, begun.received != size)
+            .compare(client, &state.sum, state.received, state.received != size)
             .await;
         same.ok_or_else(|| TransferError::Differs(format!("\"{}\"", shown(&self.wanted))))
     }
@@ -449,14 +451,14 @@ impl DownloadState {
     /// # Errors
     /// The disk has too little free space, or the file cannot be created.
     fn new(folder: &Arc<Folder>, attributes: Attributes) -> io::Result<Self> {
-        let (part, sum) = (
-            LocalTemp::beside(folder, attributes.size.unwrap_or(0))?,
+        let (temp, sum) = (
+            LocalTemp::create_in(folder, attributes.size.unwrap_or(0))?,
             Sum::default(),
         );
 
-        let sink = Sink::new(part.file.try_clone()?, Arc::clone(folder), sum.clone());
+        let sink = Sink::new(temp.file.try_clone()?, Arc::clone(folder), sum.clone());
         Ok(Self {
-            part,
+            temp,
             sink,
             sum,
             received: 0,
@@ -466,7 +468,9 @@ impl DownloadState {
 }
 
 /// Returns the attributes of a remote file to be set on the local copy.
-pub(in crate::ssh::transfer) fn kept(attributes: &Attributes) -> entry::EntryAttributes {
+pub(in crate::ssh::transfer) fn attributes_to_keep(
+    attributes: &Attributes,
+) -> entry::EntryAttributes {
     entry::EntryAttributes {
         mode: attributes.permissions.map(|mode| mode & 0o7777),
         modified: attributes.modified(),
@@ -475,35 +479,38 @@ pub(in crate::ssh::transfer) fn kept(attributes: &Attributes) -> entry::EntryAtt
 
 /// Resolves the target of a download. A directory receives the file under `name`; a link is
 /// followed; any other path is the target itself.
-fn local_target(typed: &str, name: &str) -> Result<LocalName, TransferError> {
-    let path = paths::local(typed)?;
+fn local_target(user_path: &str, name: &str) -> Result<LocalName, TransferError> {
+    let path = paths::local(user_path)?;
     let failed = |source| TransferError::local("creating a file beside", &path, source);
     let no_directory = || TransferError::Path(format!("there is no directory {}", path.display()));
 
-    let place = match LocalName::resolve(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && paths::names_directory(typed) => {
+    let local_name = match LocalName::resolve(&path) {
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound && paths::names_directory(user_path) =>
+        {
             return Err(no_directory());
         }
-        place => place.map_err(failed)?,
+        local_name => local_name.map_err(failed)?,
     };
 
-    let place = match place.find().map_err(failed)? {
+    let local_name = match local_name.find().map_err(failed)? {
         Some((EntryKind::Directory, _)) => {
-            let folder = place.folder.enter(&place.name).map_err(failed)?;
-            LocalName::inside(folder, name.as_bytes(), place.path.join(name)).map_err(failed)?
+            let folder = local_name.folder.enter(&local_name.name).map_err(failed)?;
+            LocalName::inside(folder, name.as_bytes(), local_name.path.join(name))
+                .map_err(failed)?
         }
         // A trailing slash demands a directory, so no file is made under that name.
-        _ if paths::names_directory(typed) => return Err(no_directory()),
-        _ => place,
+        _ if paths::names_directory(user_path) => return Err(no_directory()),
+        _ => local_name,
     };
 
-    match place.find().map_err(failed)? {
-        Some((EntryKind::Directory, _)) => {
-            Err(TransferError::Directory(place.path.display().to_string()))
-        }
-        Some((EntryKind::Special, _)) => {
-            Err(TransferError::NotAFile(place.path.display().to_string()))
-        }
-        _ => Ok(place),
+    match local_name.find().map_err(failed)? {
+        Some((EntryKind::Directory, _)) => Err(TransferError::Directory(
+            local_name.path.display().to_string(),
+        )),
+        Some((EntryKind::Special, _)) => Err(TransferError::NotAFile(
+            local_name.path.display().to_string(),
+        )),
+        _ => Ok(local_name),
     }
 }

@@ -32,11 +32,11 @@ pub(in crate::ssh::transfer) struct LocalTemp {
 /// Removes abandoned temporary files of this user from the directory of a local name. Files of
 /// killed processes remain otherwise. Errors are ignored, because the files are harmless.
 #[cfg(unix)]
-pub(in crate::ssh::transfer) fn remove_litter(place: &LocalName) {
-    for name in place.folder.names(LIMITS.entries).unwrap_or_default() {
+pub(in crate::ssh::transfer) fn remove_litter(target: &LocalName) {
+    for name in target.folder.names(LIMITS.entries).unwrap_or_default() {
         let name = paths::bytes(&name);
-        if is_temporary(&name) && is_abandoned(&place.folder, &name) {
-            let _ = place.folder.remove(&name);
+        if is_temporary(&name) && is_abandoned(&target.folder, &name) {
+            let _ = target.folder.remove(&name);
         }
     }
 }
@@ -50,7 +50,10 @@ impl LocalTemp {
     ///
     /// # Errors
     /// The disk has less free space than `bytes`, or the file cannot be created.
-    pub(in crate::ssh::transfer) fn beside(folder: &Arc<Folder>, bytes: u64) -> io::Result<Self> {
+    pub(in crate::ssh::transfer) fn create_in(
+        folder: &Arc<Folder>,
+        bytes: u64,
+    ) -> io::Result<Self> {
         // Refused at once, rather than after a transfer which fills the disk.
         if let Some(room) = folder.room()
             && room < bytes

@@ -98,32 +98,32 @@ impl Receiving<'_> {
             in_flight: AtomicUsize::new(0),
         });
 
-        let mut channel_set = vec![Arc::clone(&first)];
+        let mut channels = vec![Arc::clone(&first)];
         // Over a short distance a single channel fills the line.
         let far = client.round_trip >= FAR && size.saturating_sub(*received).min(room) > LONG;
         let mut opening: FuturesUnordered<_> = far.then(|| open(host, path)).into_iter().collect();
-        let (mut asked, mut ended, mut reads) = (*received, false, FuturesOrdered::new());
+        let (mut requested, mut ended, mut reads) = (*received, false, FuturesOrdered::new());
 
         loop {
-            while !ended && asked < wanted && reads.len() < most * channel_set.len() {
+            while !ended && requested < wanted && reads.len() < most * channels.len() {
                 // The channel with the fewest reads is the fastest one at the moment.
-                let Some(lane) = channel_set
+                let Some(channel) = channels
                     .iter()
-                    .min_by_key(|lane| lane.in_flight.load(Ordering::Relaxed))
+                    .min_by_key(|channel| channel.in_flight.load(Ordering::Relaxed))
                 else {
                     break;
                 };
 
-                let length = u32::try_from(wanted - asked)
+                let length = u32::try_from(wanted - requested)
                     .unwrap_or(u32::MAX)
-                    .min(lane.client.read_chunk());
-                lane.in_flight.fetch_add(1, Ordering::Relaxed);
-                reads.push_back(read_piece(Arc::clone(lane), path, asked, length));
-                asked += u64::from(length);
+                    .min(channel.client.read_chunk());
+                channel.in_flight.fetch_add(1, Ordering::Relaxed);
+                reads.push_back(read_piece(Arc::clone(channel), path, requested, length));
+                requested += u64::from(length);
             }
 
             tokio::select! {
-                Some(lane) = opening.next() => channel_set.extend(lane.map(Arc::new)),
+                Some(channel) = opening.next() => channels.extend(channel.map(Arc::new)),
                 Some(piece) = reads.next() => {
                     let (contents, whole) = piece?;
                     // Content after the end of the file is not part of it, even if a hostile server
@@ -140,7 +140,7 @@ impl Receiving<'_> {
                 else => break,
             }
 
-            if reads.is_empty() && (ended || asked >= wanted) {
+            if reads.is_empty() && (ended || requested >= wanted) {
                 break;
             }
         }
@@ -181,7 +181,7 @@ impl Receiving<'_> {
 
 /// Opens the file on another connection. Returns `None` if there is no further connection.
 async fn open(host: &Arc<RemoteHost>, path: &[u8]) -> Option<DownloadChannel> {
-    let client = SftpClient::apart(host).await?;
+    let client = SftpClient::on_another_connection(host).await?;
     let handle = client
         .open_file(path, Access::Read, Attributes::default())
         .await
@@ -197,7 +197,7 @@ async fn open(host: &Arc<RemoteHost>, path: &[u8]) -> Option<DownloadChannel> {
 /// Reads a piece of `length` bytes, with as many requests as necessary. The flag is true if the
 /// piece is complete; otherwise the file has ended.
 async fn read_piece(
-    lane: Arc<DownloadChannel>,
+    channel: Arc<DownloadChannel>,
     path: &[u8],
     offset: u64,
     length: u32,
@@ -207,12 +207,12 @@ async fn read_piece(
     while have < length {
         // A server may return less than requested without being at the end (section 6.4 of the
         // draft).
-        let answer = lane
+        let answer = channel
             .client
-            .read(&lane.handle, offset + u64::from(have), length - have)
+            .read(&channel.handle, offset + u64::from(have), length - have)
             .await;
 
-        let Some(content) = answer.map_err(lane.client.failed("reading", path))? else {
+        let Some(content) = answer.map_err(channel.client.failed("reading", path))? else {
             break;
         };
         have += u32::try_from(content.len()).unwrap_or(u32::MAX);
@@ -235,7 +235,7 @@ async fn read_piece(
         contents.push(Content::from(gathered));
     }
 
-    lane.in_flight.fetch_sub(1, Ordering::Relaxed);
+    channel.in_flight.fetch_sub(1, Ordering::Relaxed);
 
     Ok((contents, have == length))
 }

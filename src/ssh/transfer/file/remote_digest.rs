@@ -35,7 +35,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct RemoteDigest {
     host: Arc<RemoteHost>,
-    ask: oneshot::Sender<String>,
+    send_script: oneshot::Sender<String>,
     answer: oneshot::Receiver<Vec<u8>>,
     _stop: DropGuard,
 }
@@ -45,11 +45,11 @@ impl RemoteDigest {
     /// refused. Otherwise every question remains without an answer.
     pub(in crate::ssh::transfer) fn start(host: &Arc<RemoteHost>) -> Self {
         let stop = CancellationToken::new();
-        let ((ask, asked), (give, answer)) = (oneshot::channel(), oneshot::channel());
+        let ((send_script, script), (give, answer)) = (oneshot::channel(), oneshot::channel());
 
         let started = Self {
             host: Arc::clone(host),
-            ask,
+            send_script,
             answer,
             _stop: stop.clone().drop_guard(),
         };
@@ -61,7 +61,7 @@ impl RemoteDigest {
             }
 
             // Only with room to spare: a comparison must not delay the user's commands.
-            let Some((channel, place)) = host.channels.opportunistic_channel().await else {
+            let Some((channel, slot)) = host.channels.opportunistic_channel().await else {
                 return;
             };
             let (mut read, write) = channel.split();
@@ -69,7 +69,7 @@ impl RemoteDigest {
             // The server's refusal is remembered for all transfers, since each try would cost round
             // trips.
             tokio::select! {
-                answer = converse(&mut read, &write, asked) => match answer {
+                answer = run_script(&mut read, &write, script) => match answer {
                     Ok(answer) => drop(give.send(answer)),
                     Err(NoDigest::Refused) => host.has_no_shell.store(true, Ordering::Relaxed),
                     Err(NoDigest::Other) => {}
@@ -80,7 +80,7 @@ impl RemoteDigest {
             // The slot is released after the close, so that the server never sees one channel too
             // many.
             let _ = write.close().await;
-            drop(place);
+            drop(slot);
         });
 
         started
@@ -88,7 +88,11 @@ impl RemoteDigest {
 
     /// Computes the digest of the first `length` bytes of a file. Returns `None` if the remote host
     /// cannot.
-    pub(in crate::ssh::transfer) async fn of(self, path: &[u8], length: u64) -> Option<RemoteSum> {
+    pub(in crate::ssh::transfer) async fn compute(
+        self,
+        path: &[u8],
+        length: u64,
+    ) -> Option<RemoteSum> {
         let host = Arc::clone(&self.host);
         let limit = PATIENCE + Duration::from_secs(length / SLOWEST);
         let sha256 = digest::parse(&self.answer(digest::script(path, length), limit).await?)?;
@@ -103,7 +107,7 @@ impl RemoteDigest {
     /// Sends the script and waits for the output. Returns `None` after the time limit, or without a
     /// shell.
     async fn answer(self, script: String, limit: Duration) -> Option<Vec<u8>> {
-        self.ask.send(script).ok()?;
+        self.send_script.send(script).ok()?;
         timeout(limit, self.answer).await.ok()?.ok()
     }
 }
@@ -145,25 +149,25 @@ impl RemoteSum {
             return false;
         };
         let (file_there, root_there) = tokio::join!(client.stat(&self.path), client.stat(b"/"));
-        let alike = |seen: FileFacts, there: Attributes| {
-            there.owner == Some(seen.owner)
-                && there.permissions == Some(seen.mode)
-                && there.modified().map(u64::from) == Some(seen.modified)
+        let alike = |facts: FileFacts, there: Attributes| {
+            there.owner == Some(facts.owner)
+                && there.permissions == Some(facts.mode)
+                && there.modified().map(u64::from) == Some(facts.modified)
         };
 
         // Owner, mode and time distinguish two root directories of the same layout.
         let same = file_there
             .is_ok_and(|there| there.size == Some(file.size) && alike(file, there))
             && root_there.is_ok_and(|there| alike(root, there));
-        same && self.is_seen_beside(client).await
+        same && self.is_directory_seen(client).await
     }
 
     /// Returns true if the shell sees a new file in the directory of this file. Also returns true
     /// if no file can be created there.
-    async fn is_seen_beside(&self, client: &SftpClient) -> bool {
+    async fn is_directory_seen(&self, client: &SftpClient) -> bool {
         let Ok(RemoteTemp {
             temporary: probe, ..
-        }) = RemoteTemp::beside(&self.path)
+        }) = RemoteTemp::next_to(&self.path)
         else {
             return true;
         };
@@ -177,10 +181,10 @@ impl RemoteSum {
 
         // Closed before it is removed, since some servers do not remove an open file.
         client.close_read(&handle).await;
-        let seen = self.look(&probe).await.is_some();
+        let is_seen = self.look(&probe).await.is_some();
         let _ = client.remove(&probe).await;
 
-        seen
+        is_seen
     }
 
     /// Returns the facts which a shell sees of a path and of the root directory.
@@ -201,10 +205,10 @@ enum NoDigest {
 }
 
 /// Starts a shell, sends the script as soon as both are ready, and collects the output.
-async fn converse(
+async fn run_script(
     read: &mut ChannelReadHalf,
     write: &ChannelWriteHalf<Msg>,
-    mut asked: oneshot::Receiver<String>,
+    mut script: oneshot::Receiver<String>,
 ) -> Result<Vec<u8>, NoDigest> {
     let lost = |_| NoDigest::Other;
     write.exec(true, "exec /bin/sh").await.map_err(lost)?;
@@ -224,20 +228,20 @@ async fn converse(
     // The channel is read while the file is still moving: an unread channel blocks its connection.
     let script = loop {
         tokio::select! {
-            script = &mut asked => break script.map_err(|_| NoDigest::Other)?,
-            message = read.wait() => take(message, &mut answer)?,
+            script = &mut script => break script.map_err(|_| NoDigest::Other)?,
+            message = read.wait() => append_output(message, &mut answer)?,
         }
     };
 
     // The script is sent only to a program which has echoed the marker, and so is a shell.
-    let begun = async {
+    let ready = async {
         while !answer.windows(READY.len()).any(|part| part == READY) {
-            take(read.wait().await, &mut answer)?;
+            append_output(read.wait().await, &mut answer)?;
         }
         Ok(())
     };
 
-    timeout(BEGINS_WITHIN, begun)
+    timeout(BEGINS_WITHIN, ready)
         .await
         .map_err(|_| NoDigest::Other)??;
 
@@ -247,7 +251,7 @@ async fn converse(
     loop {
         match read.wait().await {
             None | Some(ChannelMsg::Close) => return Ok(answer),
-            message => take(message, &mut answer)?,
+            message => append_output(message, &mut answer)?,
         }
     }
 }
@@ -264,7 +268,7 @@ async fn granted(read: &mut ChannelReadHalf) -> Result<(), NoDigest> {
 }
 
 /// Appends the output in a message. Returns an error if the shell has ended.
-fn take(message: Option<ChannelMsg>, answer: &mut Vec<u8>) -> Result<(), NoDigest> {
+fn append_output(message: Option<ChannelMsg>, answer: &mut Vec<u8>) -> Result<(), NoDigest> {
     match message {
         Some(ChannelMsg::Data { data }) if answer.len() < MAX_ANSWER_BYTES => {
             answer.extend_from_slice(&data);

@@ -49,7 +49,7 @@ impl RemoteTemp {
     ///
     /// # Errors
     /// The system provides no random number.
-    pub(in crate::ssh::transfer) fn beside(target: &[u8]) -> Result<Self, SshError> {
+    pub(in crate::ssh::transfer) fn next_to(target: &[u8]) -> Result<Self, SshError> {
         let (folder, name) = paths::split(target);
 
         // The shown part is valid text, because some file systems accept no other bytes.

@@ -58,7 +58,7 @@ impl Sending<'_> {
     /// # Errors
     /// A read or a write failed.
     pub(in crate::ssh::transfer) async fn run(mut self) -> Result<u64, TransferError> {
-        let mut channel_set = vec![UploadChannel {
+        let mut channels = vec![UploadChannel {
             client: Arc::clone(self.client),
             handle: self.handle.clone(),
             in_flight: 0,
@@ -71,9 +71,15 @@ impl Sending<'_> {
         let several =
             self.client.is_openssh() && self.client.round_trip >= FAR && left > ONE_CHANNEL_BYTES;
         let further = if several { CHANNELS - 1 } else { 0 };
-        let apart = |number| number == 0 && left > LONG;
+        let on_another_connection = |number| number == 0 && left > LONG;
         let mut opening: FuturesUnordered<_> = (0..further)
-            .map(|number| open(self.host, &self.names.temporary, apart(number)))
+            .map(|number| {
+                open(
+                    self.host,
+                    &self.names.temporary,
+                    on_another_connection(number),
+                )
+            })
             .collect();
         // The limit is per channel, because each channel has a window of its own.
         let most = in_flight(IN_FLIGHT, self.client.write_chunk()).min(self.client.most_requests());
@@ -83,38 +89,38 @@ impl Sending<'_> {
         // Writes may end in any order. An attempt after a lost connection continues at the first
         // gap, which is the smallest offset underway.
         while !(ended && writes.is_empty()) {
-            let least = channel_set
+            let least = channels
                 .iter()
                 .enumerate()
-                .min_by_key(|(_, lane)| lane.in_flight)
+                .min_by_key(|(_, channel)| channel.in_flight)
                 .map(|(index, _)| index);
 
             // Without a free channel no piece is read, which bounds the memory.
             let free = least.filter(|index| {
-                channel_set
+                channels
                     .get(*index)
-                    .is_some_and(|lane| lane.in_flight < most)
+                    .is_some_and(|channel| channel.in_flight < most)
             });
 
             tokio::select! {
-                Some(lane) = opening.next() => channel_set.extend(lane),
+                Some(channel) = opening.next() => channels.extend(channel),
                 piece = self.source.next(), if !ended && free.is_some() => match piece {
                     Some(piece) => {
                         let piece = piece.map_err(|source| TransferError::local("reading", self.local, source))?;
                         let length = piece.content().len() as u64;
-                        if let Some((index, lane)) = free.and_then(|index| Some((index, channel_set.get_mut(index)?))) {
-                            lane.in_flight += 1;
+                        if let Some((index, channel)) = free.and_then(|index| Some((index, channels.get_mut(index)?))) {
+                            channel.in_flight += 1;
                             underway.insert(offset);
-                            writes.push(write(index, Arc::clone(&lane.client), lane.handle.clone(), offset, piece));
+                            writes.push(write(index, Arc::clone(&channel.client), channel.handle.clone(), offset, piece));
                         }
                         offset += length;
                     }
                     None => ended = true,
                 },
                 Some((index, at, written)) = writes.next() => {
-                    if let Some(lane) = channel_set.get_mut(index) {
-                        lane.in_flight -= 1;
-                        written.map_err(lane.client.failed("writing", &self.names.target))?;
+                    if let Some(channel) = channels.get_mut(index) {
+                        channel.in_flight -= 1;
+                        written.map_err(channel.client.failed("writing", &self.names.target))?;
                     }
                     underway.remove(&at);
                     let arrived = underway.first().copied().unwrap_or(offset);
@@ -130,11 +136,15 @@ impl Sending<'_> {
 
 /// Opens the file on another channel, over another connection if `apart` is true. Returns `None` if
 /// there is no room.
-async fn open(host: &Arc<RemoteHost>, path: &[u8], apart: bool) -> Option<UploadChannel> {
-    let client = if apart {
-        SftpClient::apart(host).await?
+async fn open(
+    host: &Arc<RemoteHost>,
+    path: &[u8],
+    on_another_connection: bool,
+) -> Option<UploadChannel> {
+    let client = if on_another_connection {
+        SftpClient::on_another_connection(host).await?
     } else {
-        SftpClient::spare(host).await?
+        SftpClient::opportunistic(host).await?
     };
 
     let handle = client
@@ -151,7 +161,7 @@ async fn open(host: &Arc<RemoteHost>, path: &[u8], apart: bool) -> Option<Upload
 
 /// Writes a piece and returns the index of the channel and the offset with the result.
 async fn write(
-    lane: usize,
+    channel: usize,
     client: Arc<SftpClient>,
     handle: Handle,
     offset: u64,
@@ -162,5 +172,5 @@ async fn write(
     Result<(), crate::ssh::transfer::client::RequestError>,
 ) {
     let written = client.write(&handle, offset, piece).await;
-    (lane, offset, written)
+    (channel, offset, written)
 }

@@ -17,7 +17,7 @@ use crate::{
     ssh::transfer::{
         Guard, MAX_COMPARED_BYTES, TransferCounters,
         error::TransferError,
-        guard::{content_of, seen::FileFactsBefore},
+        guard::{content_of, file_facts::FileFactsBefore},
         local::io_threads::Sum,
     },
     tree::{
@@ -48,7 +48,7 @@ impl SourceFile {
     /// The file is not a regular file, cannot be read, or is guarded and not permitted.
     pub(in crate::ssh::transfer) async fn open(
         path: PathBuf,
-        place: LocalName,
+        local_name: LocalName,
         guard: &Guard,
         progress: TransferCounters,
     ) -> Result<Self, TransferError> {
@@ -56,26 +56,26 @@ impl SourceFile {
 
         let look = move || {
             // Opened first: the open file is checked, and cannot be exchanged before it is sent.
-            let (file, metadata) = open(&place)?;
-            let watch = watcher.begin();
+            let (file, metadata) = open(&local_name)?;
+            let checks = watcher.begin();
 
-            let question = watch.site_of(&place).and_then(|site| {
-                Ok(watch.question(
+            let finding = checks.site_of(&local_name).and_then(|site| {
+                Ok(checks.finding(
                     &site,
-                    &place,
+                    &local_name,
                     Some(&FileFactsBefore::from_metadata(&metadata)),
                     content_of(&file)?,
                 ))
             });
 
-            let question =
-                question.map_err(|source| TransferError::local("reading", &place.path, source))?;
-            Ok::<_, TransferError>((file, metadata, question))
+            let finding = finding
+                .map_err(|source| TransferError::local("reading", &local_name.path, source))?;
+            Ok::<_, TransferError>((file, metadata, finding))
         };
 
         let failed = |error| TransferError::local("reading", &path, io::Error::other(error));
-        let (file, metadata, question) = spawn_blocking(look).await.map_err(failed)??;
-        guard.pass(TransferDirection::Read, question).await?;
+        let (file, metadata, finding) = spawn_blocking(look).await.map_err(failed)??;
+        guard.pass(TransferDirection::Read, finding).await?;
         // After the question, so that a refused file does not appear in the progress.
         progress.begin(path.to_string_lossy().as_bytes());
         progress.expect(metadata.len());
@@ -193,12 +193,12 @@ pub(in crate::ssh::transfer) fn unkept(found: Option<&Attributes>, set: &Attribu
 ///
 /// # Errors
 /// The name stands for a directory or special file, or the file cannot be read.
-fn open(place: &LocalName) -> Result<(File, Metadata), TransferError> {
-    let path = || place.path.display().to_string();
-    let failed = |source| TransferError::local("reading", &place.path, source);
+fn open(local_name: &LocalName) -> Result<(File, Metadata), TransferError> {
+    let path = || local_name.path.display().to_string();
+    let failed = |source| TransferError::local("reading", &local_name.path, source);
 
     // Looked at first, so that the error names a directory or device.
-    match place.find().map_err(failed)? {
+    match local_name.find().map_err(failed)? {
         Some((EntryKind::Directory, _)) => return Err(TransferError::Directory(path())),
         Some((EntryKind::Special | EntryKind::Link, _)) => {
             return Err(TransferError::NotAFile(path()));
@@ -206,7 +206,7 @@ fn open(place: &LocalName) -> Result<(File, Metadata), TransferError> {
         Some((EntryKind::File(_), _)) | None => {}
     }
 
-    let file = place.open().map_err(failed)?;
+    let file = local_name.open().map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
     Ok((file, metadata))
 }

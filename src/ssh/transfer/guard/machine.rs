@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{seen::id_of, ssh_config};
+use super::{file_facts::id_of, ssh_config};
 use crate::{
     local::home::{home, listed},
     policy::{

@@ -4,8 +4,8 @@
 //! Opened files are checked rather than typed paths: an open directory and its parents by device
 //! and inode, and the beginning of the content that is read.
 
+pub(super) mod file_facts;
 mod machine;
-pub(super) mod seen;
 mod ssh_config;
 
 use std::{
@@ -18,8 +18,8 @@ use std::{
 
 pub use self::machine::Machine;
 use self::{
+    file_facts::{FileFactsBefore, id_of, way_to},
     machine::{GuardedPlaces, ids},
-    seen::{FileFactsBefore, id_of, way_to},
 };
 use super::{error::TransferError, local::io_threads, paths};
 use crate::{
@@ -63,7 +63,7 @@ pub(super) struct Watcher {
 /// Guarded places for the duration of a transfer, and the checks against them. Files that become
 /// guarded later are recognised by name only.
 #[derive(Debug)]
-pub(super) struct GuardWatch {
+pub(super) struct GuardChecks {
     all: GuardedPlaces,
     /// Identities of the directories in which the client works, and of the folder of outputs.
     /// `None` if the client does not name its directories.
@@ -121,7 +121,7 @@ impl Guard {
 
         let (way, path) = key;
 
-        let question = GuardedPath {
+        let request = GuardedPath {
             account: self.account.clone(),
             path: path.as_os_str().as_encoded_bytes().into(),
             is_read: way == TransferDirection::Read,
@@ -129,7 +129,7 @@ impl Guard {
         };
 
         // Only a yes is remembered, so the user can change a refusal with the next call.
-        match self.prompter.allows(question).await {
+        match self.prompter.allows(request).await {
             Some(true) => {
                 self.given.lock().insert((way, path));
                 Ok(())
@@ -153,14 +153,14 @@ impl GrantedPaths {
 impl Watcher {
     /// Collects the places which are guarded now. The watched directory has to be open already, so
     /// that nothing can be moved above it afterwards.
-    pub(super) fn begin(&self) -> GuardWatch {
+    pub(super) fn begin(&self) -> GuardChecks {
         let mut roots = self.folders.as_deref().map(ids);
         // Outputs are this program's own, and reading them is no reason for a question.
         if let (Some(roots), TransferDirection::Read) = (&mut roots, self.way) {
             roots.extend(self.machine.output.as_deref().and_then(id_of));
         }
 
-        GuardWatch {
+        GuardChecks {
             all: self.machine.collect(self.way),
             roots,
             linked: OnceLock::new(),
@@ -168,35 +168,35 @@ impl Watcher {
     }
 }
 
-impl GuardWatch {
+impl GuardChecks {
     /// Locates the directory of a local name.
     ///
     /// # Errors
     /// The location of the directory cannot be determined.
-    pub(super) fn site_of(&self, place: &LocalName) -> io::Result<OpenDirectory> {
-        let above = place
+    pub(super) fn site_of(&self, target: &LocalName) -> io::Result<OpenDirectory> {
+        let above = target
             .path
             .parent()
             .filter(|above| !above.as_os_str().is_empty())
             .unwrap_or(Path::new("."));
-        self.site(&place.folder, above)
+        self.site(&target.folder, above)
     }
 
-    /// Locates an open directory. `typed` is the path by which the directory was opened.
+    /// Locates an open directory. `user_path` is the path by which the directory was opened.
     ///
     /// # Errors
     /// The location of the directory cannot be determined.
-    pub(super) fn site(&self, directory: &Folder, typed: &Path) -> io::Result<OpenDirectory> {
+    pub(super) fn site(&self, directory: &Folder, user_path: &Path) -> io::Result<OpenDirectory> {
         // From the open directory upwards: the path may meanwhile lead elsewhere.
         #[cfg(unix)]
-        let ids = seen::ids_above(directory)?;
+        let ids = file_facts::ids_above(directory)?;
         #[cfg(not(unix))]
         let ids = {
             let _ = directory;
-            seen::ids_above_path(typed)?
+            file_facts::ids_above_path(user_path)?
         };
 
-        let (path, way) = way_to(typed, ids)?;
+        let (path, way) = way_to(user_path, ids)?;
         let outside = self
             .roots
             .as_ref()
@@ -211,17 +211,17 @@ impl GuardWatch {
 
     /// Returns the finding for a file in an open directory, existing or not. `None` if no question
     /// is needed. `content` is the reason given by the content of the file.
-    pub(super) fn question(
+    pub(super) fn finding(
         &self,
         site: &OpenDirectory,
-        place: &LocalName,
-        seen: Option<&FileFactsBefore>,
+        target: &LocalName,
+        facts: Option<&FileFactsBefore>,
         content: Option<GuardReason>,
     ) -> Option<GuardedFinding> {
-        let name = &place.name;
+        let name = &target.name;
         // The question shows a single reason, so the weakest is tried last.
         let why = self
-            .file(&site.spot, name, seen)
+            .file(&site.spot, name, facts)
             .or(content)
             .or_else(|| site.outside.then_some(GuardReason::Outside))?;
 
@@ -236,13 +236,13 @@ impl GuardWatch {
         &self,
         inside: &DirectoryFacts,
         name: &[u8],
-        seen: Option<&FileFactsBefore>,
+        facts: Option<&FileFactsBefore>,
     ) -> Option<GuardReason> {
-        let id = seen.and_then(|seen| seen.id.as_ref());
+        let id = facts.and_then(|facts| facts.id.as_ref());
         self.all
             .places
             .file(inside, name, id)
-            .or_else(|| self.other_name(seen?))
+            .or_else(|| self.other_name(facts?))
     }
 
     /// Returns the reason for which a link must not be created in a directory. `None` if it may.
@@ -250,25 +250,26 @@ impl GuardWatch {
         &self,
         inside: &DirectoryFacts,
         name: &[u8],
-        seen: Option<&FileFactsBefore>,
+        facts: Option<&FileFactsBefore>,
     ) -> Option<GuardReason> {
         self.all
             .places
-            .link(inside, name, seen.and_then(|seen| seen.id.as_ref()))
+            .link(inside, name, facts.and_then(|facts| facts.id.as_ref()))
     }
 
     /// Returns the reason for which an open file is guarded, by identity and independent of the
     /// path.
-    pub(super) fn opened(&self, seen: &FileFactsBefore) -> Option<GuardReason> {
-        seen.id
+    pub(super) fn opened(&self, facts: &FileFactsBefore) -> Option<GuardReason> {
+        facts
+            .id
             .as_ref()
             .and_then(|id| self.all.places.by_id(id))
-            .or_else(|| self.other_name(seen))
+            .or_else(|| self.other_name(facts))
     }
 
     /// Returns a reason if the file is another name (hard link) of a guarded file.
-    fn other_name(&self, seen: &FileFactsBefore) -> Option<GuardReason> {
-        let id = seen.id.as_ref().filter(|_| seen.has_other_names)?;
+    fn other_name(&self, facts: &FileFactsBefore) -> Option<GuardReason> {
+        let id = facts.id.as_ref().filter(|_| facts.has_other_names)?;
         self.linked().contains(id).then_some(GuardReason::OtherName)
     }
 
@@ -277,11 +278,11 @@ impl GuardWatch {
         &self,
         above: &DirectoryFacts,
         name: &[u8],
-        seen: Option<&FileFactsBefore>,
+        facts: Option<&FileFactsBefore>,
     ) -> DirectoryFacts {
         self.all
             .places
-            .directory(above, name, seen.and_then(|seen| seen.id.as_ref()))
+            .directory(above, name, facts.and_then(|facts| facts.id.as_ref()))
     }
 
     /// Returns the guarded files which have several names.
@@ -302,12 +303,12 @@ impl GuardWatch {
                     let Ok(found) = entry.metadata() else {
                         continue;
                     };
-                    let seen = FileFactsBefore::from_metadata(&found);
+                    let facts = FileFactsBefore::from_metadata(&found);
                     if found.is_dir() {
                         directories.push_back(entry.path());
                     }
 
-                    linked.extend(seen.id.filter(|_| seen.has_other_names));
+                    linked.extend(facts.id.filter(|_| facts.has_other_names));
                 }
             }
 
@@ -319,7 +320,7 @@ impl GuardWatch {
 impl OpenDirectory {
     /// Returns the finding for this directory with all its content. `None` if no question is
     /// needed.
-    pub(super) fn question(&self) -> Option<GuardedFinding> {
+    pub(super) fn finding(&self) -> Option<GuardedFinding> {
         let why = self
             .spot
             .guarded()
@@ -334,11 +335,11 @@ impl OpenDirectory {
     /// Returns a directory in this directory, existing or not.
     pub(super) fn below(
         &self,
-        watch: &GuardWatch,
+        checks: &GuardChecks,
         name: &[u8],
-        seen: Option<&FileFactsBefore>,
+        facts: Option<&FileFactsBefore>,
     ) -> Self {
-        let spot = watch.below(&self.spot, name, seen);
+        let spot = checks.below(&self.spot, name, facts);
         Self {
             path: self.path.join(paths::os_name(name)),
             spot,

@@ -100,8 +100,8 @@ impl GuardedPathReader<'_> {
 
     /// Reads the files of an `Include` pattern. The pattern itself is guarded too, because a new
     /// file there would be read as well.
-    fn include(&mut self, pattern: &str, of: &Path, depth: usize) {
-        let system = of
+    fn include(&mut self, pattern: &str, including: &Path, depth: usize) {
+        let system = including
             .starts_with("/etc/ssh")
             .then(|| PathBuf::from("/etc/ssh"));
 

@@ -41,7 +41,7 @@ impl Threads {
     /// starts is skipped. Returns `None` if `work` panicked.
     pub(in crate::ssh::transfer) async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> T + Send + 'static,
+        task: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
         // A thread with a short queue counts as idle: starting or waking another would cost more.
         let waits = |thread: &OnceLock<Thread>| {
@@ -64,7 +64,7 @@ impl Threads {
 
         let _ = works.send(Box::new(move || {
             if !give.is_closed() {
-                let _ = give.send(work());
+                let _ = give.send(task());
             }
             waiting.fetch_sub(1, Ordering::Relaxed);
         }));
@@ -77,8 +77,8 @@ impl Thread {
     fn start() -> Self {
         let (works, mut given) = unbounded_channel::<ThreadTask>();
         spawn_blocking(move || {
-            while let Some(work) = given.blocking_recv() {
-                work();
+            while let Some(task) = given.blocking_recv() {
+                task();
             }
         });
 
@@ -120,7 +120,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_nobody_waits_for_is_not_done() {
-        let (threads, begun, go_on) = (
+        let (threads, started, go_on) = (
             Threads::default(),
             Arc::new(Barrier::new(2)),
             Arc::new(Barrier::new(2)),
@@ -128,11 +128,11 @@ mod tests {
 
         let done = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&done);
-        let (has_begun, goes_on) = (Arc::clone(&begun), Arc::clone(&go_on));
+        let (has_begun, goes_on) = (Arc::clone(&started), Arc::clone(&go_on));
         let mut first = Box::pin(threads.run(move || (has_begun.wait(), goes_on.wait())));
         let mut second = Box::pin(threads.run(move || count.fetch_add(1, Ordering::Relaxed)));
         assert!(futures_util::poll!(&mut first).is_pending());
-        begun.wait();
+        started.wait();
         assert!(futures_util::poll!(&mut second).is_pending());
         drop(second);
         go_on.wait();

@@ -56,7 +56,7 @@ struct SftpChannel {
 #[derive(Debug)]
 pub(super) struct HandlePermit<'a> {
     turn: OpenFileTurn,
-    place: HandleSlot<'a>,
+    slot: HandleSlot<'a>,
     /// True if the work was tried before, while other files were open.
     again: bool,
 }
@@ -64,7 +64,7 @@ pub(super) struct HandlePermit<'a> {
 /// Slot for an open file on a channel. Dropping the slot makes room for another file.
 #[derive(Debug)]
 struct HandleSlot<'a> {
-    lane: SftpChannel,
+    channel: SftpChannel,
     channel_set: &'a ChannelSet,
 }
 
@@ -112,13 +112,13 @@ impl ChannelSet {
             free.forget();
         }
 
-        let place = HandleSlot::on(self.least(&self.others()).clone(), self);
+        let slot = HandleSlot::occupy(self.least(&self.others()).clone(), self);
         // Waited for after the slot, since an exclusive turn stops all other files of the channel.
-        let turn = place.lane.client.turn(false).await;
+        let turn = slot.channel.client.turn(false).await;
 
         HandlePermit {
             turn,
-            place,
+            slot,
             again: false,
         }
     }
@@ -136,20 +136,24 @@ impl ChannelSet {
 
     /// Opens another channel. If the server refuses, the existing channels have to suffice.
     async fn open_another(self: Arc<Self>) {
-        let Some(client) = SftpClient::spare(&self.host).await else {
+        let Some(client) = SftpClient::opportunistic(&self.host).await else {
             return;
         };
-        let lane = SftpChannel::new(Arc::new(client));
-        let more = lane.most;
-        self.others().push(lane);
+        let channel = SftpChannel::new(Arc::new(client));
+        let more = channel.most;
+        self.others().push(channel);
         self.free.add_permits(more);
     }
 
     /// Returns the channel with the most free slots.
     fn least<'a>(&'a self, others: &'a [SftpChannel]) -> &'a SftpChannel {
         let all = std::iter::once(&self.first).chain(others);
-        all.max_by_key(|lane| lane.most.saturating_sub(lane.open.load(Ordering::Relaxed)))
-            .unwrap_or(&self.first)
+        all.max_by_key(|channel| {
+            channel
+                .most
+                .saturating_sub(channel.open.load(Ordering::Relaxed))
+        })
+        .unwrap_or(&self.first)
     }
 
     /// Locks the further channels.
@@ -159,30 +163,33 @@ impl ChannelSet {
 }
 
 impl<'a> HandleSlot<'a> {
-    fn on(lane: SftpChannel, channel_set: &'a ChannelSet) -> Self {
-        lane.open.fetch_add(1, Ordering::Relaxed);
-        Self { lane, channel_set }
+    fn occupy(channel: SftpChannel, channel_set: &'a ChannelSet) -> Self {
+        channel.open.fetch_add(1, Ordering::Relaxed);
+        Self {
+            channel,
+            channel_set,
+        }
     }
 }
 
 impl HandlePermit<'_> {
     /// Returns the client of the channel.
     pub(super) fn client(&self) -> &Arc<SftpClient> {
-        &self.place.lane.client
+        &self.slot.channel.client
     }
 
     /// Ends the work with a file which is closed by now. Returns an exclusive permit for the same
     /// channel if the work has to be repeated, because other open files may have interfered.
     /// Returns `None` if the result is final.
     pub(super) async fn alone_if_in_doubt(self, failed: bool) -> Option<Self> {
-        let Self { turn, place, again } = self;
-        let client = Arc::clone(&place.lane.client);
+        let Self { turn, slot, again } = self;
+        let client = Arc::clone(&slot.channel.client);
 
         if client.is_in_doubt(&turn, failed) {
             drop(turn);
             return Some(Self {
                 turn: client.turn(true).await,
-                place,
+                slot,
                 again: true,
             });
         }
@@ -198,7 +205,7 @@ impl HandlePermit<'_> {
 
 impl Drop for HandleSlot<'_> {
     fn drop(&mut self) {
-        self.lane.open.fetch_sub(1, Ordering::Relaxed);
+        self.channel.open.fetch_sub(1, Ordering::Relaxed);
         self.channel_set.free.add_permits(1);
     }
 }

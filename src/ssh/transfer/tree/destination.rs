@@ -25,7 +25,7 @@ use crate::{
         Guard, TransferError, TransferRequest,
         client::SftpClient,
         error::shown,
-        guard::{GuardedFinding, Watcher, seen::FileFactsBefore},
+        guard::{GuardedFinding, Watcher, file_facts::FileFactsBefore},
         paths,
     },
     tree::{
@@ -56,7 +56,7 @@ pub(super) struct LocalDestination {
     /// True if an existing directory receives only content. Then its mode and time are kept.
     pub(super) keeps_attributes: bool,
     /// Filter for guarded entries. `None` if the user permitted the whole tree.
-    pub(super) sieve: Option<Arc<EntryFilter>>,
+    pub(super) filter: Option<Arc<EntryFilter>>,
 }
 
 /// Resolves the destination of an upload, without creating anything.
@@ -68,15 +68,15 @@ pub(super) async fn remote(
     request: &TransferRequest,
     attributes: EntryAttributes,
 ) -> Result<RemoteDestination, TransferError> {
-    let typed = paths::remote(&request.remote)?;
-    let end = if typed.trim_end_matches('/').is_empty() {
-        typed.as_str()
+    let user_path = paths::remote(&request.remote)?;
+    let wanted = if user_path.trim_end_matches('/').is_empty() {
+        user_path.as_str()
     } else {
-        typed.trim_end_matches('/')
+        user_path.trim_end_matches('/')
     };
 
-    let (home, looked) = tokio::join!(client.realpath(b"."), client.stat(typed.as_bytes()));
-    let wanted = paths::absolute(end.as_bytes(), home.ok().as_deref());
+    let (home, looked) = tokio::join!(client.realpath(b"."), client.stat(user_path.as_bytes()));
+    let wanted = paths::absolute(wanted.as_bytes(), home.ok().as_deref());
     let there = found(client, looked).map_err(client.failed("looking at", &wanted))?;
 
     // A server may not tell the type of the path. Then a later step fails if it is not a directory.
@@ -87,7 +87,7 @@ pub(super) async fn remote(
         )));
     }
 
-    let place = |path, above, keeps_attributes| RemoteDestination {
+    let destination = |path, above, keeps_attributes| RemoteDestination {
         path,
         above,
         attributes,
@@ -95,11 +95,13 @@ pub(super) async fn remote(
     };
 
     Ok(match own_name(&request.local, &['/', MAIN_SEPARATOR]) {
-        Some(name) if there.is_some() => place(join(&wanted, &[name.as_bytes()]), None, false),
-        Some(name) if request.remote.ends_with('/') => {
-            place(join(&wanted, &[name.as_bytes()]), Some(wanted), false)
+        Some(name) if there.is_some() => {
+            destination(join(&wanted, &[name.as_bytes()]), None, false)
         }
-        name => place(wanted, None, name.is_none() && there.is_some()),
+        Some(name) if request.remote.ends_with('/') => {
+            destination(join(&wanted, &[name.as_bytes()]), Some(wanted), false)
+        }
+        name => destination(wanted, None, name.is_none() && there.is_some()),
     })
 }
 
@@ -183,21 +185,21 @@ pub(super) async fn local(
     };
 
     let wanted = goal.clone();
-    let question = blocking(move || wanted.question()).await?;
-    guard.pass(TransferDirection::Write, question).await?;
+    let finding = blocking(move || wanted.finding()).await?;
+    guard.pass(TransferDirection::Write, finding).await?;
 
-    let (place, question) = blocking(move || goal.make()).await?;
+    let (destination, finding) = blocking(move || goal.make()).await?;
 
     // The open directory is checked again. The user is asked again only if the directory was
     // exchanged meanwhile.
-    guard.pass(TransferDirection::Write, question).await?;
+    guard.pass(TransferDirection::Write, finding).await?;
 
-    Ok(place)
+    Ok(destination)
 }
 
 /// Runs blocking work for the local directory, on a thread of the runtime.
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
+    task: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
 ) -> Result<T, TransferError> {
     let failed = |error| {
         TransferError::local(
@@ -207,7 +209,7 @@ async fn blocking<T: Send + 'static>(
         )
     };
 
-    spawn_blocking(work)
+    spawn_blocking(task)
         .await
         .unwrap_or_else(|error| Err(failed(error)))
 }
@@ -245,31 +247,33 @@ impl DownloadTarget {
 
     /// Returns the question for the user, before anything is created. `None` if no question is
     /// needed.
-    fn question(&self) -> Result<Option<GuardedFinding>, TransferError> {
+    fn finding(&self) -> Result<Option<GuardedFinding>, TransferError> {
         let name = self.name.as_deref().map(str::as_bytes);
 
         let Some(folder) = self.there()? else {
-            let place = LocalName::resolve(&self.path).map_err(|error| self.failed(error))?;
-            let watch = self.watcher.begin();
-            let above = watch.site_of(&place).map_err(|error| self.failed(error))?;
-            let site = above.below(&watch, &place.name, None);
+            let local_name = LocalName::resolve(&self.path).map_err(|error| self.failed(error))?;
+            let checks = self.watcher.begin();
+            let above = checks
+                .site_of(&local_name)
+                .map_err(|error| self.failed(error))?;
+            let site = above.below(&checks, &local_name.name, None);
             let name = name.filter(|_| self.into);
             return Ok(name.map_or_else(
-                || site.question(),
-                |name| site.below(&watch, name, None).question(),
+                || site.finding(),
+                |name| site.below(&checks, name, None).finding(),
             ));
         };
 
-        let watch = self.watcher.begin();
-        let site = watch
+        let checks = self.watcher.begin();
+        let site = checks
             .site(&folder, &self.path)
             .map_err(|error| self.failed(error))?;
 
         let Some(name) = name else {
-            return Ok(site.question());
+            return Ok(site.finding());
         };
-        let seen = FileFactsBefore::at(&folder, name).map_err(|error| self.failed(error))?;
-        Ok(site.below(&watch, name, seen.as_ref()).question())
+        let facts = FileFactsBefore::at(&folder, name).map_err(|error| self.failed(error))?;
+        Ok(site.below(&checks, name, facts.as_ref()).finding())
     }
 
     /// Creates and opens the directory. Returns the destination, and the question for the directory
@@ -278,9 +282,9 @@ impl DownloadTarget {
         let (folder, there) = if let Some(folder) = self.there()? {
             (folder, true)
         } else {
-            let made = LocalName::resolve(&self.path).and_then(|place| {
-                place.folder.make(&place.name, 0o777)?;
-                place.folder.enter(&place.name)
+            let made = LocalName::resolve(&self.path).and_then(|local_name| {
+                local_name.folder.make(&local_name.name, 0o777)?;
+                local_name.folder.enter(&local_name.name)
             });
             (made.map_err(|error| self.failed(error))?, false)
         };
@@ -305,30 +309,30 @@ impl DownloadTarget {
             name => (folder, self.path.clone(), there && name.is_none()),
         };
 
-        let watch = self.watcher.begin();
-        let site = watch
+        let checks = self.watcher.begin();
+        let site = checks
             .site(&folder, &path)
             .map_err(|error| self.failed(error))?;
-        let question = site.question();
-        let sieve = EntryFilter::new(TransferDirection::Write, watch, site).map(Arc::new);
+        let finding = site.finding();
+        let filter = EntryFilter::new(TransferDirection::Write, checks, site).map(Arc::new);
 
         Ok((
             LocalDestination {
                 folder: Arc::new(folder),
                 path,
                 keeps_attributes,
-                sieve,
+                filter,
             },
-            question,
+            finding,
         ))
     }
 }
 
 /// Returns the last name of a typed path. `None` if the path stands for its content.
-fn own_name<'a>(typed: &'a str, separators: &[char]) -> Option<&'a str> {
-    let typed = typed.trim_end_matches(separators);
-    let last = typed.rsplit(separators).next().unwrap_or(typed);
-    if matches!(last, "" | "." | "..") || typed == "~" {
+fn own_name<'a>(user_path: &'a str, separators: &[char]) -> Option<&'a str> {
+    let user_path = user_path.trim_end_matches(separators);
+    let last = user_path.rsplit(separators).next().unwrap_or(user_path);
+    if matches!(last, "" | "." | "..") || user_path == "~" {
         None
     } else {
         Some(last)
@@ -341,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_path_has_a_name_of_its_own_or_stands_for_its_content() {
-        for (typed, name) in [
+        for (user_path, name) in [
             ("tree", Some("tree")),
             ("/a/tree/", Some("tree")),
             ("~/tree", Some("tree")),
@@ -357,7 +361,7 @@ mod tests {
             ("~/", None),
             ("/", None),
         ] {
-            assert_eq!(own_name(typed, &['/']), name, "{typed}");
+            assert_eq!(own_name(user_path, &['/']), name, "{user_path}");
         }
 
         assert_eq!(own_name("C:\\dir\\tree\\", &['/', '\\']), Some("tree"));

@@ -23,10 +23,10 @@ use crate::{
             StopConditions, TransferError, TransferRequest,
             client::SftpClient,
             file::{
-                download::{Download, kept},
+                download::{Download, attributes_to_keep},
                 local_temp::{LocalTemp, temporary_name},
             },
-            guard::{Guard, seen::FileFactsBefore},
+            guard::{Guard, file_facts::FileFactsBefore},
             request::FileResult,
         },
     },
@@ -52,7 +52,7 @@ pub(in crate::ssh::transfer) struct DownTree {
     /// Attributes of the remote directory.
     found: Found,
     /// Destination and plan. `None` before the first attempt has made the destination.
-    begun: Option<(LocalDestination, Plan)>,
+    state: Option<(LocalDestination, Plan)>,
     /// States of large files, which continue after a lost connection.
     downloads: Resumable<Download>,
 }
@@ -63,7 +63,7 @@ impl DownTree {
         Self {
             from,
             found,
-            begun: None,
+            state: None,
             downloads: Resumable::default(),
         }
     }
@@ -85,17 +85,17 @@ impl DownTree {
         let Self {
             from,
             found,
-            begun,
+            state,
             downloads,
         } = self;
 
-        let (place, plan) = match begun {
-            Some(begun) => begun,
+        let (destination, plan) = match state {
+            Some(state) => state,
             // Must not be interrupted: once the directory exists, a second attempt would resolve
             // the target differently.
             empty => {
-                let attributes = kept(found);
-                let place = super::destination::local(guard, request, attributes).await?;
+                let attributes = attributes_to_keep(found);
+                let destination = super::destination::local(guard, request, attributes).await?;
 
                 let plan = Plan::new(
                     Directory::root(attributes),
@@ -104,28 +104,33 @@ impl DownTree {
                     LIMITS,
                 );
 
-                empty.insert((place, plan))
+                empty.insert((destination, plan))
             }
         };
 
-        let common = TreeContext::new(request, host, client);
+        let context = TreeContext::new(request, host, client);
 
-        let work = async {
-            let root = Arc::new(Root::new(Arc::clone(&place.folder)));
+        let transfer = async {
+            let root = Arc::new(Root::new(Arc::clone(&destination.folder)));
 
-            let way = DownloadDirection {
-                common: &common,
+            let direction = DownloadDirection {
+                context: &context,
                 from,
-                place,
+                destination,
                 root,
                 downloads,
             };
 
-            let tally = common.execute(&way, plan, place.keeps_attributes).await?;
-            Ok((place.path.display().to_string(), tally, false))
+            let tally = context
+                .execute(&direction, plan, destination.keeps_attributes)
+                .await?;
+            Ok((destination.path.display().to_string(), tally, false))
         };
 
-        let done = client.connection().unless_stopped(conditions, work).await;
+        let done = client
+            .connection()
+            .unless_stopped(conditions, transfer)
+            .await;
         if done.as_ref().is_err_and(|error| !error.is_lost()) {
             // Dropping the states removes their temporary files.
             drop(downloads.take_all());
@@ -137,9 +142,9 @@ impl DownTree {
 
 /// Direction of a download, with the resources of an attempt.
 struct DownloadDirection<'a> {
-    common: &'a TreeContext,
+    context: &'a TreeContext,
     from: &'a [u8],
-    place: &'a LocalDestination,
+    destination: &'a LocalDestination,
     /// Open root of the local tree.
     root: Arc<Root>,
     downloads: &'a Resumable<Download>,
@@ -172,17 +177,17 @@ impl TreeDirection for DownloadDirection<'_> {
                 made.map_err(|source| TransferError::local("making the directory", &path, source))
             };
 
-            is_new = self.common.disk(make).await?;
+            is_new = self.context.disk(make).await?;
         }
 
         // A listing holds a handle open, so it needs a slot like a file.
         let (from, mut slot) = (
             join(self.from, &directory.names()),
-            self.common.channel_set.slot().await,
+            self.context.channel_set.slot().await,
         );
 
         let listing = loop {
-            let listed = remote::list(slot.client(), &from, &self.common.listed).await;
+            let listed = remote::list(slot.client(), &from, &self.context.listed).await;
             slot = match slot.alone_if_in_doubt(listed.is_err()).await {
                 Some(alone) => alone,
                 None => break listed?,
@@ -197,18 +202,18 @@ impl TreeDirection for DownloadDirection<'_> {
         names.push(&leaf.name);
         let (from, to) = (
             join(self.from, &names),
-            local::path(&self.place.path, &names),
+            local::path(&self.destination.path, &names),
         );
 
         let LeafKind::File(size) = leaf.kind else {
             return self.link(leaf, &from, to).await;
         };
 
-        if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
+        if self.context.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
             return Ok(MovedEntry::Unchanged);
         }
 
-        let piece = u64::from(self.common.channel_set.first().read_chunk());
+        let piece = u64::from(self.context.channel_set.first().read_chunk());
 
         // A small file is requested with one byte more than announced. If that byte does not come,
         // the file has ended, and no second request is needed.
@@ -234,7 +239,7 @@ impl TreeDirection for DownloadDirection<'_> {
             }
         };
 
-        self.common.progress.end();
+        self.context.progress.count_file();
 
         Ok(MovedEntry::File(complete))
     }
@@ -253,7 +258,7 @@ impl TreeDirection for DownloadDirection<'_> {
             set.map_err(|source| TransferError::local("setting mode and times of", &path, source))
         };
 
-        self.common.disk(set).await
+        self.context.disk(set).await
     }
 }
 
@@ -266,7 +271,7 @@ impl DownloadDirection<'_> {
         is_new: bool,
         mut listing: LocalListing,
     ) -> Result<LocalListing, TransferError> {
-        let Some(sieve) = self.place.sieve.clone() else {
+        let Some(filter) = self.destination.filter.clone() else {
             return Ok(listing);
         };
         let (wanted, root) = (Arc::clone(directory), Arc::clone(&self.root));
@@ -284,17 +289,17 @@ impl DownloadDirection<'_> {
                     .flatten()
             };
 
-            sieve.sift(&wanted, &mut listing, look);
+            filter.sift(&wanted, &mut listing, look);
 
             Ok(listing)
         };
 
-        self.common.disk(sift).await
+        self.context.disk(sift).await
     }
 
     /// Returns the local path of a directory, for display.
     fn path(&self, directory: &Directory) -> PathBuf {
-        local::path(&self.place.path, &directory.names())
+        local::path(&self.destination.path, &directory.names())
     }
 
     /// Runs blocking work in the local directory of an entry, on a thread of the pool.
@@ -313,7 +318,7 @@ impl DownloadDirection<'_> {
             done.map_err(|source| TransferError::local(doing, &to, source))
         };
 
-        self.common.disk(done).await
+        self.context.disk(done).await
     }
 
     /// Returns true if the local file has the length and modification time of the remote file.
@@ -342,14 +347,14 @@ impl DownloadDirection<'_> {
         }
 
         // A hostile server may send long destinations for many links at once.
-        let _memory = self.common.memory(LINK_ANSWER).await;
-        let client = self.common.channel_set.any();
+        let _memory = self.context.memory(LINK_ANSWER).await;
+        let client = self.context.channel_set.any();
         let target = client
             .readlink(from)
             .await
             .map_err(client.failed("reading the link", from))?;
 
-        let (skip, modified) = (self.common.skip_unchanged, leaf.attributes.modified);
+        let (skip, modified) = (self.context.skip_unchanged, leaf.attributes.modified);
 
         let make = move |folder: Arc<Folder>, name: &[u8]| {
             if skip && folder.read_link(name).is_ok_and(|there| *there == *target) {
@@ -384,9 +389,9 @@ impl DownloadDirection<'_> {
         from: &[u8],
         to: PathBuf,
     ) -> Result<Option<FileResult>, TransferError> {
-        let _memory = self.common.memory(size).await;
-        self.common.progress.begin(&leaf.path());
-        let mut slot = self.common.channel_set.slot().await;
+        let _memory = self.context.memory(size).await;
+        self.context.progress.begin(&leaf.path());
+        let mut slot = self.context.channel_set.slot().await;
 
         let content = loop {
             let read = read_whole(slot.client(), from, size).await;
@@ -404,16 +409,16 @@ impl DownloadDirection<'_> {
 
         // No thread is used before the content has arrived, so a slow link blocks no thread.
         let write = move |folder: Arc<Folder>, name: &[u8]| {
-            let mut part = LocalTemp::beside(&folder, size)?;
+            let mut temp = LocalTemp::create_in(&folder, size)?;
             content
                 .pieces()
-                .try_for_each(|piece| part.file.write_all(piece))?;
+                .try_for_each(|piece| temp.file.write_all(piece))?;
 
-            part.put_in_place(attributes, name)
+            temp.put_in_place(attributes, name)
         };
 
         self.inside(leaf, "writing", to, write).await?;
-        self.common.progress.add(size);
+        self.context.progress.add(size);
 
         Ok(Some(FileResult {
             bytes: size,
@@ -432,11 +437,11 @@ impl DownloadDirection<'_> {
         from: Vec<u8>,
         to: PathBuf,
     ) -> Result<FileResult, TransferError> {
-        let _memory = self.common.memory(room).await;
-        self.common.progress.begin(&leaf.path());
-        let mut begun = self.downloads.take(ticket);
+        let _memory = self.context.memory(room).await;
+        self.context.progress.begin(&leaf.path());
+        let mut item = self.downloads.borrow(ticket);
 
-        let download = match &mut begun.state {
+        let download = match &mut item.state {
             Some(download) => download,
             empty => {
                 let folder = self
@@ -453,27 +458,27 @@ impl DownloadDirection<'_> {
                     from,
                     target,
                     room,
-                    self.common.progress.clone(),
+                    self.context.progress.clone(),
                 ))
             }
         };
 
-        let mut slot = self.common.channel_set.slot().await;
+        let mut slot = self.context.channel_set.slot().await;
 
         loop {
-            let fetched = download.execute(&self.common.host, slot.client()).await;
+            let fetched = download.execute(&self.context.host, slot.client()).await;
 
             // The state is kept only for another attempt. In all other cases the item is finished.
             let Some(alone) = slot.alone_if_in_doubt(fetched.is_err()).await else {
                 if !fetched.as_ref().is_err_and(TransferError::is_lost) {
-                    begun.state = None;
+                    item.state = None;
                 }
                 return fetched?.ok_or(TransferError::Cancelled);
             };
 
             slot = alone;
             if let Ok(Some(FileResult { bytes, .. })) = fetched {
-                self.common.progress.take_back(bytes);
+                self.context.progress.take_back(bytes);
             }
         }
     }

@@ -12,7 +12,7 @@ use super::local::LocalListing;
 use crate::{
     lock::lock,
     policy::{DirectoryFacts, GuardReason, TransferDirection},
-    ssh::transfer::guard::{GuardWatch, OpenDirectory, seen::FileFactsBefore},
+    ssh::transfer::guard::{GuardChecks, OpenDirectory, file_facts::FileFactsBefore},
     tree::entry::{Directory, DirectoryEntry, EntryKind},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct EntryFilter {
     way: TransferDirection,
-    watch: GuardWatch,
+    checks: GuardChecks,
     /// Facts of the root of the tree.
     root: DirectoryFacts,
     /// Facts of directories by path, for the few directories about which something is known.
@@ -32,12 +32,12 @@ impl EntryFilter {
     /// the user was asked about all of it.
     pub(in crate::ssh::transfer) fn new(
         way: TransferDirection,
-        watch: GuardWatch,
+        checks: GuardChecks,
         site: OpenDirectory,
     ) -> Option<Self> {
         site.spot.guarded().is_none().then(|| Self {
             way,
-            watch,
+            checks,
             root: site.spot,
             known: Mutex::default(),
         })
@@ -74,7 +74,7 @@ impl EntryFilter {
         metadata: &Metadata,
         content: impl FnOnce() -> io::Result<Option<GuardReason>>,
     ) -> io::Result<Option<GuardReason>> {
-        self.watch
+        self.checks
             .opened(&FileFactsBefore::from_metadata(metadata))
             .map_or_else(content, |why| Ok(Some(why)))
     }
@@ -86,11 +86,11 @@ impl EntryFilter {
         directory: &Directory,
         inside: &DirectoryFacts,
         entry: &DirectoryEntry,
-        seen: Option<&FileFactsBefore>,
+        facts: Option<&FileFactsBefore>,
     ) -> Option<GuardReason> {
         match (entry.what, self.way) {
             (EntryKind::Directory, _) => {
-                let spot = self.watch.below(inside, &entry.name, seen);
+                let spot = self.checks.below(inside, &entry.name, facts);
                 // Most directories are plain, and are not stored: a tree may have a million
                 // entries.
                 if spot.guarded().is_none() && !spot.is_plain() {
@@ -100,11 +100,11 @@ impl EntryFilter {
 
                 spot.guarded()
             }
-            (EntryKind::File(_), _) => self.watch.file(inside, &entry.name, seen),
+            (EntryKind::File(_), _) => self.checks.file(inside, &entry.name, facts),
             // The text of a link is no secret, and its destination is not sent.
             (EntryKind::Link, TransferDirection::Read) | (EntryKind::Special, _) => None,
             (EntryKind::Link, TransferDirection::Write) => {
-                self.watch.link(inside, &entry.name, seen)
+                self.checks.link(inside, &entry.name, facts)
             }
         }
     }

@@ -76,28 +76,28 @@ enum WorkResult {
 /// # Errors
 /// The error that ended the transfer of all entries. Errors of single entries are in the tally.
 pub(super) async fn run(
-    way: &impl TreeDirection,
+    direction: &impl TreeDirection,
     plan: &mut Plan,
     progress: &TransferCounters,
     keeps_root: bool,
 ) -> Result<(), TransferError> {
     plan.begin_again();
     // Times come last, since every new entry changes the time of its directory.
-    let moved = move_all(way, plan, progress).await;
+    let moved = move_all(direction, plan, progress).await;
     match moved {
         Ok(()) | Err(TransferError::Tree(_)) => {}
         Err(_) => return moved,
     }
 
     // After a limit was reached, the directories that exist still get their attributes.
-    finish(way, plan, keeps_root).await?;
+    finish(direction, plan, keeps_root).await?;
 
     moved
 }
 
 /// Moves the files and links of a plan, and creates and lists its directories.
 async fn move_all(
-    way: &impl TreeDirection,
+    direction: &impl TreeDirection,
     plan: &mut Plan,
     progress: &TransferCounters,
 ) -> Result<(), TransferError> {
@@ -110,7 +110,7 @@ async fn move_all(
         {
             directories += 1;
             works.push(Either::Left(async move {
-                let listed = way.directory(&directory).await;
+                let listed = direction.directory(&directory).await;
                 (ticket, WorkResult::Directory(directory, listed))
             }));
         }
@@ -120,7 +120,7 @@ async fn move_all(
         {
             leaves += 1;
             works.push(Either::Right(async move {
-                let moved = way.leaf(ticket, &leaf).await;
+                let moved = direction.leaf(ticket, &leaf).await;
                 (ticket, WorkResult::Leaf(leaf, moved))
             }));
         }
@@ -217,20 +217,20 @@ fn fail(plan: &mut Plan, path: Vec<u8>, error: TransferError) -> Result<(), Tran
 /// Sets the attributes of all directories, each before its parent: in the order of the calls, or
 /// level by level.
 async fn finish(
-    way: &impl TreeDirection,
+    direction: &impl TreeDirection,
     plan: &mut Plan,
     keeps_root: bool,
 ) -> Result<(), TransferError> {
     let mut directories = plan.to_finish();
     directories.retain(|directory| directory.depth() > 0 || !keeps_root);
     // A parent without write or search permission would not let its children be changed any more.
-    let in_order = way.finishes_in_order();
+    let in_order = direction.finishes_in_order();
 
     for level in directories.chunk_by(|one, other| in_order || one.depth() == other.depth()) {
         let (mut level, mut works) = (level.iter(), FuturesUnordered::new());
         loop {
             for directory in level.by_ref().take(FINISHED_AT_ONCE - works.len()) {
-                works.push(async move { (directory, way.finish(directory).await) });
+                works.push(async move { (directory, direction.finish(directory).await) });
             }
 
             let Some((directory, set)) = works.next().await else {

@@ -151,14 +151,14 @@ fn resolved(path: &[u8]) -> Vec<&[u8]> {
 }
 
 impl Habits {
-    /// Determines the behaviour of the server with test links next to `beside`.
+    /// Determines the behaviour of the server with test links next to `near`.
     ///
     /// # Errors
     /// The server creates no links, or a request failed.
     async fn find_out(
         client: &Arc<SftpClient>,
         pending_uploads: &PendingUploads,
-        beside: &[u8],
+        near: &[u8],
     ) -> Result<Self, RequestError> {
         if client.is_openssh() {
             return Ok(Self {
@@ -169,8 +169,8 @@ impl Habits {
 
         let unmade = |_| RequestError::Closed;
         let (first, second) = (
-            pending_uploads.note(beside, client).map_err(unmade)?,
-            pending_uploads.note(beside, client).map_err(unmade)?,
+            pending_uploads.create_name(near, client).map_err(unmade)?,
+            pending_uploads.create_name(near, client).map_err(unmade)?,
         );
 
         // Removed in every case. The names were recorded, so a lost connection does not leave them

@@ -76,7 +76,7 @@ impl TreeContext {
     }
 
     /// Adds to the counts of properties which the server did not keep.
-    fn note(&self, unkept: Unkept) {
+    fn record_unkept(&self, unkept: Unkept) {
         *lock(&self.unkept) += unkept;
     }
 
@@ -103,7 +103,7 @@ impl TreeContext {
     /// The work failed, or panicked.
     async fn disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
+        task: impl FnOnce() -> Result<T, TransferError> + Send + 'static,
     ) -> Result<T, TransferError> {
         let failed = || {
             TransferError::local(
@@ -114,7 +114,7 @@ impl TreeContext {
         };
 
         self.threads
-            .run(work)
+            .run(task)
             .await
             .unwrap_or_else(|| Err(failed()))
     }
@@ -126,11 +126,11 @@ impl TreeContext {
     /// that ended the transfer.
     async fn execute(
         &self,
-        way: &impl TreeDirection,
+        direction: &impl TreeDirection,
         plan: &mut Plan,
         keeps_root: bool,
     ) -> Result<Tally, TransferError> {
-        let done = executor::run(way, plan, &self.progress, keeps_root).await;
+        let done = executor::run(direction, plan, &self.progress, keeps_root).await;
         // Added even after an error: the plan and its tally live on into the next attempt.
         plan.tally.unkept += std::mem::take(&mut *lock(&self.unkept));
         let ended = match done {

@@ -41,12 +41,12 @@ impl PendingUploads {
     ///
     /// # Errors
     /// The system provides no random number.
-    pub(super) fn note(
+    pub(super) fn create_name(
         &self,
         target: &[u8],
         client: &Arc<SftpClient>,
     ) -> Result<RemoteTemp, SshError> {
-        let remote_temp = RemoteTemp::beside(target)?;
+        let remote_temp = RemoteTemp::next_to(target)?;
         self.lock().insert(
             remote_temp.temporary.clone(),
             (remote_temp.clone(), Arc::clone(client)),
@@ -71,10 +71,14 @@ impl PendingUploads {
         // Cloned, because the mutex must not be held while the replies are awaited.
         let temporaries = self.lock().clone();
         let mut removals = FuturesUnordered::new();
-        for (remote_temp, over) in temporaries.values() {
-            let over = if over.is_over() { client } else { over };
-            removals
-                .push(async move { remote_temp.remove_with(over).await.then_some(remote_temp) });
+        for (remote_temp, channel) in temporaries.values() {
+            let channel = if channel.is_over() { client } else { channel };
+            removals.push(async move {
+                remote_temp
+                    .remove_with(channel)
+                    .await
+                    .then_some(remote_temp)
+            });
         }
 
         while let Some(removed) = removals.next().await {

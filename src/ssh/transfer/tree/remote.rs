@@ -11,7 +11,7 @@ use crate::{
         TransferError,
         client::{RequestError, SftpClient},
         error::shown,
-        file::download::kept,
+        file::download::attributes_to_keep,
     },
     tree::{
         entry::{DirectoryEntry, EntryKind},
@@ -185,7 +185,7 @@ async fn entries(
         entries.push(DirectoryEntry {
             name: name.into(),
             what,
-            attributes: kept(&attributes),
+            attributes: attributes_to_keep(&attributes),
         });
     }
 

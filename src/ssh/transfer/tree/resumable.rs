@@ -13,7 +13,7 @@ pub(super) struct Resumable<T>(Mutex<HashMap<PlannedItem, T>>);
 
 /// State of a large file during the work of an attempt. Dropping the guard puts the state back.
 pub(super) struct Borrowed<'a, T> {
-    kept: &'a Resumable<T>,
+    states: &'a Resumable<T>,
     ticket: PlannedItem,
     /// State of the file. Set to `None` when the file needs no further attempt.
     pub(super) state: Option<T>,
@@ -27,10 +27,10 @@ impl<T> Default for Resumable<T> {
 
 impl<T> Resumable<T> {
     /// Takes the kept state of an item, if any.
-    pub(super) fn take(&self, ticket: PlannedItem) -> Borrowed<'_, T> {
+    pub(super) fn borrow(&self, ticket: PlannedItem) -> Borrowed<'_, T> {
         let state = self.lock().remove(&ticket);
         Borrowed {
-            kept: self,
+            states: self,
             ticket,
             state,
         }
@@ -54,7 +54,7 @@ impl<T> Resumable<T> {
 impl<T> Drop for Borrowed<'_, T> {
     fn drop(&mut self) {
         if let Some(state) = self.state.take() {
-            self.kept.lock().insert(self.ticket, state);
+            self.states.lock().insert(self.ticket, state);
         }
     }
 }

@@ -31,7 +31,7 @@ pub(in crate::ssh::transfer) struct Upload {
     local: SourceFile,
     /// State of the remote file. `None` before the target is resolved, and after the file was
     /// removed.
-    begun: Option<UploadState>,
+    state: Option<UploadState>,
 }
 
 impl Upload {
@@ -43,17 +43,17 @@ impl Upload {
     /// path is invalid.
     pub(in crate::ssh::transfer) async fn open(
         path: PathBuf,
-        place: LocalName,
+        local_name: LocalName,
         guard: &Guard,
         request: &TransferRequest,
     ) -> Result<Self, TransferError> {
         let wanted = paths::remote(&request.remote)?;
-        let local = SourceFile::open(path, place, guard, request.progress.clone()).await?;
+        let local = SourceFile::open(path, local_name, guard, request.progress.clone()).await?;
         Ok(Self {
             wanted,
             skip_unchanged: request.skip_unchanged,
             local,
-            begun: None,
+            state: None,
         })
     }
 
@@ -65,12 +65,12 @@ impl Upload {
         local: SourceFile,
         target: &[u8],
     ) -> Result<Self, SshError> {
-        let begun = Some(UploadState::new(RemoteTemp::beside(target)?));
+        let state = Some(UploadState::new(RemoteTemp::next_to(target)?));
         Ok(Self {
             wanted: String::new(),
             skip_unchanged: false,
             local,
-            begun,
+            state,
         })
     }
 
@@ -93,7 +93,7 @@ impl Upload {
             .await
         {
             Ok((to, Some(complete))) => {
-                self.local.progress.end();
+                self.local.progress.count_file();
                 Ok((to, complete.tally(), complete.verified))
             }
             Ok((to, None)) => Ok((
@@ -110,14 +110,14 @@ impl Upload {
 
     /// Records a lost connection, after which the content on the remote host has to be verified.
     pub(in crate::ssh::transfer) fn note_lost(&mut self) {
-        if let Some(begun) = &mut self.begun {
-            begun.note_lost();
+        if let Some(state) = &mut self.state {
+            state.note_lost();
         }
     }
 
     /// Returns the path of a remote file which is incomplete, and whose old content is lost.
     pub(in crate::ssh::transfer) fn broken(&self) -> Option<&[u8]> {
-        self.begun.as_ref().and_then(UploadState::broken)
+        self.state.as_ref().and_then(UploadState::broken)
     }
 
     /// Removes the incomplete remote file after an error, unless another attempt may continue.
@@ -140,11 +140,11 @@ impl Upload {
         };
 
         // Kept if the removal fails: the caller still has to remove the file.
-        if let Some(begun) = &mut self.begun
-            && begun.remove_over(host, client).await
+        if let Some(state) = &mut self.state
+            && state.close_and_remove(host, client).await
         {
-            self.local.progress.take_back(begun.arrived());
-            self.begun = None;
+            self.local.progress.take_back(state.arrived());
+            self.state = None;
         }
 
         error
@@ -153,7 +153,7 @@ impl Upload {
     /// Returns and forgets the temporary remote file which a lost connection left behind.
     #[must_use]
     pub(in crate::ssh::transfer) fn remote_temp(&mut self) -> Option<RemoteTemp> {
-        self.begun.take().and_then(UploadState::into_leftover)
+        self.state.take().and_then(UploadState::into_remote_temp)
     }
 
     /// Sends the rest of the file and renames the temporary file to the target. Returns the path at
@@ -170,12 +170,12 @@ impl Upload {
             wanted,
             skip_unchanged,
             local,
-            begun,
+            state,
         } = self;
 
         // The target is resolved only once, so that a later attempt continues with the same file.
-        let begun = match begun {
-            Some(begun) => begun,
+        let state = match state {
+            Some(state) => state,
             empty => {
                 let name = paths::bytes(local.path.file_name().unwrap_or(local.path.as_os_str()));
                 let target = paths::target(client, wanted, &name).await?;
@@ -183,14 +183,14 @@ impl Upload {
                     return Ok((escape_line(&target), None));
                 }
 
-                empty.insert(UploadState::new(RemoteTemp::beside(&target)?))
+                empty.insert(UploadState::new(RemoteTemp::next_to(&target)?))
             }
         };
 
-        let complete = begun.execute(host, client, local).await?;
+        let complete = state.execute(host, client, local).await?;
         // Nothing remains to be removed after the rename.
-        let to = escape_line(begun.target());
-        self.begun = None;
+        let to = escape_line(state.target());
+        self.state = None;
 
         Ok((to, Some(complete)))
     }

@@ -88,12 +88,12 @@ impl UploadState {
     }
 
     /// Returns the temporary file to be removed. `None` if the target itself is written.
-    pub(super) fn into_leftover(self) -> Option<RemoteTemp> {
+    pub(super) fn into_remote_temp(self) -> Option<RemoteTemp> {
         (!self.in_place).then_some(self.names)
     }
 
     /// Closes and removes the temporary file. Returns false if the server no longer answers.
-    pub(super) async fn remove_over(
+    pub(super) async fn close_and_remove(
         &mut self,
         host: &Arc<RemoteHost>,
         client: &SftpClient,
@@ -152,14 +152,14 @@ impl UploadState {
                 // remote host. So everything is sent again, but only once.
                 Err(TransferError::Differs(_)) if doubted => {
                     doubted = false;
-                    self.begin_anew(local);
+                    self.start_over(local);
                     continue;
                 }
                 // Some servers cannot continue a closed file: rclone without a cache writes only
                 // from the beginning.
                 Err(TransferError::Remote { .. }) if doubted && goes_on && !client.is_openssh() => {
                     doubted = false;
-                    self.begin_another(client, local).await?;
+                    self.start_over_elsewhere(client, local).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -229,20 +229,20 @@ impl UploadState {
         let removed = client.remove(&self.names.temporary).await;
         self.unkept.temporary = u64::from(removed.is_err());
         (self.in_place, self.made, self.complete) = (true, false, None);
-        self.begin_anew(local);
+        self.start_over(local);
     }
 
     /// Starts again in a file of another name. The server may still be busy with the old file.
-    async fn begin_another(
+    async fn start_over_elsewhere(
         &mut self,
         client: &SftpClient,
         local: &mut SourceFile,
     ) -> Result<(), TransferError> {
         self.close().await;
         let _ = client.remove(&self.names.temporary).await;
-        self.names = RemoteTemp::beside(&self.names.target)?;
+        self.names = RemoteTemp::next_to(&self.names.target)?;
         self.made = false;
-        self.begin_anew(local);
+        self.start_over(local);
         Ok(())
     }
 
@@ -258,7 +258,7 @@ impl UploadState {
                 .open_file(&path, Access::Resume, Attributes::default())
                 .await
             {
-                Err(error) if client.may_be_missing(&error) => self.begin_anew(local),
+                Err(error) if client.may_be_missing(&error) => self.start_over(local),
                 again => {
                     let handle = again.map_err(client.failed("opening", &path))?;
                     let found = client
@@ -267,7 +267,7 @@ impl UploadState {
                         .map_err(client.failed("looking at", &path))?;
 
                     if local.has_changed()? || found.size.is_none_or(|size| size < self.arrived) {
-                        self.begin_anew(local);
+                        self.start_over(local);
                     }
 
                     // Pieces may have arrived after a gap, so the file is cut where the content is
@@ -466,7 +466,7 @@ impl UploadState {
 
         // A random name leads to the same file for SFTP and the shell; the target's name may not.
         let computed = match digest {
-            Some(digest) => digest.of(self.path(), bytes).await,
+            Some(digest) => digest.compute(self.path(), bytes).await,
             None => None,
         };
 
@@ -576,7 +576,7 @@ impl UploadState {
     }
 
     /// Starts again at the beginning of the file.
-    fn begin_anew(&mut self, local: &mut SourceFile) {
+    fn start_over(&mut self, local: &mut SourceFile) {
         local.progress.take_back(self.arrived);
         local.sum = Sum::default();
         self.arrived = 0;

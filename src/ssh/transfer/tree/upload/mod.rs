@@ -35,7 +35,7 @@ use crate::{
                 source::{SourceFile, to_set, unkept},
                 upload::Upload,
             },
-            guard::{Guard, content_of, seen::FileFactsBefore},
+            guard::{Guard, content_of, file_facts::FileFactsBefore},
             request::FileResult,
         },
     },
@@ -57,9 +57,9 @@ pub(in crate::ssh::transfer) struct UpTree {
     /// Open root of the local tree.
     from: Arc<Root>,
     /// Filter for guarded entries. `None` if the user permitted the whole tree.
-    sieve: Option<Arc<EntryFilter>>,
+    filter: Option<Arc<EntryFilter>>,
     /// Destination and plan. `None` before the first attempt has resolved the destination.
-    begun: Option<(RemoteDestination, Plan)>,
+    state: Option<(RemoteDestination, Plan)>,
     /// Remote files which are not in place yet.
     pending_uploads: PendingUploads,
 }
@@ -75,7 +75,7 @@ impl UpTree {
         from: Folder,
         guard: &Guard,
     ) -> Result<Self, TransferError> {
-        let (watcher, from, typed) = (
+        let (watcher, from, user_path) = (
             guard.watcher(access::TransferDirection::Read).await,
             Arc::new(from),
             path.clone(),
@@ -84,11 +84,11 @@ impl UpTree {
         let root = Arc::clone(&from);
 
         let look = move || {
-            let watch = watcher.begin();
-            let site = watch.site(&root, &typed)?;
+            let checks = watcher.begin();
+            let site = checks.site(&root, &user_path)?;
             Ok::<_, io::Error>((
-                site.question(),
-                EntryFilter::new(access::TransferDirection::Read, watch, site),
+                site.finding(),
+                EntryFilter::new(access::TransferDirection::Read, checks, site),
             ))
         };
 
@@ -96,19 +96,17 @@ impl UpTree {
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)));
 
-        let (question, sieve) =
+        let (finding, filter) =
             looked.map_err(|source| TransferError::local("reading", &path, source))?;
-        guard
-            .pass(access::TransferDirection::Read, question)
-            .await?;
+        guard.pass(access::TransferDirection::Read, finding).await?;
 
-        let (from, sieve) = (Arc::new(Root::new(from)), sieve.map(Arc::new));
+        let (from, filter) = (Arc::new(Root::new(from)), filter.map(Arc::new));
 
         Ok(Self {
             path,
             from,
-            sieve,
-            begun: None,
+            filter,
+            state: None,
             pending_uploads: PendingUploads::default(),
         })
     }
@@ -126,41 +124,47 @@ impl UpTree {
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
     ) -> Result<(String, Tally, bool), TransferError> {
-        let common = TreeContext::new(request, host, client);
+        let context = TreeContext::new(request, host, client);
 
         let Self {
             path,
             from,
-            sieve,
-            begun,
+            filter,
+            state,
             pending_uploads,
         } = self;
 
-        let work = async {
+        let transfer = async {
             pending_uploads.remove_small(client).await;
             // Resolved once: with the directory created, the target would be resolved differently.
-            let (place, plan) = match begun {
-                Some(begun) => begun,
-                empty => empty.insert(begin(&common, path, from, request, excludes).await?),
+            let (destination, plan) = match state {
+                Some(state) => state,
+                empty => empty.insert(begin(&context, path, from, request, excludes).await?),
             };
 
-            place.make(client).await?;
+            destination.make(client).await?;
 
-            let way = Up {
-                common: &common,
+            let direction = Up {
+                context: &context,
                 path,
                 from,
-                sieve,
-                to: &place.path,
+                filter,
+                to: &destination.path,
                 pending_uploads,
                 links: Links::default(),
             };
 
-            let tally = common.execute(&way, plan, place.keeps_attributes).await?;
-            Ok((escape_line(&place.path), tally, false))
+            let tally = context
+                .execute(&direction, plan, destination.keeps_attributes)
+                .await?;
+            Ok((escape_line(&destination.path), tally, false))
         };
 
-        match client.connection().unless_stopped(conditions, work).await {
+        match client
+            .connection()
+            .unless_stopped(conditions, transfer)
+            .await
+        {
             Err(error) => Err(pending_uploads.tidy_up(error, host, client).await),
             done => done,
         }
@@ -174,7 +178,7 @@ impl UpTree {
 
 /// Resolves the destination and creates the plan.
 async fn begin(
-    common: &TreeContext,
+    context: &TreeContext,
     path: &Path,
     from: &Arc<Root>,
     request: &TransferRequest,
@@ -186,21 +190,22 @@ async fn begin(
             .map_err(|source| TransferError::local("reading", &path, source))
     };
 
-    let attributes = common.disk(look).await?;
-    let place = super::destination::remote(common.channel_set.first(), request, attributes).await?;
+    let attributes = context.disk(look).await?;
+    let destination =
+        super::destination::remote(context.channel_set.first(), request, attributes).await?;
 
     Ok((
-        place,
+        destination,
         Plan::new(Directory::root(attributes), excludes.clone(), None, LIMITS),
     ))
 }
 
 /// Direction of an upload, with the resources of an attempt.
 struct Up<'a> {
-    common: &'a TreeContext,
+    context: &'a TreeContext,
     path: &'a Path,
     from: &'a Arc<Root>,
-    sieve: &'a Option<Arc<EntryFilter>>,
+    filter: &'a Option<Arc<EntryFilter>>,
     /// Path of the remote directory.
     to: &'a [u8],
     pending_uploads: &'a PendingUploads,
@@ -209,22 +214,22 @@ struct Up<'a> {
 
 impl TreeDirection for Up<'_> {
     fn finishes_in_order(&self) -> bool {
-        self.common.channel_set.first().is_openssh()
+        self.context.channel_set.first().is_openssh()
     }
 
     async fn directory(&self, directory: &Arc<Directory>) -> Result<LocalListing, TransferError> {
         let names = directory.names();
         let (path, to) = (local::path(self.path, &names), join(self.to, &names));
-        let (root, wanted, sieve) = (
+        let (root, wanted, filter) = (
             Arc::clone(self.from),
             Arc::clone(directory),
-            self.sieve.clone(),
+            self.filter.clone(),
         );
 
         let list = move || {
             let listed = root.below(&wanted.names()).and_then(|folder| {
                 let mut listing = local::list(&folder)?;
-                if let Some(sieve) = sieve {
+                if let Some(filter) = filter {
                     // Files are checked after they are opened, so that they cannot be exchanged
                     // between.
                     let is_directory = |entry: &DirectoryEntry| entry.what == EntryKind::Directory;
@@ -232,7 +237,7 @@ impl TreeDirection for Up<'_> {
                         FileFactsBefore::at(&folder, &entry.name).ok().flatten()
                     };
 
-                    sieve.sift(&wanted, &mut listing, |entry| {
+                    filter.sift(&wanted, &mut listing, |entry| {
                         is_directory(entry).then(|| look(entry)).flatten()
                     });
                 }
@@ -248,11 +253,11 @@ impl TreeDirection for Up<'_> {
             if directory.depth() == 0 {
                 return Ok(());
             }
-            make_remote(&self.common.channel_set.any(), &to, directory.attributes).await
+            make_remote(&self.context.channel_set.any(), &to, directory.attributes).await
         };
 
         // At the same time, since the remote host and the local disk do not wait for each other.
-        Ok(try_join(made, self.common.disk(list)).await?.1)
+        Ok(try_join(made, self.context.disk(list)).await?.1)
     }
 
     async fn leaf(&self, ticket: PlannedItem, leaf: &Leaf) -> Result<MovedEntry, TransferError> {
@@ -263,17 +268,17 @@ impl TreeDirection for Up<'_> {
             return self.link(leaf, &to).await;
         };
 
-        if self.common.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
+        if self.context.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
             return Ok(MovedEntry::Unchanged);
         }
 
-        let piece = u64::from(self.common.channel_set.first().write_chunk());
-        let _memory = self.common.memory(size).await;
-        self.common.progress.begin(&leaf.path());
+        let piece = u64::from(self.context.channel_set.first().write_chunk());
+        let _memory = self.context.memory(size).await;
+        self.context.progress.begin(&leaf.path());
 
         // With OpenSSH's server all requests for a small file are sent without waiting, since the
         // server processes them in order.
-        let at_once = size <= piece && self.common.channel_set.first().is_openssh();
+        let at_once = size <= piece && self.context.channel_set.first().is_openssh();
         let small = if at_once {
             self.small(leaf, size, &to).await?
         } else {
@@ -285,7 +290,7 @@ impl TreeDirection for Up<'_> {
             None => self.large(ticket, leaf, &to).await?,
         };
 
-        self.common.progress.end();
+        self.context.progress.count_file();
 
         Ok(MovedEntry::File(complete))
     }
@@ -296,7 +301,7 @@ impl TreeDirection for Up<'_> {
         // Over a single channel, because OpenSSH's server processes only the requests of a channel
         // in order.
         let (client, attributes) = (
-            self.common.channel_set.first(),
+            self.context.channel_set.first(),
             to_set(directory.attributes),
         );
 
@@ -307,7 +312,8 @@ impl TreeDirection for Up<'_> {
         };
 
         // Other servers are asked for the result, since they may not have kept the mode or time.
-        self.common.note(unkept(found.as_ref(), &attributes));
+        self.context
+            .record_unkept(unkept(found.as_ref(), &attributes));
 
         Ok(())
     }
@@ -335,7 +341,7 @@ impl Up<'_> {
             read.map_err(|source| TransferError::local("reading", &path, source))
         };
 
-        self.common.disk(read).await
+        self.context.disk(read).await
     }
 
     /// Returns an error if an entry is guarded. The executor records it as left out.
@@ -353,7 +359,7 @@ impl Up<'_> {
 
     /// Returns true if the remote file has the length and modification time of the local file.
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<bool, TransferError> {
-        let found = self.common.channel_set.any().lstat(to).await;
+        let found = self.context.channel_set.any().lstat(to).await;
         Ok(found.is_ok_and(|found| {
             let modified = found.modified();
             found.kind() == FileType::File
@@ -365,9 +371,9 @@ impl Up<'_> {
     /// Creates a remote link, and replaces an existing file or link if necessary.
     async fn link(&self, leaf: &Leaf, to: &[u8]) -> Result<MovedEntry, TransferError> {
         let target = self.read(leaf, Folder::read_link).await?;
-        let client = &self.common.channel_set.any();
+        let client = &self.context.channel_set.any();
 
-        if self.common.skip_unchanged
+        if self.context.skip_unchanged
             && client
                 .readlink(to)
                 .await
@@ -389,7 +395,7 @@ impl Up<'_> {
             Err(error) => return Err(error),
         };
 
-        self.common.note(Unkept {
+        self.context.record_unkept(Unkept {
             relative: u64::from(made == LinkResult::Absolute),
             ..Unkept::default()
         });
@@ -431,14 +437,14 @@ impl Up<'_> {
 
         if client.is_openssh() {
             // A rename replaces the file in a single step, so a failure leaves the old file.
-            let temporary = self.pending_uploads.note(to, client)?;
+            let temporary = self.pending_uploads.create_name(to, client)?;
             let made = self
                 .links
                 .make(client, self.pending_uploads, target, &temporary.temporary)
                 .await?;
 
-            self.common
-                .note(self.put_in_place(&temporary, client).await?);
+            self.context
+                .record_unkept(self.put_in_place(&temporary, client).await?);
             return Ok(made);
         }
 
@@ -480,24 +486,24 @@ impl Up<'_> {
         leaf: &Leaf,
         to: &[u8],
     ) -> Result<FileResult, TransferError> {
-        let mut begun = self.pending_uploads.uploads.take(ticket);
-        let mut slot = self.common.channel_set.slot().await;
+        let mut item = self.pending_uploads.uploads.borrow(ticket);
+        let mut slot = self.context.channel_set.slot().await;
         loop {
-            let upload = match &mut begun.state {
+            let upload = match &mut item.state {
                 Some(upload) => upload,
                 empty => empty.insert(self.upload(leaf, to).await?),
             };
 
-            let sent = match upload.execute(&self.common.host, slot.client()).await {
+            let sent = match upload.execute(&self.context.host, slot.client()).await {
                 Ok((_, complete)) => Ok(complete),
                 Err(error) => Err(upload
-                    .tidy_up(error, &self.common.host, slot.client())
+                    .tidy_up(error, &self.context.host, slot.client())
                     .await),
             };
 
             // The state is kept only for another attempt.
             if !sent.as_ref().is_err_and(TransferError::is_lost) {
-                begun.state = None;
+                item.state = None;
             }
 
             let Some(alone) = slot.alone_if_in_doubt(sent.is_err()).await else {
@@ -505,7 +511,7 @@ impl Up<'_> {
             };
             slot = alone;
             if let Ok(Some(FileResult { bytes, .. })) = sent {
-                self.common.progress.take_back(bytes);
+                self.context.progress.take_back(bytes);
             }
         }
     }
@@ -515,14 +521,14 @@ impl Up<'_> {
     /// # Errors
     /// The file cannot be read, or is guarded.
     async fn upload(&self, leaf: &Leaf, to: &[u8]) -> Result<Upload, TransferError> {
-        let sieve = self.sieve.clone();
+        let filter = self.filter.clone();
 
         let open = move |folder: &Folder, name: &[u8]| {
             // The open file is checked, because another file may get its name in the meantime.
             let file = folder.open(name)?;
             let metadata = file.metadata()?;
-            let guarded = sieve
-                .map(|sieve| sieve.opened(&metadata, || content_of(&file)))
+            let guarded = filter
+                .map(|filter| filter.opened(&metadata, || content_of(&file)))
                 .transpose()?;
             Ok((file, metadata, guarded.flatten()))
         };
@@ -534,7 +540,7 @@ impl Up<'_> {
             self.path_of(leaf),
             file,
             metadata,
-            self.common.progress.clone(),
+            self.context.progress.clone(),
         );
 
         Ok(Upload::of_tree(original, to)?)

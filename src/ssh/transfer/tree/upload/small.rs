@@ -32,15 +32,15 @@ impl Up<'_> {
         size: u64,
         to: &[u8],
     ) -> Result<Option<FileResult>, TransferError> {
-        let sieve = self.sieve.clone();
+        let filter = self.filter.clone();
 
         let read = move |folder: &Folder, name: &[u8]| {
             let read = read_whole(folder.open(name)?, size)?;
             // The content that is checked is the content that is sent, so nothing can change in
             // between.
-            let guarded = match (&read, sieve) {
-                (Some((chunk, metadata)), Some(sieve)) => {
-                    sieve.opened(metadata, || Ok(content(chunk.content())))?
+            let guarded = match (&read, filter) {
+                (Some((chunk, metadata)), Some(filter)) => {
+                    filter.opened(metadata, || Ok(content(chunk.content())))?
                 }
                 _ => None,
             };
@@ -53,11 +53,11 @@ impl Up<'_> {
         let Some((content, metadata)) = read else {
             return Ok(None);
         };
-        let slot = self.common.channel_set.slot().await;
+        let slot = self.context.channel_set.slot().await;
         let client = slot.client();
         // Recorded before the file exists, so that a lost connection cannot leave it behind
         // unnoticed.
-        let temporary = self.pending_uploads.note(to, client)?;
+        let temporary = self.pending_uploads.create_name(to, client)?;
         let attributes = to_set(attributes(&metadata));
 
         // A server that cannot change modes keeps this mode, as with `sftp`. The owner must be able
@@ -70,7 +70,7 @@ impl Up<'_> {
         let bytes = content.content().len() as u64;
         let mut unkept = write_whole(client, &handle, content, attributes, to).await?;
         unkept += self.put_in_place(&temporary, client).await?;
-        self.common.progress.add(bytes);
+        self.context.progress.add(bytes);
 
         Ok(Some(FileResult {
             bytes,
@@ -123,7 +123,7 @@ async fn write_whole(
     }
 
     // A refusal to set mode or times is no failure: the content has arrived.
-    let kept = match set {
+    let is_kept = match set {
         Ok(()) => true,
         Err(RequestError::Status(_)) => false,
         Err(error) => return Err(client.failed("setting mode and times of", to)(error)),
@@ -132,7 +132,7 @@ async fn write_whole(
     closed.map_err(client.failed("closing", to))?;
 
     Ok(Unkept {
-        attributes: u64::from(!kept),
+        attributes: u64::from(!is_kept),
         size: u64::from(found.is_none()),
         ..Unkept::default()
     })
