@@ -15,7 +15,7 @@ use super::{
     file::{download::Download, upload::Upload},
     guard::Guard,
     paths,
-    request::TransferRequest,
+    request::{AttemptResult, TransferRequest},
     tree::{DownTree, UpTree},
 };
 use crate::{
@@ -145,7 +145,11 @@ impl FileTransfer {
                 .await?;
         }
 
-        let (to, tally, verified) = match state {
+        let AttemptResult {
+            to,
+            tally,
+            verified,
+        } = match state {
             TransferState::Down => return Err(TransferError::Cancelled),
             TransferState::UpFile(upload) => upload.attempt(host, &client, conditions).await?,
             TransferState::UpTree(tree) => {

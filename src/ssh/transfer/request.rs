@@ -1,4 +1,4 @@
-//! The request for a transfer, and the result for one file.
+//! The request for a transfer, and the results of a file and of an attempt.
 
 use super::progress::TransferCounters;
 use crate::tree::tally::{Tally, Unkept};
@@ -29,14 +29,45 @@ pub(super) struct FileResult {
     pub(super) unkept: Unkept,
 }
 
-impl FileResult {
-    /// Returns a tally with this file only.
-    pub(super) fn tally(self) -> Tally {
-        Tally {
-            files: 1,
-            bytes: self.bytes,
-            unkept: self.unkept,
-            ..Tally::default()
+/// Result of an attempt after which nothing is left to move.
+#[derive(Debug)]
+pub(super) struct AttemptResult {
+    /// Path at the destination, for display.
+    pub(super) to: String,
+    pub(super) tally: Tally,
+    /// True if both sides are known to have the same SHA-256. Always false for a tree.
+    pub(super) verified: bool,
+}
+
+impl AttemptResult {
+    /// Creates the result for a single file. `None` stands for a file skipped as unchanged.
+    pub(super) fn for_file(to: String, result: Option<FileResult>) -> Self {
+        let tally = match result {
+            Some(result) => Tally {
+                files: 1,
+                bytes: result.bytes,
+                unkept: result.unkept,
+                ..Tally::default()
+            },
+            None => Tally {
+                unchanged: 1,
+                ..Tally::default()
+            },
+        };
+
+        Self {
+            to,
+            tally,
+            verified: result.is_some_and(|result| result.verified),
+        }
+    }
+
+    /// Creates the result for a tree, whose files are not compared as a whole.
+    pub(super) fn for_tree(to: String, tally: Tally) -> Self {
+        Self {
+            to,
+            tally,
+            verified: false,
         }
     }
 }

@@ -91,7 +91,7 @@ struct Shared {
     waiting: Mutex<PendingReplies>,
     /// Number of replies received.
     answered: AtomicU64,
-    shown: OpenFileEvidence,
+    evidence: OpenFileEvidence,
 }
 
 /// State of the requests without a reply yet, and of the open files.
@@ -319,7 +319,7 @@ impl Shared {
         if let SftpReply::Handle(handle) = &reply
             && !waiting.files.opened(handle)
         {
-            self.shown.note_mix_up();
+            self.evidence.note_mix_up();
         }
 
         drop(waiting);

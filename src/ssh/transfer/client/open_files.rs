@@ -44,8 +44,14 @@ pub(super) struct OpenFileEvidence {
 pub(in crate::ssh::transfer) struct OpenFileTurn {
     mix_ups: u64,
     refusals: u64,
-    alone: Option<OwnedRwLockWriteGuard<()>>,
-    _beside_others: Option<OwnedRwLockReadGuard<()>>,
+    lock: TurnLock,
+}
+
+/// Lock held by a turn on the files of the channel.
+#[derive(Debug)]
+enum TurnLock {
+    Shared(#[expect(dead_code, reason = "held until dropped")] OwnedRwLockReadGuard<()>),
+    Exclusive(#[expect(dead_code, reason = "held until dropped")] OwnedRwLockWriteGuard<()>),
 }
 
 impl OpenFiles {
@@ -86,25 +92,31 @@ impl OpenFileEvidence {
 }
 
 impl SftpClient {
-    /// Waits for permission to open a file. The permission is exclusive if `alone` is true, or if
-    /// the server has shown that it needs that.
-    pub(in crate::ssh::transfer) async fn turn(&self, alone: bool) -> OpenFileTurn {
-        let shown = &self.shared.shown;
-        let turns = Arc::clone(&shown.turns);
-        let (alone, beside_others) = if alone || shown.one_at_a_time.load(Ordering::Relaxed) {
-            (Some(turns.write_owned().await), None)
-        } else {
-            (None, Some(turns.read_owned().await))
-        };
+    /// Waits for permission to open a file next to others. The permission is exclusive if the
+    /// server has shown that only one file can be open.
+    pub(in crate::ssh::transfer) async fn turn(&self) -> OpenFileTurn {
+        let evidence = &self.shared.evidence;
+        if evidence.one_at_a_time.load(Ordering::Relaxed) {
+            return self.exclusive_turn().await;
+        }
 
-        // Counted after the wait: evidence from earlier turns says nothing about this turn.
-        let refusals = shown.refusals.load(Ordering::Relaxed);
+        let lock = Arc::clone(&evidence.turns).read_owned().await;
+        self.turn_with(TurnLock::Shared(lock))
+    }
 
+    /// Waits for permission to open a file while no other file is open.
+    pub(in crate::ssh::transfer) async fn exclusive_turn(&self) -> OpenFileTurn {
+        let lock = Arc::clone(&self.shared.evidence.turns).write_owned().await;
+        self.turn_with(TurnLock::Exclusive(lock))
+    }
+
+    /// Creates the turn after the wait for its lock. Evidence from earlier turns says nothing about
+    /// this turn.
+    fn turn_with(&self, lock: TurnLock) -> OpenFileTurn {
         OpenFileTurn {
             mix_ups: self.mix_ups(),
-            refusals,
-            alone,
-            _beside_others: beside_others,
+            refusals: self.shared.evidence.refusals.load(Ordering::Relaxed),
+            lock,
         }
     }
 
@@ -112,8 +124,9 @@ impl SftpClient {
     /// affected another file, or may have failed because others were open.
     pub(in crate::ssh::transfer) fn is_in_doubt(&self, turn: &OpenFileTurn, failed: bool) -> bool {
         // An exclusive turn is never in doubt, or the work would be repeated forever.
-        let refused = self.shared.shown.refusals.load(Ordering::Relaxed) > turn.refusals;
-        turn.alone.is_none() && (self.mix_ups() > turn.mix_ups || failed && refused)
+        let refused = self.shared.evidence.refusals.load(Ordering::Relaxed) > turn.refusals;
+        matches!(turn.lock, TurnLock::Shared(_))
+            && (self.mix_ups() > turn.mix_ups || failed && refused)
     }
 
     /// Returns true if a file is open on the channel.
@@ -124,7 +137,7 @@ impl SftpClient {
     /// Limits the channel to a single open file from now on.
     pub(in crate::ssh::transfer) fn keep_to_one_file(&self) {
         self.shared
-            .shown
+            .evidence
             .one_at_a_time
             .store(true, Ordering::Relaxed);
     }
@@ -132,7 +145,7 @@ impl SftpClient {
     /// Returns the number of identical handles for two open files so far, for a comparison with
     /// [`is_sure_since`](Self::is_sure_since).
     pub(in crate::ssh::transfer) fn mix_ups(&self) -> u64 {
-        self.shared.shown.mix_ups.load(Ordering::Relaxed)
+        self.shared.evidence.mix_ups.load(Ordering::Relaxed)
     }
 
     /// Checks if all work since the count `mix_ups` concerned the intended files.

@@ -311,7 +311,7 @@ impl SftpClient {
                 // A gateway with a hidden limit of open files fails here; alone, the file may well
                 // be opened.
                 if !self.is_openssh() && self.has_open_files() {
-                    self.shared.shown.note_refusal();
+                    self.shared.evidence.note_refusal();
                 }
                 Err(unexpected(other))
             }

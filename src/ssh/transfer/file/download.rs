@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 use super::{
     local_temp::{LocalTemp, remove_litter},
     receive::Receiving,
-    remote_digest::RemoteDigest,
+    remote_digest::{Comparison, RemoteDigest},
 };
 use crate::{
     local::{Folder, LocalName},
@@ -25,12 +25,12 @@ use crate::{
             guard::{Guard, file_facts::FileFactsBefore},
             local::io_threads::{Sink, Sum},
             paths,
-            request::FileResult,
+            request::{AttemptResult, FileResult},
         },
     },
     tree::{
         entry::{self, EntryKind},
-        tally::{Tally, Unkept},
+        tally::Unkept,
     },
 };
 
@@ -172,26 +172,18 @@ impl Download {
         host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
-    ) -> Result<(String, Tally, bool), TransferError> {
+    ) -> Result<AttemptResult, TransferError> {
         let to = self.target.path.display().to_string();
-        match client
+        let result = client
             .connection()
             .unless_stopped(conditions, self.execute(host, client))
-            .await?
-        {
-            Some(complete) => {
-                self.progress.count_file();
-                Ok((to, complete.tally(), complete.verified))
-            }
-            None => Ok((
-                to,
-                Tally {
-                    unchanged: 1,
-                    ..Tally::default()
-                },
-                false,
-            )),
+            .await?;
+
+        if result.is_some() {
+            self.progress.count_file();
         }
+
+        Ok(AttemptResult::for_file(to, result))
     }
 
     /// Fetches the rest of the file and renames the temporary file to the target. Returns `None` if
@@ -433,10 +425,18 @@ impl Download {
         };
 
         // A file that ended before its announced length was read as a whole by the remote host too.
-        let same = computed
-            .compare(client, &state.sum, state.received, state.received != size)
-            .await;
-        same.ok_or_else(|| TransferError::Differs(format!("\"{}\"", shown(&self.wanted))))
+        let is_same_file = state.received != size;
+        match computed
+            .compare(client, &state.sum, state.received, is_same_file)
+            .await
+        {
+            Comparison::Equal => Ok(true),
+            Comparison::Unknown => Ok(false),
+            Comparison::Different => Err(TransferError::Differs(format!(
+                "\"{}\"",
+                shown(&self.wanted)
+            ))),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The transfer of a single file, in either direction.
 
 pub(super) mod download;
+pub(super) mod finish_write;
 pub(super) mod local_temp;
 pub(super) mod receive;
 pub(super) mod remote_digest;

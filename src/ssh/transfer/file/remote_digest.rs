@@ -42,7 +42,7 @@ pub(in crate::ssh::transfer) struct RemoteDigest {
 
 impl RemoteDigest {
     /// Starts a shell if a connection has room for another channel, and no earlier shell was
-    /// refused. Otherwise every question remains without an answer.
+    /// refused. Otherwise no digest is computed.
     pub(in crate::ssh::transfer) fn start(host: &Arc<RemoteHost>) -> Self {
         let stop = CancellationToken::new();
         let ((send_script, script), (give, answer)) = (oneshot::channel(), oneshot::channel());
@@ -120,25 +120,33 @@ pub(in crate::ssh::transfer) struct RemoteSum {
     sha256: [u8; 32],
 }
 
+/// Result of comparing the content of both sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::ssh::transfer) enum Comparison {
+    /// Both sides have the same SHA-256.
+    Equal,
+    /// The sides have different content.
+    Different,
+    /// Nothing can be concluded, because the remote host may have read another file. The shell may
+    /// have another root directory than SFTP, as on NAS systems.
+    Unknown,
+}
+
 impl RemoteSum {
-    /// Compares the digests of both sides. Returns `Some(true)` if they are equal and `None` if the
-    /// content differs.
-    ///
-    /// Returns `Some(false)` if nothing can be concluded, because the remote host may have read
-    /// another file. The shell may have another root directory than SFTP, as on NAS systems. With a
-    /// random name in the path (`is_ours`), the file is known to be the same.
+    /// Compares the digests of both sides. With `is_same_file`, the shell is known to have read the
+    /// same file as SFTP, such as by a random name in the path.
     pub(in crate::ssh::transfer) async fn compare(
         self,
         client: &SftpClient,
         local: &Sum,
         length: u64,
-        is_ours: bool,
-    ) -> Option<bool> {
+        is_same_file: bool,
+    ) -> Comparison {
         // Different digests are an error only if both were computed over the same file.
         match local.up_to(length) {
-            Some(sha256) if sha256 == self.sha256 => Some(true),
-            Some(_) if is_ours || self.is_seen_alike(client).await => None,
-            Some(_) | None => Some(false),
+            Some(sha256) if sha256 == self.sha256 => Comparison::Equal,
+            Some(_) if is_same_file || self.is_seen_alike(client).await => Comparison::Different,
+            Some(_) | None => Comparison::Unknown,
         }
     }
 

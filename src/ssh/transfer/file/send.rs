@@ -71,16 +71,21 @@ impl Sending<'_> {
         let several =
             self.client.is_openssh() && self.client.round_trip >= FAR && left > ONE_CHANNEL_BYTES;
         let further = if several { CHANNELS - 1 } else { 0 };
-        let on_another_connection = |number| number == 0 && left > LONG;
+        let (host, path) = (self.host, &self.names.temporary);
+
+        // A long file also gets a connection of its own, which has another window.
         let mut opening: FuturesUnordered<_> = (0..further)
-            .map(|number| {
-                open(
-                    self.host,
-                    &self.names.temporary,
-                    on_another_connection(number),
-                )
+            .map(|number| async move {
+                let client = if number == 0 && left > LONG {
+                    SftpClient::on_another_connection(host).await
+                } else {
+                    SftpClient::opportunistic(host).await
+                };
+
+                open(client?, path).await
             })
             .collect();
+
         // The limit is per channel, because each channel has a window of its own.
         let most = in_flight(IN_FLIGHT, self.client.write_chunk()).min(self.client.most_requests());
         let (mut offset, mut ended) = (*self.arrived, false);
@@ -134,19 +139,8 @@ impl Sending<'_> {
     }
 }
 
-/// Opens the file on another channel, over another connection if `apart` is true. Returns `None` if
-/// there is no room.
-async fn open(
-    host: &Arc<RemoteHost>,
-    path: &[u8],
-    on_another_connection: bool,
-) -> Option<UploadChannel> {
-    let client = if on_another_connection {
-        SftpClient::on_another_connection(host).await?
-    } else {
-        SftpClient::opportunistic(host).await?
-    };
-
+/// Opens the file on the channel of `client`. Returns `None` if the server refuses.
+async fn open(client: SftpClient, path: &[u8]) -> Option<UploadChannel> {
     let handle = client
         .open_file(path, Access::Write, Attributes::default())
         .await

@@ -114,7 +114,7 @@ impl ChannelSet {
 
         let slot = HandleSlot::occupy(self.least(&self.others()).clone(), self);
         // Waited for after the slot, since an exclusive turn stops all other files of the channel.
-        let turn = slot.channel.client.turn(false).await;
+        let turn = slot.channel.client.turn().await;
 
         HandlePermit {
             turn,
@@ -188,7 +188,7 @@ impl HandlePermit<'_> {
         if client.is_in_doubt(&turn, failed) {
             drop(turn);
             return Some(Self {
-                turn: client.turn(true).await,
+                turn: client.exclusive_turn().await,
                 slot,
                 again: true,
             });

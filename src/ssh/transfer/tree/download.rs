@@ -27,7 +27,7 @@ use crate::{
                 local_temp::{LocalTemp, temporary_name},
             },
             guard::{Guard, file_facts::FileFactsBefore},
-            request::FileResult,
+            request::{AttemptResult, FileResult},
         },
     },
     tree::{
@@ -36,7 +36,7 @@ use crate::{
         limits::LIMITS,
         name::HERE,
         plan::{Plan, PlannedItem},
-        tally::{Tally, Unkept},
+        tally::Unkept,
     },
 };
 
@@ -81,7 +81,7 @@ impl DownTree {
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
         guard: &Guard,
-    ) -> Result<(String, Tally, bool), TransferError> {
+    ) -> Result<AttemptResult, TransferError> {
         let Self {
             from,
             found,
@@ -124,7 +124,10 @@ impl DownTree {
             let tally = context
                 .execute(&direction, plan, destination.keeps_attributes)
                 .await?;
-            Ok((destination.path.display().to_string(), tally, false))
+            Ok(AttemptResult::for_tree(
+                destination.path.display().to_string(),
+                tally,
+            ))
         };
 
         let done = client

@@ -13,11 +13,13 @@ use crate::{
         command::remote_host::RemoteHost,
         error::SshError,
         transfer::{
-            Guard, RemoteTemp, StopConditions, TransferRequest, client::SftpClient,
-            error::TransferError, paths, request::FileResult,
+            Guard, RemoteTemp, StopConditions, TransferRequest,
+            client::SftpClient,
+            error::TransferError,
+            paths,
+            request::{AttemptResult, FileResult},
         },
     },
-    tree::tally::Tally,
 };
 
 /// Upload of a single file. The state survives a lost connection, and the next attempt sends the
@@ -86,24 +88,19 @@ impl Upload {
         host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
-    ) -> Result<(String, Tally, bool), TransferError> {
+    ) -> Result<AttemptResult, TransferError> {
         match client
             .connection()
             .unless_stopped(conditions, self.execute(host, client))
             .await
         {
-            Ok((to, Some(complete))) => {
-                self.local.progress.count_file();
-                Ok((to, complete.tally(), complete.verified))
+            Ok((to, result)) => {
+                if result.is_some() {
+                    self.local.progress.count_file();
+                }
+
+                Ok(AttemptResult::for_file(to, result))
             }
-            Ok((to, None)) => Ok((
-                to,
-                Tally {
-                    unchanged: 1,
-                    ..Tally::default()
-                },
-                false,
-            )),
             Err(error) => Err(self.tidy_up(error, host, client).await),
         }
     }

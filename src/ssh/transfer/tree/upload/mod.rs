@@ -36,7 +36,7 @@ use crate::{
                 upload::Upload,
             },
             guard::{Guard, content_of, file_facts::FileFactsBefore},
-            request::FileResult,
+            request::{AttemptResult, FileResult},
         },
     },
     tree::{
@@ -44,7 +44,7 @@ use crate::{
         excludes::Excludes,
         limits::LIMITS,
         plan::{Plan, PlannedItem},
-        tally::{Tally, Unkept},
+        tally::Unkept,
     },
 };
 
@@ -123,7 +123,7 @@ impl UpTree {
         host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
-    ) -> Result<(String, Tally, bool), TransferError> {
+    ) -> Result<AttemptResult, TransferError> {
         let context = TreeContext::new(request, host, client);
 
         let Self {
@@ -157,7 +157,10 @@ impl UpTree {
             let tally = context
                 .execute(&direction, plan, destination.keeps_attributes)
                 .await?;
-            Ok((escape_line(&destination.path), tally, false))
+            Ok(AttemptResult::for_tree(
+                escape_line(&destination.path),
+                tally,
+            ))
         };
 
         match client

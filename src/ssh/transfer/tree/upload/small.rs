@@ -8,16 +8,17 @@ use std::{
 use super::Up;
 use crate::{
     local::Folder,
-    sftp::{attributes::Attributes as Found, content::Chunk, handle::Handle, request::Access},
+    sftp::{attributes::Attributes as Found, content::Chunk, request::Access},
     ssh::transfer::{
         TransferError,
-        client::{RequestError, SftpClient},
-        error::shown,
-        file::source::{attributes, to_set},
+        file::{
+            finish_write::FinishWrite,
+            source::{attributes, to_set},
+        },
         guard::content,
         request::FileResult,
     },
-    tree::{entry::Leaf, tally::Unkept},
+    tree::entry::Leaf,
 };
 
 impl Up<'_> {
@@ -68,7 +69,26 @@ impl Up<'_> {
             .await;
         let handle = made.map_err(client.failed("creating a file beside", to))?;
         let bytes = content.content().len() as u64;
-        let mut unkept = write_whole(client, &handle, content, attributes, to).await?;
+
+        let write = async {
+            if bytes == 0 {
+                Ok(())
+            } else {
+                client.write(&handle, 0, content).await
+            }
+        };
+
+        let finish = FinishWrite {
+            client,
+            handle: &handle,
+            target: to,
+            attributes,
+            length: bytes,
+            // A tree may have very many small files, each of which would wait for the disk.
+            flushes: false,
+        };
+
+        let mut unkept = finish.at_once(write).await?;
         unkept += self.put_in_place(&temporary, client).await?;
         self.context.progress.add(bytes);
 
@@ -78,64 +98,6 @@ impl Up<'_> {
             unkept,
         }))
     }
-}
-
-/// Writes, checks and closes a small file with all requests in flight at once. OpenSSH's server
-/// answers the requests for a file in order. Returns the unkept properties.
-///
-/// # Errors
-/// A request failed, or the remote file has another length.
-async fn write_whole(
-    client: &SftpClient,
-    handle: &Handle,
-    content: Chunk,
-    attributes: Found,
-    to: &[u8],
-) -> Result<Unkept, TransferError> {
-    let bytes = content.content().len() as u64;
-
-    let write = async {
-        if bytes == 0 {
-            Ok(())
-        } else {
-            client.write(handle, 0, content).await
-        }
-    };
-
-    let (written, found, set, closed) = tokio::join!(
-        write,
-        client.fstat(handle),
-        client.fsetstat(handle, attributes),
-        client.close(handle)
-    );
-
-    written.map_err(client.failed("writing", to))?;
-    let found = found.map_err(client.failed("checking", to))?.size;
-
-    if let Some(found) = found
-        && found != bytes
-    {
-        return Err(TransferError::Length {
-            path: shown(to),
-            found,
-            expected: bytes,
-        });
-    }
-
-    // A refusal to set mode or times is no failure: the content has arrived.
-    let is_kept = match set {
-        Ok(()) => true,
-        Err(RequestError::Status(_)) => false,
-        Err(error) => return Err(client.failed("setting mode and times of", to)(error)),
-    };
-
-    closed.map_err(client.failed("closing", to))?;
-
-    Ok(Unkept {
-        attributes: u64::from(!is_kept),
-        size: u64::from(found.is_none()),
-        ..Unkept::default()
-    })
 }
 
 /// Reads a whole file. Returns `None` if the file is longer than `size`.

@@ -1,12 +1,14 @@
 //! The state of an incomplete remote file. Usually this is a temporary file next to the target.
 //! Some servers accept no such file or do not rename; then the target itself is written.
 
+mod open;
+
 use std::sync::Arc;
 
 use tokio::time::timeout;
 
 use crate::{
-    sftp::{attributes::Attributes, handle::Handle, request::Access, status::StatusCode},
+    sftp::{handle::Handle, status::StatusCode},
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
@@ -14,10 +16,11 @@ use crate::{
             client::{RequestError, SftpClient},
             error::{TransferError, shown},
             file::{
-                remote_digest::RemoteDigest,
+                finish_write::FinishWrite,
+                remote_digest::{Comparison, RemoteDigest},
                 remote_temp::{NotReplaced, TIDY_LIMIT},
                 send::Sending,
-                source::{SourceFile, unkept},
+                source::SourceFile,
             },
             local::io_threads::{FileSource, Sum},
             request::FileResult,
@@ -246,145 +249,6 @@ impl UploadState {
         Ok(())
     }
 
-    /// Creates the file, or reopens the file of an earlier attempt at the old position.
-    async fn open(
-        &mut self,
-        client: &SftpClient,
-        local: &mut SourceFile,
-    ) -> Result<Handle, TransferError> {
-        if self.made {
-            let path = self.path().to_owned();
-            match client
-                .open_file(&path, Access::Resume, Attributes::default())
-                .await
-            {
-                Err(error) if client.may_be_missing(&error) => self.start_over(local),
-                again => {
-                    let handle = again.map_err(client.failed("opening", &path))?;
-                    let found = client
-                        .fstat(&handle)
-                        .await
-                        .map_err(client.failed("looking at", &path))?;
-
-                    if local.has_changed()? || found.size.is_none_or(|size| size < self.arrived) {
-                        self.start_over(local);
-                    }
-
-                    // Pieces may have arrived after a gap, so the file is cut where the content is
-                    // known to be whole.
-                    let size = Attributes {
-                        size: Some(self.arrived),
-                        ..Attributes::default()
-                    };
-
-                    client
-                        .fsetstat(&handle, size)
-                        .await
-                        .map_err(client.failed("cutting", &path))?;
-
-                    return Ok(handle);
-                }
-            }
-        }
-
-        // A server that cannot change modes keeps this mode, as with `sftp`. The owner must be able
-        // to write.
-        let mode = local.attributes().permissions.unwrap_or(0o644) & 0o777 | 0o600;
-        self.make(client, Attributes::mode(mode)).await
-    }
-
-    /// Creates the temporary file or, if the server accepts none, the target.
-    async fn make(
-        &mut self,
-        client: &SftpClient,
-        attributes: Attributes,
-    ) -> Result<Handle, TransferError> {
-        if !self.in_place {
-            // Set in advance, because the reply may be lost.
-            self.made = true;
-
-            let refused = match self.make_temporary(client, attributes).await {
-                Err(refused) if may_be_its_name(client, &refused) => refused,
-                made => {
-                    return made
-                        .map_err(client.failed("creating a file beside", &self.names.target));
-                }
-            };
-
-            self.remove_refused(client).await;
-
-            // A full disk would refuse the file too, and then the old content is the only copy.
-            let is_final = matches!(
-                refused.code(),
-                Some(StatusCode::PermissionDenied | StatusCode::Unsupported)
-            );
-
-            self.made = false;
-
-            if !is_final && client.lstat(&self.names.target).await.is_ok() {
-                return Err(client.failed("creating a file beside", &self.names.target)(
-                    refused,
-                ));
-            }
-        }
-
-        let target = self.names.target.clone();
-
-        if client.lstat(&target).await.is_ok() {
-            // Replacing truncates the file. So the server has to allow writing before the old
-            // content is lost.
-            let may_write = client
-                .open_file(&target, Access::Write, Attributes::default())
-                .await;
-            let handle = may_write.map_err(client.failed("writing into", &target))?;
-            client.close_read(&handle).await;
-        }
-
-        (self.in_place, self.made) = (true, true);
-        let made = client.open_file(&target, Access::Replace, attributes).await;
-        self.made = !matches!(made, Err(RequestError::Status(_)));
-
-        made.map_err(client.failed("creating", &target))
-    }
-
-    /// Creates the temporary file, with a visible name or a simpler request if the server refuses
-    /// the first. Some servers reject hidden names, and some do not know the flag for a new file.
-    /// The name is random, so nobody can have placed a file there.
-    async fn make_temporary(
-        &mut self,
-        client: &SftpClient,
-        attributes: Attributes,
-    ) -> Result<Handle, RequestError> {
-        match client
-            .open_file(&self.names.temporary, Access::Create, attributes)
-            .await
-        {
-            Err(refused) if may_be_its_name(client, &refused) => {
-                self.remove_refused(client).await;
-                self.names.show();
-            }
-            made => return made,
-        }
-
-        match client
-            .open_file(&self.names.temporary, Access::Create, attributes)
-            .await
-        {
-            Err(refused) if may_be_its_name(client, &refused) => {
-                client
-                    .open_file(&self.names.temporary, Access::Replace, attributes)
-                    .await
-            }
-            made => made,
-        }
-    }
-
-    /// Removes a file whose creation was refused. The server may have created the file and then
-    /// failed to set its mode.
-    async fn remove_refused(&self, client: &SftpClient) {
-        let _ = client.remove(&self.names.temporary).await;
-    }
-
     /// Returns the path of the file which is being written.
     fn path(&self) -> &[u8] {
         if self.in_place {
@@ -439,140 +303,52 @@ impl UploadState {
             });
         }
 
-        let (found, mut unkept) = if client.is_openssh() {
+        let path = self.path().to_owned();
+        let finish = FinishWrite {
+            client,
+            handle,
+            target: &self.names.target,
+            attributes: local.attributes(),
+            length: bytes,
+            flushes: true,
+        };
+
+        let mut unkept = if client.is_openssh() {
             // Everything is requested at once, including the close, even if the transfer is
             // cancelled meanwhile.
             self.open = None;
-            self.end_at_once(client, handle, local.attributes()).await?
+            finish.at_once(async { Ok(()) }).await?
         } else {
-            self.end_in_steps(client, handle, local.attributes())
-                .await?
+            finish.in_steps(&path, &mut self.open).await?
         };
 
-        if let Some(found) = found
-            && found != bytes
-        {
-            let path = shown(&self.names.target);
-            return Err(TransferError::Length {
-                path,
-                found,
-                expected: bytes,
-            });
-        }
-
         unkept += self.unkept;
-        unkept.size = u64::from(found.is_none());
         unkept.in_place = u64::from(self.in_place);
 
         // A random name leads to the same file for SFTP and the shell; the target's name may not.
         let computed = match digest {
-            Some(digest) => digest.compute(self.path(), bytes).await,
+            Some(digest) => digest.compute(&path, bytes).await,
             None => None,
         };
 
-        let verified = match computed {
+        let comparison = match computed {
             Some(computed) => {
                 computed
                     .compare(client, &local.sum, bytes, !self.in_place)
                     .await
             }
-            None => Some(false),
+            None => Comparison::Unknown,
         };
 
-        let verified = verified.ok_or_else(|| TransferError::Differs(shown(&self.names.target)))?;
+        if comparison == Comparison::Different {
+            return Err(TransferError::Differs(shown(&self.names.target)));
+        }
 
         Ok(FileResult {
             bytes,
-            verified,
+            verified: comparison == Comparison::Equal,
             unkept,
         })
-    }
-
-    /// Queries the length, sets mode and times, and closes the file, with all requests in flight at
-    /// once. OpenSSH's server answers the requests for a file in order. Returns the length and the
-    /// unkept properties.
-    async fn end_at_once(
-        &self,
-        client: &SftpClient,
-        handle: &Handle,
-        attributes: Attributes,
-    ) -> Result<(Option<u64>, Unkept), TransferError> {
-        let target = &self.names.target;
-
-        let fsync = async {
-            if client.offers("fsync@openssh.com") {
-                client.fsync(handle).await
-            } else {
-                Ok(())
-            }
-        };
-
-        let (found, set, synced, closed) = tokio::join!(
-            client.fstat(handle),
-            client.fsetstat(handle, attributes),
-            fsync,
-            client.close(handle)
-        );
-
-        let found = found.map_err(client.failed("checking", target))?.size;
-        // A refusal to set mode or times is no failure: the content has arrived.
-        let kept = unless_refused(set)
-            .map_err(client.failed("setting mode and times of", target))?
-            .is_some();
-        synced.map_err(client.failed("writing to disk", target))?;
-        closed.map_err(client.failed("closing", target))?;
-
-        Ok((
-            found,
-            Unkept {
-                attributes: u64::from(!kept),
-                ..Unkept::default()
-            },
-        ))
-    }
-
-    /// Closes the file, sets mode and times, and queries the length, with each step after the
-    /// previous reply. Other servers may write, or set the modification time, at the close.
-    async fn end_in_steps(
-        &mut self,
-        client: &SftpClient,
-        handle: &Handle,
-        attributes: Attributes,
-    ) -> Result<(Option<u64>, Unkept), TransferError> {
-        if client.offers("fsync@openssh.com") {
-            // Some servers offer the extension and then refuse it.
-            let synced = client.fsync(handle).await;
-            match synced.as_ref().map_err(RequestError::code) {
-                Err(Some(StatusCode::Unsupported | StatusCode::PermissionDenied)) => {}
-                _ => synced.map_err(client.failed("writing to disk", &self.names.target))?,
-            }
-        }
-
-        self.open = None;
-        let (path, target) = (self.path(), &self.names.target);
-        client
-            .close(handle)
-            .await
-            .map_err(client.failed("closing", target))?;
-
-        let set = unless_refused(client.setstat(path, attributes).await);
-        set.map_err(client.failed("setting mode and times of", target))?;
-
-        let found = match client.stat(path).await {
-            // A temporary file must still exist. A drop box may take a file away once it has its
-            // final name.
-            Err(error) if error.code() == Some(StatusCode::NoSuchFile) && !self.in_place => {
-                Err(error)
-            }
-            found => unless_refused(found),
-        };
-
-        let found = found.map_err(client.failed("checking", target))?;
-
-        Ok((
-            found.and_then(|found| found.size),
-            unkept(found.as_ref(), &attributes),
-        ))
     }
 
     /// Starts again at the beginning of the file.
@@ -580,15 +356,6 @@ impl UploadState {
         local.progress.take_back(self.arrived);
         local.sum = Sum::default();
         self.arrived = 0;
-    }
-}
-
-/// Converts a refusal to `None`, for requests which a file can do without.
-fn unless_refused<T>(answer: Result<T, RequestError>) -> Result<Option<T>, RequestError> {
-    match answer {
-        Ok(answer) => Ok(Some(answer)),
-        Err(RequestError::Status(_)) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 
