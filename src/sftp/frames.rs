@@ -85,7 +85,9 @@ impl Frames {
         let mut fields = self.take_bytes(8);
         let (id, content) = (fields.get_u32(), fields.get_u32());
         if content as usize != length - head {
-            return Err(Malformed("content has another length than its packet"));
+            return Err(Malformed(
+                "the length of the content differs from that of its packet",
+            ));
         }
 
         let reply = SftpReply::Content(Content::new(self.take_pieces(length - head)));

@@ -221,7 +221,7 @@ impl SftpReply {
             }
             ATTRIBUTES => Self::Attributes(Attributes::read(&mut body)?),
             EXTENDED => Self::Extended(body),
-            _ => return Err(Malformed("a packet is of no known type")),
+            _ => return Err(Malformed("a packet has an unknown type")),
         })
     }
 }

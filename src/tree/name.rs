@@ -30,10 +30,10 @@ const MAX_NAME_BYTES: usize = 255 * 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EntryNameError {
     /// The name is empty, `.` or `..`.
-    #[error("this names no file of its directory")]
+    #[error("the name does not stand for a file in the directory")]
     NoName,
     /// The name holds `/`, or `\` on Windows.
-    #[error("a name that is a path leads elsewhere")]
+    #[error("the name is a path and leads elsewhere")]
     Path,
     /// The name holds a NUL byte.
     #[error("a name cannot hold a NUL byte")]
@@ -42,7 +42,7 @@ pub enum EntryNameError {
     #[error("the name is too long")]
     TooLong,
     /// Windows gives the name another meaning or none.
-    #[error("Windows has no such name")]
+    #[error("the name is not valid on Windows")]
     Windows,
 }
 

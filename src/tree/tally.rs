@@ -104,7 +104,7 @@ impl fmt::Display for Unkept {
                 in_place,
                 "file",
                 "files",
-                "written in place, as the server renames nothing or takes no temporary files",
+                "written in place, because the server does not rename files or accepts no temporary files",
             ),
             (
                 temporary,

@@ -10,7 +10,7 @@ jobs=$jobs/mcp-ssh-sessions/jobs
 dir=$jobs/$id
 # Nothing is believed of what others can put there. The folder above may be open to a group, which systems make for each
 # account, but to others only where they can exchange nothing in it.
-distrust() { fail trouble "$1 is not this account's alone: chown it to the account, chmod go-w it, or move it away"; }
+distrust() { fail trouble "$1 can be changed by other accounts: chown it to the account, chmod go-w it, or move it away"; }
 trust() {
   set -- "${jobs%/jobs}" "$jobs"
   for each in "$@"; do

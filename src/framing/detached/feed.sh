@@ -5,7 +5,7 @@ look || unknown
 part=$dir/feed.$$
 trap 'rm -f "$part"' EXIT
 problem=$(cat 2>&1 >"$part") || fail trouble "$problem"
-[ "$(size "$part")" = "$bytes" ] || fail trouble 'the input did not arrive whole'
+[ "$(size "$part")" = "$bytes" ] || fail trouble 'the input arrived incomplete'
 if [ "$bytes" -gt 0 ]; then
   cat <"$part" >"$dir/stdin" 2>/dev/null &
   cat=$! cat_born=$(born $!)

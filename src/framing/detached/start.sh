@@ -21,7 +21,7 @@ problem=$({
     : >"$dir/how" && printf %s "$supervisor_script" >"$dir/supervisor.sh" &&
     printf %s "$stop_script" >"$dir/stop.sh" && cat >"$dir/payload"
 } 2>&1) || undo "$problem"
-[ "$(size "$dir/payload")" = $((script_bytes + stdin_bytes)) ] || undo 'the command did not arrive whole'
+[ "$(size "$dir/payload")" = $((script_bytes + stdin_bytes)) ] || undo 'the command arrived incomplete'
 dd bs="$script_bytes" count=1 <"$dir/payload" >"$dir/script" 2>/dev/null
 [ "$(size "$dir/script")" = "$script_bytes" ] || undo 'no room on the disk for the command'
 if [ "$stdin" = given ]; then

@@ -69,7 +69,7 @@ pub const READY: &str = "ready";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExecScriptError {
     /// A text holds a NUL byte, which ends a string on the other side.
-    #[error("{0} holds a NUL byte, which no shell can take")]
+    #[error("{0} contains a NUL byte, which no shell accepts")]
     Nul(&'static str),
     /// The name of an environment variable is not `[A-Za-z_][A-Za-z0-9_]*`.
     #[error(
@@ -77,7 +77,9 @@ pub enum ExecScriptError {
     )]
     VariableName(String),
     /// The family of the login shell is not known.
-    #[error("the login shell is not one in which a directory or environment could be set")]
+    #[error(
+        "the login shell is of an unknown kind, for which no directory or environment can be set"
+    )]
     UnknownShell,
     /// The command is longer than the remote host takes as a single argument.
     #[error("the command has {0} bytes; this login shell takes at most {MAX_ARGUMENT}")]

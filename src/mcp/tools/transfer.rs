@@ -150,7 +150,7 @@ fn result(
             };
 
             format!(
-                "{begin}: the server said another length of {}, or none",
+                "{begin}: the server reported another length for {}, or none",
                 counted(unsure, "file", "files")
             )
         }

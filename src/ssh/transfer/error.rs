@@ -82,7 +82,7 @@ pub enum TransferError {
     },
     /// Both sides have the same length but different content.
     #[error(
-        "the copy of {0} differs from it (SHA-256); it changed during the transfer, or a disk is not sound"
+        "the copy of {0} differs from it (SHA-256); it changed during the transfer, or a disk is faulty"
     )]
     Differs(String),
     /// A pattern of [`TransferRequest::exclude`](super::TransferRequest::exclude) is invalid.
@@ -113,7 +113,7 @@ pub enum TransferError {
     /// there.
     #[error("{doing} {path}: it is guarded, because {why}, and {answer}", path = path.display(),
         doing = if *is_read { "reading" } else { "writing to" },
-        answer = if *refused { "the person said no" } else { "nobody can be asked here" })]
+        answer = if *refused { "the user refused" } else { "the user cannot be asked" })]
     Guarded {
         /// Absolute local path, with symbolic links resolved.
         path: PathBuf,
@@ -127,7 +127,7 @@ pub enum TransferError {
     /// The transfer failed while the target itself was being written. This happens with servers
     /// which do not rename files. The old content is gone and the new content is incomplete.
     #[error(
-        "{source}; \"{path}\" was being written in place, as the server renames nothing, and is not complete"
+        "{source}; \"{path}\" was being written in place, because the server does not rename files, and is incomplete"
     )]
     InPlace {
         /// Error at which the writing stopped.
@@ -147,7 +147,7 @@ pub enum TransferError {
         aside: String,
     },
     /// The caller gave up, or the session ended.
-    #[error("the transfer was cancelled; what was not complete is as it was")]
+    #[error("the transfer was cancelled; incomplete files were left unchanged")]
     Cancelled,
 }
 
@@ -171,7 +171,7 @@ impl TransferError {
                 "it has {found} bytes where {expected} were expected; it changed during the transfer"
             )),
             Self::InPlace { source, .. } => Some(format!(
-                "{}; it was being written in place and is not complete",
+                "{}; it was being written in place and is incomplete",
                 source.of_one_file()?
             )),
             Self::Aside { .. }
@@ -268,7 +268,7 @@ fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
         let unsure = counted(tally.unkept.size, "file", "files");
         let _ = write!(
             moved,
-            "; the server said another length of {unsure}, or none"
+            "; the server reported another length for {unsure}, or none"
         );
     }
 
@@ -280,7 +280,7 @@ fn incomplete(tally: &Tally, ended: Option<PlanError>) -> String {
     let mut text = match ended {
         Some(ended) => format!("{ended}; moved: {moved}"),
         None => format!(
-            "{} could not be moved; the rest is there ({moved})",
+            "{} could not be moved; the rest has arrived ({moved})",
             entries(tally.failed)
         ),
     };

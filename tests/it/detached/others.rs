@@ -18,7 +18,7 @@ fn allow(path: &Path, mode: u32) {
 
 fn assert_distrusted<T: std::fmt::Debug>(result: &Result<T, Refusal>, what: &str) {
     assert!(
-        matches!(result, Err(Refusal::Trouble(words)) if words.raw().contains("is not this account's alone")),
+        matches!(result, Err(Refusal::Trouble(words)) if words.raw().contains("can be changed by other accounts")),
         "{what}: {result:?}"
     );
 }

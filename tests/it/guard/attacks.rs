@@ -16,7 +16,7 @@ async fn no_command_is_run_here_by_way_of_the_ssh_configuration() {
     let refused = bench.try_download("evil", &config).await;
     assert_guarded(&refused, "SSH configuration");
     assert!(
-        refused.text().contains("nobody can be asked here"),
+        refused.text().contains("the user cannot be asked"),
         "{}",
         refused.text()
     );

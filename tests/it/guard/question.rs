@@ -120,7 +120,7 @@ async fn what_the_person_allows_is_moved_and_not_asked_about_again() {
     arguments["session"] = json!("other");
     let call = client.begin_call("ssh_upload", arguments).await;
     answer_question(&mut client, json!({"action": "decline"})).await;
-    assert_guarded(&result(&mut client, call).await, "the person said no");
+    assert_guarded(&result(&mut client, call).await, "the user refused");
 }
 
 #[tokio::test]
@@ -143,7 +143,7 @@ async fn anything_but_a_yes_is_a_no_and_is_asked_about_again() {
         ] {
             let call = client.begin_call(tool, arguments).await;
             answer_question(&mut client, answer.clone()).await;
-            assert_guarded(&result(&mut client, call).await, "the person said no");
+            assert_guarded(&result(&mut client, call).await, "the user refused");
         }
     }
 
@@ -200,7 +200,7 @@ async fn a_client_without_forms_is_told_how_to_go_on() {
         ] {
             let call = client.begin_call(tool, arguments).await;
             let refused = result(&mut client, call).await;
-            assert_guarded(&refused, "nobody can be asked here");
+            assert_guarded(&refused, "the user cannot be asked");
             assert!(refused.text().contains(hint), "{}", refused.text());
         }
     }
@@ -255,7 +255,7 @@ async fn a_client_without_server_requests_comes_back_with_the_answer() {
         json!(null),
     ] {
         let refused = stateless_call(&mut client, &forms(), call.clone(), &ask(no)).await;
-        assert_guarded(&refused, "the person said no");
+        assert_guarded(&refused, "the user refused");
     }
 
     assert!(!bench.remote("key").exists());
@@ -272,7 +272,7 @@ async fn a_client_without_server_requests_comes_back_with_the_answer() {
     let hook = json!({"name": "ssh_download", "arguments": download("file", &bench.local("repository/.git/hooks/x"))});
     assert_guarded(
         &stateless_call(&mut client, &json!({}), hook, &[]).await,
-        "nobody can be asked here",
+        "the user cannot be asked",
     );
 }
 

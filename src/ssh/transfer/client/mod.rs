@@ -302,13 +302,13 @@ impl Shared {
     /// second reply to the same request, shows that nothing from this server can be relied on.
     fn deliver(&self, packet: Packet) -> Result<(), Malformed> {
         let Packet::Reply { id, reply } = packet else {
-            return Err(Malformed("it begins anew"));
+            return Err(Malformed("it sent its version again"));
         };
         let mut waiting = self.lock();
         let (give, closes) = waiting
             .requests
             .remove(&id)
-            .ok_or(Malformed("it answers what was not asked"))?;
+            .ok_or(Malformed("it answered a request that was not sent"))?;
 
         // Must happen before a caller acts on a later reply, which may contain the same handle
         // again.

@@ -219,7 +219,7 @@ impl SftpClient {
 
 /// Returns the message for a server which does not answer in time.
 fn silent() -> String {
-    format!("no answer of SFTP's within {START_LIMIT:?}")
+    format!("no SFTP answer within {START_LIMIT:?}")
 }
 
 /// Reads the server's first packet, which has to be the version. Other output is collected in
@@ -241,7 +241,7 @@ async fn hear_version(
             }
             Some(ChannelMsg::Failure) => return Err(TransferError::NoSftp),
             Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
-                return Err(TransferError::Start("it ended at once".to_owned()));
+                return Err(TransferError::Start("the server ended at once".to_owned()));
             }
             Some(_) => continue,
         }
@@ -262,7 +262,7 @@ async fn hear_version(
             }
             Ok(Some(_)) => {
                 return Err(TransferError::Start(
-                    "it answers what was not asked".to_owned(),
+                    "it answered a request that was not sent".to_owned(),
                 ));
             }
             Ok(None) => {}

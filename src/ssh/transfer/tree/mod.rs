@@ -107,7 +107,7 @@ impl TreeContext {
     ) -> Result<T, TransferError> {
         let failed = || {
             TransferError::local(
-                "seeing to",
+                "working on",
                 "".as_ref(),
                 std::io::Error::other("its thread has ended"),
             )

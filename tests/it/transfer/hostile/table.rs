@@ -34,7 +34,7 @@ fn outside(place: &Place, name: &str) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn names_that_lead_elsewhere_lead_nowhere() {
-    const PATH: Ends = Badly("a name that is a path leads elsewhere");
+    const PATH: Ends = Badly("the name is a path and leads elsewhere");
 
     hold(vec![
         row("a file called ../x", DownloadTree, PATH, |_| {
@@ -78,13 +78,13 @@ async fn names_that_lead_elsewhere_lead_nowhere() {
         row(
             "an empty name",
             DownloadTree,
-            Badly("names no file of its directory"),
+            Badly("does not stand for a file in the directory"),
             |_| listing(&[(b"", FILE)]),
         ),
         row(
             "an empty name of a directory",
             DownloadTree,
-            Badly("names no file"),
+            Badly("does not stand for a file"),
             |_| listing(&[(b"", DIRECTORY)]),
         ),
         row(
@@ -729,7 +729,7 @@ fn is_root(path: &[u8]) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn answers_are_taken_for_what_they_are() {
-    const UNASKED: Ends = Badly("it answers what was not asked");
+    const UNASKED: Ends = Badly("it answered a request that was not sent");
     const OTHER: Ends = Badly("it answers something else than was asked");
     const LENGTH: Ends = Badly("a packet has an impossible length");
 
@@ -749,7 +749,7 @@ async fn answers_are_taken_for_what_they_are() {
         row(
             "every answer twice",
             DownloadFile,
-            Badly("it begins anew"),
+            Badly("it sent its version again"),
             |_| Box::new(|_, honest| Some(honest.repeat(2))),
         ),
         row("content twice", DownloadFile, UNASKED, |_| {
@@ -796,7 +796,7 @@ async fn answers_are_taken_for_what_they_are() {
         row(
             "its version once more",
             DownloadFile,
-            Badly("it begins anew"),
+            Badly("it sent its version again"),
             |_| always(READ, |_| version(3, "x")),
         ),
         row("a packet without a type", DownloadFile, LENGTH, |_| {
@@ -914,7 +914,7 @@ async fn a_start_that_is_none_is_said() {
         row(
             "no version",
             DownloadFile,
-            Badly("no answer of SFTP's within"),
+            Badly("no SFTP answer within"),
             |_| always(INIT, |_| Vec::new()),
         ),
         row("version 2", DownloadFile, START, |_| {
@@ -969,7 +969,7 @@ async fn a_start_that_is_none_is_said() {
         row(
             "no limits, although there should be",
             DownloadFile,
-            Badly("no answer of SFTP's within"),
+            Badly("no SFTP answer within"),
             |_| always(EXTENDED, |_| Vec::new()),
         ),
     ])
@@ -1006,7 +1006,7 @@ fn extension(name: &'static str, answer: impl Fn(u32) -> Vec<u8> + Send + 'stati
 #[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn an_upload_that_fails_leaves_what_was_there() {
-    const UNASKED: Ends = Badly("it answers what was not asked");
+    const UNASKED: Ends = Badly("it answered a request that was not sent");
 
     hold(vec![
         row("an id that nobody used", UploadFile, UNASKED, |_| {

@@ -108,7 +108,7 @@ async fn all_arrives(cache: &'static str) {
         .await;
 
     assert!(
-        again.text().contains("the rest is there (1 file;"),
+        again.text().contains("the rest has arrived (1 file;"),
         "{}",
         again.text()
     );

@@ -422,7 +422,7 @@ async fn a_file_that_is_written_in_place_and_breaks_is_said_not_to_be_whole() {
     let target = bench.remote("target").display().to_string();
     let result = bench.try_upload(&bench.local("file"), &target).await;
     assert!(
-        result.is_error() && result.text().contains("is not complete"),
+        result.is_error() && result.text().contains("is incomplete"),
         "{}",
         result.text()
     );

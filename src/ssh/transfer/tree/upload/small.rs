@@ -67,7 +67,7 @@ impl Up<'_> {
         let made = client
             .open_file(&temporary.temporary, Access::Create, new)
             .await;
-        let handle = made.map_err(client.failed("creating a file beside", to))?;
+        let handle = made.map_err(client.failed("creating a file next to", to))?;
         let bytes = content.content().len() as u64;
 
         let write = async {

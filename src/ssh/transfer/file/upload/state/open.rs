@@ -73,7 +73,7 @@ impl UploadState {
                 Err(refused) if may_be_its_name(client, &refused) => refused,
                 made => {
                     return made
-                        .map_err(client.failed("creating a file beside", &self.names.target));
+                        .map_err(client.failed("creating a file next to", &self.names.target));
                 }
             };
 
@@ -88,9 +88,7 @@ impl UploadState {
             self.made = false;
 
             if !is_final && client.lstat(&self.names.target).await.is_ok() {
-                return Err(client.failed("creating a file beside", &self.names.target)(
-                    refused,
-                ));
+                return Err(client.failed("creating a file next to", &self.names.target)(refused));
             }
         }
 

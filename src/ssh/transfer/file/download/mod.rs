@@ -1,29 +1,24 @@
 //! The download of a file: from the remote host to this machine.
 
+mod fetch;
+
 use std::{io, sync::Arc};
 
 use tokio::task::spawn_blocking;
 
-use super::{
-    local_temp::{LocalTemp, remove_litter},
-    receive::Receiving,
-    remote_digest::{Comparison, RemoteDigest},
-};
+use self::fetch::{DownloadState, facts};
+use super::local_temp::remove_litter;
 use crate::{
-    local::{Folder, LocalName},
+    local::LocalName,
     policy::TransferDirection,
-    sftp::{
-        attributes::{Attributes, FileType},
-        request::Access,
-    },
+    sftp::attributes::{Attributes, FileType},
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
-            MAX_COMPARED_BYTES, StopConditions, TransferCounters, TransferRequest,
+            StopConditions, TransferCounters, TransferRequest,
             client::SftpClient,
             error::{TransferError, shown},
             guard::{Guard, file_facts::FileFactsBefore},
-            local::io_threads::{Sink, Sum},
             paths,
             request::{AttemptResult, FileResult},
         },
@@ -53,18 +48,6 @@ pub(in crate::ssh::transfer) struct Download {
     progress: TransferCounters,
     /// Content received so far. `None` before the transfer begins and after it ends.
     state: Option<DownloadState>,
-}
-
-/// Temporary local file with the content received so far. Dropping the state removes the file.
-#[derive(Debug)]
-struct DownloadState {
-    temp: LocalTemp,
-    sink: Sink,
-    sum: Sum,
-    /// Number of bytes from the beginning on which the sink has accepted.
-    received: u64,
-    /// Attributes of the remote file at the beginning of the transfer.
-    attributes: Attributes,
 }
 
 impl Download {
@@ -264,207 +247,6 @@ impl Download {
             .unwrap_or_else(|error| Err(io::Error::other(error)));
         done.map_err(|source| TransferError::local(doing, &self.target.path, source))
     }
-
-    /// Fetches the content. Returns true if both sides have the same SHA-256, and false if that is
-    /// unknown.
-    async fn fetch(
-        &mut self,
-        host: &Arc<RemoteHost>,
-        client: &Arc<SftpClient>,
-        attributes: Attributes,
-    ) -> Result<bool, TransferError> {
-        // A file whose length reads 0 may have other content at each reading.
-        let is_same = |state: &DownloadState| {
-            facts(&state.attributes) == facts(&attributes) && facts(&attributes).0 > 0
-        };
-
-        // The file was changed between two attempts, so the bytes of both versions must not be
-        // mixed.
-        if self.state.as_ref().is_some_and(|state| !is_same(state)) {
-            self.start_over();
-        }
-
-        let resumed = self.state.is_some();
-        if !resumed && self.alone {
-            self.progress.expect(facts(&attributes).0);
-        }
-
-        let first = self.content(host, client, attributes, resumed).await;
-        let Err(TransferError::Differs(_)) = first else {
-            return first;
-        };
-        let now = self.look(client).await?;
-
-        if resumed || facts(&now) == facts(&attributes) {
-            // The content may have been damaged before this attempt, such as by a crash. So
-            // everything is fetched again, but only once.
-            self.start_over();
-            let again = self.content(host, client, now, true).await;
-            let Err(TransferError::Differs(_)) = again else {
-                return again;
-            };
-
-            // An unchanged file that differs twice points to a faulty disk or memory, which has to
-            // be reported.
-            if facts(&self.look(client).await?) == facts(&now) {
-                return again;
-            }
-        }
-
-        // The file is written to all the time. The copy has the content of each moment of reading,
-        // as any copy would.
-        Ok(false)
-    }
-
-    /// Returns the current attributes of the remote file.
-    ///
-    /// # Errors
-    /// A request failed, or the path no longer leads to a regular file.
-    async fn look(&self, client: &SftpClient) -> Result<Attributes, TransferError> {
-        let attributes = client
-            .stat(&self.wanted)
-            .await
-            .map_err(client.failed("reading", &self.wanted))?;
-
-        match attributes.kind() {
-            FileType::File | FileType::Unknown => Ok(attributes),
-            _ => Err(TransferError::NotAFile(format!(
-                "\"{}\" on the remote host",
-                shown(&self.wanted)
-            ))),
-        }
-    }
-
-    /// Discards the content received so far.
-    fn start_over(&mut self) {
-        if let Some(state) = self.state.take() {
-            self.progress.take_back(state.received);
-        }
-    }
-
-    /// Fetches the rest of the content once, and compares both sides. Returns true if the SHA-256
-    /// is equal, and false if nothing was compared. With `doubted`, a file of any length is
-    /// compared.
-    ///
-    /// # Errors
-    /// A request or a write failed, or [`TransferError::Differs`].
-    async fn content(
-        &mut self,
-        host: &Arc<RemoteHost>,
-        client: &Arc<SftpClient>,
-        attributes: Attributes,
-        doubted: bool,
-    ) -> Result<bool, TransferError> {
-        if self.state.is_none() {
-            let folder = Arc::clone(&self.target.folder);
-            let made = self
-                .blocking("creating a file beside", move || {
-                    DownloadState::new(&folder, attributes)
-                })
-                .await?;
-
-            self.state = Some(made);
-        }
-
-        let (path, size) = (self.wanted.as_slice(), attributes.size.unwrap_or(0));
-        let Some(state) = &mut self.state else {
-            return Err(TransferError::Cancelled);
-        };
-
-        // The remote host reads the file for the digest while it is fetched, over another channel.
-        let compared = size > 0 && (doubted || self.alone && size <= MAX_COMPARED_BYTES);
-        let digest = compared.then(|| RemoteDigest::start(host));
-        let digest = async {
-            let digest = digest?;
-            digest
-                .compute(&client.realpath(path).await.ok()?, size)
-                .await
-        };
-
-        // If the server confuses handles from here on, the content may be that of another file.
-        let mix_ups = client.mix_ups();
-
-        let content = async {
-            let handle = client
-                .open_file(path, Access::Read, Attributes::default())
-                .await;
-            let handle = handle.map_err(client.failed("opening", path))?;
-
-            let receiving = Receiving {
-                host,
-                client,
-                path,
-                handle: handle.clone(),
-                size,
-                room: self.room,
-                sink: &mut state.sink,
-                received: &mut state.received,
-                progress: &self.progress,
-                local: &self.target.path,
-            };
-
-            // The handle is closed even after an error, because some servers allow few open files.
-            let received = receiving.run().await;
-            client.close_read(&handle).await;
-            received?;
-            client
-                .is_sure_since(mix_ups)
-                .map_err(client.failed("reading", path))?;
-
-            state
-                .sink
-                .finish()
-                .await
-                .map_err(|source| TransferError::local("writing", &self.target.path, source))
-        };
-
-        let (digest, ()) =
-            futures_util::future::try_join(async { Ok(digest.await) }, content).await?;
-        let Some(computed) = digest else {
-            return Ok(false);
-        };
-
-        // A file that ended before its announced length was read as a whole by the remote host too.
-        let is_same_file = state.received != size;
-        match computed
-            .compare(client, &state.sum, state.received, is_same_file)
-            .await
-        {
-            Comparison::Equal => Ok(true),
-            Comparison::Unknown => Ok(false),
-            Comparison::Different => Err(TransferError::Differs(format!(
-                "\"{}\"",
-                shown(&self.wanted)
-            ))),
-        }
-    }
-}
-
-/// Returns the length and modification time, by which a changed file is recognised.
-fn facts(attributes: &Attributes) -> (u64, Option<u32>) {
-    (attributes.size.unwrap_or(0), attributes.modified())
-}
-
-impl DownloadState {
-    /// Creates the temporary file, with room for the announced length.
-    ///
-    /// # Errors
-    /// The disk has too little free space, or the file cannot be created.
-    fn new(folder: &Arc<Folder>, attributes: Attributes) -> io::Result<Self> {
-        let (temp, sum) = (
-            LocalTemp::create_in(folder, attributes.size.unwrap_or(0))?,
-            Sum::default(),
-        );
-
-        let sink = Sink::new(temp.file.try_clone()?, Arc::clone(folder), sum.clone());
-        Ok(Self {
-            temp,
-            sink,
-            sum,
-            received: 0,
-            attributes,
-        })
-    }
 }
 
 /// Returns the attributes of a remote file to be set on the local copy.
@@ -481,7 +263,7 @@ pub(in crate::ssh::transfer) fn attributes_to_keep(
 /// followed; any other path is the target itself.
 fn local_target(user_path: &str, name: &str) -> Result<LocalName, TransferError> {
     let path = paths::local(user_path)?;
-    let failed = |source| TransferError::local("creating a file beside", &path, source);
+    let failed = |source| TransferError::local("creating a file next to", &path, source);
     let no_directory = || TransferError::Path(format!("there is no directory {}", path.display()));
 
     let local_name = match LocalName::resolve(&path) {
