@@ -684,7 +684,7 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
         for cut in [whole.len() - 1, whole.len() - 15] {
             let error = answer::done(&machine.ask(&whole[..cut]), &mark).unwrap_err();
             assert!(
-                matches!(&error, Refusal::Trouble(said) if said.raw().contains("whole")),
+                matches!(&error, Refusal::Trouble(said) if said.raw().contains("incomplete")),
                 "{error:?}"
             );
         }
