@@ -822,7 +822,7 @@ async fn answers_are_taken_for_what_they_are() {
         row(
             "a packet of no known type",
             DownloadFile,
-            Badly("of no known type"),
+            Badly("an unknown type"),
             |_| always(READ, |id| packet(99, &[&id.to_be_bytes()])),
         ),
         row("text", DownloadFile, LENGTH, |_| {
