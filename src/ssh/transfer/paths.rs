@@ -143,10 +143,10 @@ pub(super) fn os_name(name: &[u8]) -> &OsStr {
 /// that ends in `/` does not exist.
 pub(super) async fn target(
     client: &SftpClient,
-    typed: &str,
+    user_path: &str,
     name: &[u8],
 ) -> Result<Vec<u8>, TransferError> {
-    let path = typed.as_bytes();
+    let path = user_path.as_bytes();
 
     // All requests at once, since each costs a round trip. The server resolves a relative path from
     // the home directory too.
@@ -167,7 +167,7 @@ pub(super) async fn target(
             Err(client.failed("looking at", &absolute)(error))
         }
         // A trailing slash demands a directory, so no file is made under that name.
-        Err(_) if names_directory(typed) => {
+        Err(_) if names_directory(user_path) => {
             let absolute = shown(&absolute);
             Err(TransferError::Path(format!(
                 "there is no directory \"{absolute}\" on the remote host"
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_tilde_is_home_on_either_side() {
-        for (typed, meant) in [
+        for (user_path, meant) in [
             ("~", "."),
             ("~/", "."),
             ("~/a b", "./a b"),
@@ -250,7 +250,7 @@ mod tests {
             ("/etc/x", "/etc/x"),
             ("x", "x"),
         ] {
-            assert_eq!(remote(typed).unwrap(), meant, "{typed}");
+            assert_eq!(remote(user_path).unwrap(), meant, "{user_path}");
         }
 
         let home = home().unwrap();

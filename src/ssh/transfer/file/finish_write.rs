@@ -62,12 +62,12 @@ impl FinishWrite<'_> {
         let found = self.check("checking", found)?.size;
         self.check_length(found)?;
         // A refusal to set mode or times is no failure: the content has arrived.
-        let kept = self.check("setting mode and times of", unless_refused(set))?;
+        let attributes_set = self.check("setting mode and times of", unless_refused(set))?;
         self.check("writing to disk", flushed)?;
         self.check("closing", closed)?;
 
         Ok(Unkept {
-            attributes: u64::from(kept.is_none()),
+            attributes: u64::from(attributes_set.is_none()),
             size: u64::from(found.is_none()),
             ..Unkept::default()
         })

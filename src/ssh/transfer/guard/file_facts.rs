@@ -128,13 +128,13 @@ fn folded(path: PathBuf) -> FileId {
 type DirectoryChain = Vec<(Vec<u8>, FileId)>;
 
 /// Returns the path of an open directory without links, and the chain of directories down to it.
-/// `typed` is the path by which it was opened. `ids` are the identities of the directory and its
+/// `user_path` is the path by which it was opened. `ids` are the identities of the directory and its
 /// parents, from the directory upwards.
 ///
 /// # Errors
 /// The directory was moved or exchanged meanwhile.
-pub(super) fn way_to(typed: &Path, ids: Vec<FileId>) -> io::Result<(PathBuf, DirectoryChain)> {
-    let path = typed.canonicalize()?;
+pub(super) fn way_to(user_path: &Path, ids: Vec<FileId>) -> io::Result<(PathBuf, DirectoryChain)> {
+    let path = user_path.canonicalize()?;
     let names = path.components().filter_map(|component| match component {
         Component::Normal(name) => Some(name.as_encoded_bytes().to_vec()),
         Component::RootDir => Some(Vec::new()),
