@@ -33,37 +33,37 @@ const MUTATIONS: u64 = 1_500;
 const LONGEST: usize = 2_000;
 
 #[test]
-fn what_is_said_of_frames_holds_for_the_corpus_and_for_what_is_like_it() {
+fn frames_hold_for_the_corpus_and_its_mutations() {
     replay("frames", targets::frames::run);
 }
 
 #[test]
-fn what_is_said_of_output_holds_for_the_corpus_and_for_what_is_like_it() {
+fn output_holds_for_the_corpus_and_its_mutations() {
     replay("readable", targets::readable::run);
 }
 
 #[test]
-fn what_is_said_of_sftp_and_its_names_holds_for_the_corpus_and_for_what_is_like_it() {
+fn sftp_and_its_names_hold_for_the_corpus_and_its_mutations() {
     replay("sftp", targets::sftp::run);
 }
 
 #[test]
-fn what_is_said_of_known_hosts_holds_for_the_corpus_and_for_what_is_like_it() {
+fn known_hosts_hold_for_the_corpus_and_its_mutations() {
     replay("known_hosts", targets::known_hosts::run);
 }
 
 #[test]
-fn what_is_said_of_the_configuration_holds_for_the_corpus_and_for_what_is_like_it() {
+fn the_configuration_holds_for_the_corpus_and_its_mutations() {
     replay("config", targets::config::run);
 }
 
 #[test]
-fn what_is_said_of_the_store_holds_for_the_corpus_and_for_what_is_like_it() {
+fn the_store_holds_for_the_corpus_and_its_mutations() {
     replay("store", targets::store::run);
 }
 
 #[test]
-fn what_is_said_of_parameters_holds_for_the_corpus_and_for_what_is_like_it() {
+fn parameters_hold_for_the_corpus_and_its_mutations() {
     replay("parameters", parameters::run);
 }
 

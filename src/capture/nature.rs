@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_for_binary_output_says_what_it_is_behind_the_text_before_it() {
+    fn binary_output_is_described_after_the_text_before_it() {
         let noise = b"\x01\xff\x02\xfe".repeat(50);
         assert_eq!(
             captured(&[&b"\x1f\x8b"[..], &noise].concat()).text(),

@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_complaint_goes_and_everything_else_stays_however_it_is_cut() {
+    fn only_the_complaint_is_removed_however_it_is_split() {
         for (text, expected) in [
             (format!("a\n{NOISE}b\n"), "a\nb\n"),
             (format!("no newline{NOISE}{NOISE}"), "no newline"),

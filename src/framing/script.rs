@@ -337,8 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_one_quoted_word_of_an_eval_and_has_the_descriptors_that_its_shell_has_names_for()
-     {
+    fn a_command_is_one_quoted_word_of_an_eval_with_its_descriptors() {
         let line = |kind, streams| {
             let line = command(
                 known(kind, streams),

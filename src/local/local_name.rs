@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_another_user_is_refused_where_all_may_write_and_only_there() {
+    fn a_link_of_another_user_is_refused_only_where_all_may_write() {
         let (shared, own) = (sticky(), tempfile::tempdir().unwrap());
         fs::write(own.path().join("file"), "mine").unwrap();
         let (file, nothing, folder) = (

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_taken_out_and_all_from_the_identification_on_is_passed() {
+    fn lines_are_removed_up_to_the_identification() {
         for (before, after) in [
             ("", "SSH-2.0-x\r\n\0binary\nSSH-"),
             ("Welcome\r\n\r\nSSH is spoken here\n", "SSH-2.0-x\r\n"),

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_a_shell_would_take_for_more_is_not_put_into_a_command() {
+    fn a_name_with_shell_syntax_is_not_put_into_a_command() {
         for (template, remote_host, remote_user, found) in [
             ("nc %h %p", "h;id", "bob", Some(('h', ';'))),
             ("nc %h %p", "$(id)", "bob", Some(('h', '$'))),

@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn details_belong_to_the_stage_that_is_begun_and_hops_have_stages_of_their_own() {
+    fn details_belong_to_the_current_stage_and_hops_have_their_own() {
         let trace = StageTrace::recording();
         trace.begin(Stage::Proxy);
         let hop = trace.of_hop("near");

@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_comes_before_its_directory_and_directories_end_after_their_content() {
+    fn entries_follow_their_directory_and_directories_end_last() {
         let (mut plan, root) = plan(&[], None);
 
         plan.listed(

@@ -217,7 +217,7 @@ async fn a_hundred_commands_succeed_where_few_may_log_in_at_once() {
 }
 
 #[tokio::test]
-async fn what_has_to_be_stopped_is_stopped_while_every_channel_is_taken() {
+async fn work_is_stopped_while_every_channel_is_taken() {
     for max_sessions in [1, 2, 10] {
         let mut bench = limited(max_sessions).await;
         let port = bench.sshd.port();
@@ -377,7 +377,7 @@ async fn a_connection_beside_the_first_may_be_lost() {
 }
 
 #[tokio::test]
-async fn without_a_further_connection_calls_wait_for_a_channel_and_are_stopped_all_the_same() {
+async fn without_another_connection_calls_wait_and_can_be_stopped() {
     let mut bench = limited(3).await;
     let port = bench.sshd.port();
     fs::write(bench.sshd.dir().join("authorized_keys"), "").unwrap();

@@ -120,7 +120,7 @@ async fn a_chain_of_jump_hosts_leads_to_the_host_behind_them() {
 }
 
 #[tokio::test]
-async fn a_jump_host_with_a_jump_host_of_its_own_is_reached_through_it() {
+async fn a_jump_host_is_reached_through_its_own_jump_host() {
     let hosts = [
         ("target", "ProxyJump near"),
         ("near", "ProxyJump gate"),
@@ -182,7 +182,7 @@ async fn jump_hosts_in_a_circle_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_command_carries_the_connection_and_its_complaint_is_passed_on() {
+async fn a_proxy_command_connects_and_its_complaint_is_passed_on() {
     let hosts = [
         ("target", "ProxyCommand ssh -F CONFIG -W %h:%p near"),
         ("near", ""),

@@ -96,7 +96,7 @@ async fn eight_processes_that_save_sessions_at_once_lose_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn fields_that_are_not_known_survive_and_secrets_of_others_do_not() {
+async fn unknown_fields_survive_and_secrets_of_others_do_not() {
     let world = World::new();
     let store = world.folder().join("sessions.json");
     let before = json!({
@@ -175,7 +175,7 @@ async fn an_unreadable_store_is_set_aside_and_that_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_uses_a_saved_session_says_why_it_is_not_there_any_more() {
+async fn a_call_to_a_lost_saved_session_says_why_it_is_gone() {
     let world = World::new();
     fs::write(world.folder().join("sessions.json"), "{ torn").unwrap();
     let mut client = world.client().await;

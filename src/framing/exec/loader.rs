@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shell_tells_its_process_takes_its_settings_and_leaves_the_rest() {
+    fn every_shell_reports_its_process_and_takes_only_its_settings() {
         let value = "it's \"q\" $HOME `id` !x \\ %s\n\n two é日🚀 \n end\\";
         for (family, words) in shells() {
             let environment = [("EMPTY", ""), ("V", value), ("W", " a  b ")];

@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_put_together_and_what_stands_between_its_pieces_passes_on() {
+    fn a_snapshot_is_assembled_and_other_output_passes_through() {
         let [first, second, end] = pieces().try_into().unwrap();
         let stream = [&b"a\x1e"[..], &first, b"b\n", &second, b"c", &end, b"\x1e"].concat();
         for cut in [1, 7, 1000] {
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_with_something_missing_or_mixed_in_is_thrown_away_and_nothing_else_is_lost() {
+    fn an_incomplete_or_mixed_snapshot_is_dropped_and_nothing_else() {
         let [first, second, end] = pieces().try_into().unwrap();
         let mixed = |at| [&first[..at], b"foreign", &first[at..]].concat();
 
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_a_snapshot_that_was_given_up_are_no_output_before_and_after_the_end_of_the_next() {
+    fn pieces_of_an_abandoned_snapshot_are_never_output() {
         let other = |number, length, text| {
             let piece = piece(number, length, text);
             String::from_utf8(piece)

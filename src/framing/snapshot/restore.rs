@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_the_connection_and_of_the_shell_itself_stay_behind() {
+    fn variables_of_the_connection_and_the_shell_are_not_restored() {
         let names = |text: &str| -> Vec<String> {
             let snapshot = bash(&[("v", text)]).unwrap();
             snapshot

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_that_ignore_int_and_term_are_gone_with_their_children_side_by_side() {
+    fn commands_that_ignore_signals_are_killed_with_their_children() {
         let commands = [
             "sleep 97",
             "sleep 97 | sleep 97",
@@ -430,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_leaves_behind_when_it_ends_of_the_signal_is_stopped_too() {
+    fn processes_that_a_shell_leaves_after_the_signal_are_stopped() {
         let (mut child, left) =
             start("trap 'exit 0' URG; (trap '' INT; exec sleep 96) & echo $!; wait");
         assert_eq!(stop(&shell(child.id(), &[])), Some(StopReport::Gone));
@@ -440,8 +440,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn what_has_left_its_parent_is_stopped_where_it_is_known_and_doubted_where_it_may_be_the_command_s()
-     {
+    fn orphans_are_stopped_if_known_and_doubted_otherwise() {
         // The shell that starts it has ended when its process id comes.
         let away = "$(sleep 95 >/dev/null & echo $!)";
         let (mut child, pid) = start(&format!("echo {away}; sleep 95"));
@@ -474,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_between_a_command_and_its_channel_is_left_to_end_by_itself() {
+    fn processes_between_command_and_channel_end_by_themselves() {
         // The first shell stands for sudo: it gets no signal, and ends after the command.
         let (mut sudo, pid) = start(
             "trap 'exit 9' INT TERM; sh -c 'trap \"\" INT TERM; echo $$; sleep 95 & sleep 95; :'; exit 5",
@@ -516,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_of_the_same_id_that_began_at_another_time_is_left_alone() {
+    fn a_process_that_reuses_the_id_is_not_stopped() {
         let (mut child, pid) = start("trap 'exit 7' URG INT TERM; sleep 930 & echo $!; wait");
         let process = Process::now(child.id());
         let before = process.predecessor();
@@ -559,7 +558,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn after_the_end_of_the_first_process_its_group_is_stopped_as_long_as_it_is_the_same() {
+    fn the_group_is_stopped_after_its_first_process_has_ended() {
         let started = std::time::Instant::now();
         let (mut child, pid) = start("sleep 0.1; sleep 920 & echo $!; read line");
         let process = Process::now(child.id());

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_read_with_its_start_time_and_nothing_else_gets_into_a_script() {
+    fn a_process_is_read_with_its_start_time_and_nothing_else() {
         let stat = "(a b) 7 (sh) S 1 77 77 0 -1 4194304 1 2 3 4 5 6 7 8 20 0 1 0 123456 9 10";
         for (text, expected) in [
             (format!("77 77 {stat}").as_str(), Some("77/123456")),

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_command_goes_to_stdin_and_one_that_only_quoting_makes_long_too() {
+    fn a_command_that_is_long_or_long_once_quoted_goes_to_stdin() {
         for command in [
             "x".repeat(MAX_LINE_BYTES + 1),
             "'".repeat(MAX_LINE_BYTES / 2),

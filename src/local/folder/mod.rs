@@ -168,7 +168,7 @@ mod tests {
     use {no_link_is_followed, what_is_made_is_where_it_was_named};
 
     #[test]
-    fn a_directory_that_may_not_be_written_is_opened_up_until_its_mode_is_set() {
+    fn a_read_only_directory_is_writable_until_its_mode_is_set() {
         let folder = tempfile::tempdir().unwrap();
         let closed = folder.path().join("closed");
         fs::create_dir(&closed).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_took_the_place_of_a_file_is_neither_opened_nor_waited_for() {
+    fn a_replacement_of_a_file_is_neither_opened_nor_awaited() {
         let folder = tempfile::tempdir().unwrap();
         nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         symlink("/etc/passwd", folder.path().join("link")).unwrap();

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_line_arrives_and_what_it_held_is_not_in_the_readers_buffer_afterwards() {
+    async fn every_line_arrives_and_is_wiped_from_the_readers_buffer() {
         for length in [10, 1000, READ_BUFFER - 1, READ_BUFFER * 3 + 5] {
             let said = format!("first\n{}\n", "s".repeat(length));
             let mut input = Overwriting::new(said.as_bytes());

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_only_this_user_gets_in_and_with_one_only_who_knows_it() {
+    fn without_a_token_only_this_user_enters_else_only_its_holders() {
         let token = Token::new("0123456789abcdef".into()).unwrap();
 
         let peer = |is_ours| PeerInfo {

@@ -473,7 +473,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn accepting_pauses_where_it_would_fail_again_and_not_because_somebody_has_left() {
+    async fn accepting_pauses_only_after_an_error_that_would_repeat() {
         #[cfg(unix)]
         let exhausted = || io::Error::from_raw_os_error(nix::libc::EMFILE);
         #[cfg(not(unix))]

@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_addresses_the_oldest_leaves_and_networks_of_ipv6_are_one() {
+    fn the_oldest_of_many_leaves_and_an_ipv6_network_counts_once() {
         let all = Arc::new(Newcomers::default());
         let many: Vec<Newcomer> = (0..=MAX_NEWCOMERS)
             .map(|number| all.enter(Some(from(&format!("192.0.2.{}", number % 250)))))

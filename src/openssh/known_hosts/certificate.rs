@@ -246,7 +246,7 @@ pub(in super::super) mod tests {
     }
 
     #[test]
-    fn a_users_certificate_critical_options_and_old_signatures_are_not_accepted() {
+    fn user_certificates_options_and_old_signatures_are_refused() {
         for (parts, expected) in [
             (
                 Parts {

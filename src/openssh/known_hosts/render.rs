@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_stand_for_other_hosts_is_written_hashed_or_not_at_all() {
+    fn a_name_that_matches_other_hosts_is_hashed_or_not_written() {
         let key = ed25519([7; 32]);
         let long = "h".repeat(1023);
         for name in [

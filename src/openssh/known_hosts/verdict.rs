@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_looked_up_and_its_revocation_or_that_of_the_key_wins() {
+    fn an_authority_is_found_and_revocation_of_either_key_wins() {
         let certificate = HostCertificate::parse(&encoded(&Parts::default())).unwrap();
 
         let line = |marker: &str, hosts: &str, key: &HostKey| {
@@ -436,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_on_a_line_is_no_plain_key_but_revokes_and_counts_as_another() {
+    fn a_certificate_line_only_revokes_or_counts_as_another_key() {
         let certificate = STANDARD.encode(encoded(&Parts::default()));
         let name = "ssh-ed25519-cert-v01@openssh.com";
 

@@ -103,7 +103,7 @@ fn bytes_that_are_no_text_are_kept_for_a_pipe() {
 }
 
 #[test]
-fn a_line_too_long_to_be_held_is_exact_and_one_drawn_over_for_hours_is_not() {
+fn a_line_too_long_to_hold_is_exact_unless_redrawn_for_hours() {
     let long = [&b"x".repeat(100_000)[..], b"\ry\nz\n"].concat();
     assert_eq!(shown(Style::Plain, &long, &[4096]), long);
     let long = [&b"a\r"[..], &b"x".repeat(100_000), b"\r\ny\rz\n"].concat();
@@ -149,7 +149,7 @@ fn whether_something_is_shown_otherwise_than_it_came_is_known() {
 }
 
 #[test]
-fn complete_lines_are_passed_on_at_once_and_the_unfinished_one_can_be_seen() {
+fn complete_lines_pass_at_once_and_the_last_one_is_visible() {
     for style in [Style::Plain, Style::Terminal] {
         let (mut readable, mut output) = (Readable::new(style), Vec::new());
         readable.push(b"first\nName? ", &mut output);

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_program_is_used_where_ssh_without_a_terminal_would_use_it() {
+    fn the_program_is_used_where_ssh_without_a_terminal_uses_it() {
         for (variables, used) in [
             (&[("SSH_ASKPASS", "p"), ("DISPLAY", ":0")][..], true),
             (&[("SSH_ASKPASS", "p"), ("WAYLAND_DISPLAY", "w")], true),

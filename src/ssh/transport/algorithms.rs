@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn key_exchange_keeps_the_configured_order_and_always_offers_strict_kex() {
+    fn key_exchange_keeps_its_order_and_always_offers_strict_kex() {
         let preferred = preferred(
             &config(
                 "kexalgorithms sntrup761x25519-sha512,diffie-hellman-group14-sha256,curve25519-sha256",
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn host_keys_are_asked_for_in_order_and_certificates_where_they_come_first() {
+    fn host_keys_are_requested_in_order_with_certificates_first() {
         for (order, certificates, keys) in [
             (
                 "ssh-ed25519-cert-v01@openssh.com,rsa-sha2-256-cert-v01@openssh.com,ecdsa-sha2-nistp256,ssh-ed25519",

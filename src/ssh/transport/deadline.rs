@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_takes_too_long_is_given_up_but_the_time_of_a_person_does_not_count() {
+    async fn slow_work_is_abandoned_but_time_of_the_person_does_not_count() {
         let seconds = Duration::from_secs;
         for (before, asking, after, in_time) in [
             (1, 0, 1, true),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_question_that_is_given_up_moves_the_end_by_its_own_time_alone() {
+    async fn an_abandoned_question_extends_the_deadline_by_its_own_time() {
         let seconds = Duration::from_secs;
         let (deadline, started) = (Deadline::after(seconds(10)), Instant::now());
         let asking = deadline.while_asking(sleep(seconds(100)));

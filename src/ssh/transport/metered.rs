@@ -285,7 +285,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_server_that_goes_before_its_identification_is_listened_to_first() {
+    async fn text_of_a_server_that_closes_before_identifying_is_read() {
         let (ours, mut theirs) = duplex(1024);
         theirs.write_all(b"Too many connections.\n").await.unwrap();
         drop(theirs);

@@ -36,7 +36,7 @@ fn forms() -> Value {
 }
 
 #[tokio::test]
-async fn a_key_that_the_person_trusts_is_saved_and_not_asked_about_again() {
+async fn a_trusted_key_is_saved_and_not_asked_about_again() {
     let world = unknown("ask");
     // Before there were modes, a client that could show forms declared nothing more.
     for (capabilities, asked) in [(json!({"elicitation": {}}), true), (forms(), false)] {
@@ -104,7 +104,7 @@ async fn a_key_that_is_not_trusted_is_refused_and_not_saved() {
 }
 
 #[tokio::test]
-async fn nobody_is_asked_where_nobody_can_be_or_where_ssh_would_not_ask() {
+async fn nobody_is_asked_if_nobody_can_be_or_ssh_would_not_ask() {
     for (policy, capabilities, part) in [
         ("ask", json!({}), "is not known"),
         ("ask", json!({"elicitation": {"url": {}}}), "is not known"),

@@ -14,7 +14,7 @@ use crate::{
 const SECRET: &str = "correct-horse-battery";
 
 #[tokio::test]
-async fn a_secret_is_asked_for_on_the_calls_own_stream_and_is_in_no_log_or_file() {
+async fn a_secret_is_asked_for_on_the_calls_stream_and_never_written() {
     let world = World::with_password(SECRET);
     for dialect in Dialect::KINDS {
         let folder = tempfile::tempdir().unwrap();

@@ -131,7 +131,7 @@ async fn asked(world: &World) -> (McpClient, u64, Page) {
 }
 
 #[tokio::test]
-async fn only_the_page_itself_can_answer_and_whoever_else_tries_changes_nothing() {
+async fn only_the_page_itself_can_answer() {
     let world = World::with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
     let (port, path) = (page.place.port(), page.path.clone());
@@ -198,7 +198,7 @@ async fn only_the_page_itself_can_answer_and_whoever_else_tries_changes_nothing(
 }
 
 #[tokio::test]
-async fn every_answer_of_the_page_keeps_it_out_of_caches_frames_and_other_pages() {
+async fn every_answer_of_the_page_forbids_caches_and_frames() {
     let world = World::with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
     let wrong = page.send("GET", "/", &[], "").await.unwrap();
@@ -303,7 +303,7 @@ async fn who_comes_late_is_told_so_and_then_the_page_is_gone() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
-async fn another_user_of_the_machine_neither_sees_the_page_nor_answers_it() {
+async fn another_user_neither_sees_the_page_nor_answers_it() {
     use std::io::{Read as _, Write as _};
 
     let world = World::with_password("correct horse");

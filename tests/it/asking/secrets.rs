@@ -51,7 +51,7 @@ fn with_password(extra: &str) -> World {
 }
 
 #[tokio::test]
-async fn a_typed_password_logs_in_as_it_was_typed_and_is_kept_and_told_to_nobody() {
+async fn a_typed_password_is_used_as_typed_and_shown_to_nobody() {
     let world = with_password("");
     let mut client = client_of(&world).await;
     let call = client
@@ -216,7 +216,7 @@ async fn whoever_does_not_want_to_answer_is_asked_no_more() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_asked_for_again_as_often_as_the_configuration_says() {
+async fn a_wrong_password_is_asked_for_as_often_as_configured() {
     for (extra, times) in [("", 3), ("NumberOfPasswordPrompts 2", 2)] {
         let world = with_password(extra);
         let mut client = client_of(&world).await;
@@ -247,7 +247,7 @@ async fn a_wrong_password_is_asked_for_again_as_often_as_the_configuration_says(
 }
 
 #[tokio::test]
-async fn a_passphrase_is_asked_for_only_for_a_key_that_the_server_takes() {
+async fn a_passphrase_is_asked_for_only_if_the_server_accepts_the_key() {
     let world = World::new();
     let key = russh::keys::load_secret_key(&world.key, None).unwrap();
     keys::write_private_key(&world.key, &key, Some(SECRET));
@@ -355,7 +355,7 @@ async fn a_servers_own_words_are_text_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_client_that_can_only_show_forms_is_never_asked_for_a_secret() {
+async fn a_client_with_forms_only_is_never_asked_for_a_secret() {
     let world = with_password("");
     for capabilities in [
         json!({}),
@@ -373,7 +373,7 @@ async fn a_client_that_can_only_show_forms_is_never_asked_for_a_secret() {
 }
 
 #[tokio::test]
-async fn others_are_served_while_the_person_thinks_and_giving_up_closes_the_page() {
+async fn other_calls_go_on_meanwhile_and_cancelling_closes_the_page() {
     let (world, other) = (with_password(""), World::new());
     let known = world.sshd.known_hosts_line() + &other.sshd.known_hosts_line();
     fs::write(world.folder().join("known_hosts"), known).unwrap();
@@ -457,7 +457,7 @@ fn asked(call: &Value, asks: &Value, answer: &Value) -> (Page, Value) {
 }
 
 #[tokio::test]
-async fn a_client_without_server_requests_comes_back_before_or_after_the_person() {
+async fn a_client_without_server_requests_may_return_early_or_late() {
     let world = with_password("");
     let call = json!({"name": "ssh_connect", "arguments": {"host": "box"}});
     for (answer, typed_first, opens) in [

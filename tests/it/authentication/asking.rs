@@ -41,7 +41,7 @@ fn with_password(extra: &str) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_is_asked_for_after_the_keys_until_it_is_right_and_then_kept() {
+async fn a_password_is_asked_for_after_the_keys_until_right_then_kept() {
     let world = with_password("");
     let script = Script::new(&[&["wrong"], &[""], &["correct horse"]]);
     let connection = open(&world.config, &nothing(), &script.prompter)
@@ -134,7 +134,7 @@ async fn whoever_does_not_answer_is_asked_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_passphrase_is_asked_for_only_for_a_key_that_the_server_would_take() {
+async fn a_passphrase_is_asked_for_only_if_the_server_accepts_the_key() {
     let world = with_password("");
     keys::write_private_key(&world.key, &keys::ed25519(), Some("open sesame"));
     let script = Script::new(&[&["correct horse"]]);
@@ -275,7 +275,7 @@ async fn a_servers_questions_are_passed_on_as_they_are_round_by_round() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_typed_for_a_jump_host_goes_to_it_alone_and_is_known_next_time() {
+async fn a_jump_hosts_secret_goes_only_to_it_and_is_remembered() {
     let target = with_password("");
     let settings = FakeSshdSettings {
         password: Some("another".to_owned()),

@@ -31,7 +31,7 @@ fn waiting(banner: &str) -> (World, Arc<Notify>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_banner_of_the_real_sshd_is_a_notice_and_stands_in_the_error_of_a_log_in_that_fails() {
+async fn sshds_banner_is_a_notice_and_part_of_a_failed_login() {
     let folder = tempfile::tempdir().unwrap();
     let banner = folder.path().join("banner");
     for (text, shown) in [
@@ -150,7 +150,7 @@ async fn the_banner_is_told_as_progress_while_the_log_in_waits() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_the_banner_names_is_offered_as_the_servers_word_and_its_time_is_the_persons() {
+async fn a_page_in_the_banner_is_offered_and_stops_the_clock() {
     let (world, told) = waiting(CHECK);
     let pages = json!({"elicitation": {"url": {}}});
     let mut client = client_with(pages, &world.config, world.folder()).await;
@@ -215,7 +215,7 @@ async fn a_page_that_the_banner_names_is_offered_as_the_servers_word_and_its_tim
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_cannot_be_asked_gets_the_page_as_a_part_of_the_result() {
+async fn a_client_that_cannot_be_asked_gets_the_page_in_the_result() {
     let (world, told) = waiting(CHECK);
     let mut client = McpClient::start_silent(&world.config, world.folder());
     let capabilities = json!({"elicitation": {"url": {}}});

@@ -47,7 +47,7 @@ fn certify(folder: &Path, key: &Path, options: &[&str]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_is_found_beside_its_key_by_its_option_and_in_the_agent() {
+async fn a_certificate_is_found_by_key_by_option_and_in_the_agent() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let sshd = by_certificate_alone(folder.path());

@@ -339,7 +339,7 @@ async fn a_server_that_takes_only_so_many_keys_is_told_by_name_which() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agents_key_that_is_meant_for_one_host_is_used_for_that_host_alone() {
+async fn an_agents_key_for_one_host_is_used_only_there() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     let socket = sshd.dir().join("agent");
     let agent = SshAgent::start(&socket).await;

@@ -68,7 +68,7 @@ async fn use_and_disconnect(program: &mut Program) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_that_was_given_is_nowhere_in_memory_after_the_session_is_disconnected() {
+async fn a_given_password_is_wiped_from_memory_after_the_disconnect() {
     let world = World::with_password(&SECRET);
     let mut program = Program::start(&world.config, world.folder()).await;
     let call = json!({"host": "box", "password": *SECRET});
@@ -88,7 +88,7 @@ async fn a_password_that_was_given_is_nowhere_in_memory_after_the_session_is_dis
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_passphrase_that_was_given_is_nowhere_in_memory_after_the_session_is_disconnected() {
+async fn a_given_passphrase_is_wiped_from_memory_after_the_disconnect() {
     let world = World::new();
     let key = russh::keys::load_secret_key(&world.key, None).unwrap();
     keys::write_private_key(&world.key, &key, Some(&SECRET));
@@ -102,7 +102,7 @@ async fn a_passphrase_that_was_given_is_nowhere_in_memory_after_the_session_is_d
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_person_has_typed_is_nowhere_in_memory_after_the_session_is_disconnected() {
+async fn typed_secrets_are_wiped_from_memory_after_the_disconnect() {
     for keyboard_interactive in [false, true] {
         let mut settings = FakeSshdSettings::default();
         if keyboard_interactive {
@@ -133,7 +133,7 @@ async fn what_a_person_has_typed_is_nowhere_in_memory_after_the_session_is_disco
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_for_sudo_is_nowhere_in_memory_after_the_session_is_disconnected() {
+async fn a_sudo_password_is_wiped_from_memory_after_the_disconnect() {
     let Some(host) = SudoHost::start(&SudoHostSettings::default()) else {
         return;
     };

@@ -53,7 +53,7 @@ async fn a_server_that_wants_no_proof_lets_in_before_any_key_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_account_with_an_empty_password_is_entered_although_there_is_a_key() {
+async fn an_empty_password_logs_in_although_there_is_a_key() {
     let extra_config =
         "PasswordAuthentication yes\nPermitEmptyPasswords yes\nPubkeyAuthentication no";
 

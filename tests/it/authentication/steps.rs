@@ -140,7 +140,7 @@ async fn a_password_that_gets_no_answer_may_have_expired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn questions_that_the_password_does_not_answer_are_named_and_the_next_method_is_tried() {
+async fn unanswered_questions_are_named_and_the_next_method_is_tried() {
     let settings = FakeSshdSettings {
         password: Some("correct horse".to_owned()),
         rounds: vec![vec![("User\u{1b}[2J: ", true, "a"), ("Code: ", false, "1")]],
@@ -181,7 +181,7 @@ async fn questions_that_the_password_does_not_answer_are_named_and_the_next_meth
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_configured_and_not_supported_is_named_where_nothing_else_works() {
+async fn unsupported_options_are_named_if_nothing_else_works() {
     let world = World::with(FakeSshdSettings::default(), "PKCS11Provider /lib/none.so");
     assert_eq!(methods(&world.config).await.unwrap(), "publickey");
     keys::write_private_key(&world.key, &keys::ed25519(), None);
@@ -206,7 +206,7 @@ async fn what_is_configured_and_not_supported_is_named_where_nothing_else_works(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn algorithms_that_do_not_exist_here_are_told_with_those_that_do() {
+async fn unknown_algorithms_are_listed_with_the_known_ones() {
     let sk = "webauthn-sk-ecdsa-sha2-nistp256@openssh.com";
     let world = World::with(
         FakeSshdSettings::default(),

@@ -41,7 +41,7 @@ async fn agent(socket: &Path) -> (SshAgent, String) {
 const LIST: &str = "ssh-add -l 2>&1";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_agent_that_is_configured_is_lent_to_commands_and_shells_and_no_other() {
+async fn only_the_configured_agent_is_forwarded() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     let sockets = tempfile::tempdir().unwrap();
     let (mine, others) = (sockets.path().join("mine"), sockets.path().join("others"));

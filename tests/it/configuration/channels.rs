@@ -22,7 +22,7 @@ fn sshd(extra_config: &str) -> OpenSshd {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn variables_reach_commands_and_shells_and_the_token_of_the_daemon_does_not() {
+async fn variables_reach_commands_and_shells_but_the_token_does_not() {
     let sshd = sshd("AcceptEnv SENT_* SET_* MCP_*");
     let config = sshd.write_ssh_config(
         "box",
@@ -71,7 +71,7 @@ async fn variables_reach_commands_and_shells_and_the_token_of_the_daemon_does_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_accepts_no_variable_runs_the_command_all_the_same() {
+async fn a_server_that_accepts_no_variables_still_runs_the_command() {
     let sshd = sshd("");
     let folder = tempfile::tempdir().unwrap();
     let mut client = McpClient::start(
@@ -139,7 +139,7 @@ async fn algorithms_and_compression_are_those_of_the_configuration() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_without_an_algorithm_that_is_supported_is_an_error_with_both_lists() {
+async fn a_list_without_supported_algorithms_is_an_error_with_both() {
     let sshd = sshd("");
     let folder = tempfile::tempdir().unwrap();
     for (lines, option, supported) in [

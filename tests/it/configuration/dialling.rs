@@ -71,7 +71,7 @@ async fn the_connection_comes_from_the_address_that_is_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_says_nothing_is_given_up_after_the_connect_timeout() {
+async fn a_silent_server_is_abandoned_after_the_connect_timeout() {
     let world = world("ConnectTimeout 1");
     world.sshd.stall();
     let mut client = world.client().await;
@@ -207,7 +207,7 @@ pub(super) fn netcat() -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_command_with_netcat_carries_the_connection_and_ends_with_it() {
+async fn a_proxy_command_with_netcat_ends_with_its_connection() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens");
@@ -252,7 +252,7 @@ async fn a_proxy_command_with_netcat_carries_the_connection_and_ends_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_command_that_cannot_be_used_is_an_error_that_says_why() {
+async fn an_unusable_proxy_command_is_an_error_with_its_reason() {
     for (lines, arguments, parts) in [
         (
             "ProxyCommand echo no way >&2; exit 1",
@@ -295,7 +295,7 @@ async fn a_proxy_command_that_cannot_be_used_is_an_error_that_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn text_before_the_servers_identification_is_read_as_far_as_ssh_reads_it() {
+async fn text_before_the_identification_is_read_as_far_as_ssh_does() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("first");

@@ -76,7 +76,7 @@ async fn no_program_on_the_way_to_a_host_gets_the_token_of_the_daemon() {
 /// What `ssh` printed is not believed: a name may come from the DNS (`CanonicalizeHostname`), or from an `ssh` that checks
 /// less.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_that_ssh_printed_and_that_a_shell_would_run_gets_into_no_command() {
+async fn a_printed_name_with_shell_syntax_gets_into_no_command() {
     let folder = tempfile::tempdir().unwrap();
     let ran = folder.path().join("ran");
     let touch = format!("touch${{IFS}}{}", ran.display());

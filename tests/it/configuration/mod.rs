@@ -62,7 +62,7 @@ fn every_option_that_ssh_prints_has_a_treatment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn options_that_have_no_effect_are_named_once_and_the_defaults_are_not() {
+async fn options_without_effect_are_named_once_and_defaults_are_not() {
     let world = world(
         "LocalForward 1 h:2\nLocalForward 3 h:4\nForwardX11 yes\nRequestTTY force\nControlMaster auto",
     );
@@ -129,7 +129,7 @@ async fn ssh_is_asked_once_a_connect() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ssh_that_does_not_answer_is_given_up_and_its_own_words_are_passed_on() {
+async fn an_ssh_that_hangs_is_stopped_and_its_words_are_passed_on() {
     for (script, arguments, parts) in [
         (
             "exec sleep 600",

@@ -242,7 +242,7 @@ fn what_cannot_be_read_is_an_error_that_names_file_and_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_ssh_the_program_connects_by_the_files_in_the_home_directory_and_says_so() {
+async fn without_ssh_the_files_at_home_are_used_and_that_is_said() {
     let world = world("Frobnicate yes\nForwardX11 yes");
     let empty = tempfile::tempdir().unwrap();
     let home = tempfile::tempdir().unwrap();

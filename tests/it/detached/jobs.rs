@@ -40,7 +40,7 @@ impl Bench<OpenSshd> {
 }
 
 #[tokio::test]
-async fn a_detached_command_is_answered_for_like_any_other_and_leaves_nothing() {
+async fn a_detached_command_is_reported_as_usual_and_leaves_nothing() {
     let mut bench = open().await;
     let more = json!({"cwd": "/", "env": {"V": "it's"}, "detach": true, "waitMs": 60_000, "stdin": "in\u{0}put"});
     let result = bench
@@ -128,7 +128,7 @@ async fn what_cannot_be_detached_is_refused() {
 }
 
 #[tokio::test]
-async fn it_survives_its_connection_the_disconnect_and_a_given_up_call() {
+async fn it_survives_connection_loss_disconnect_and_cancelled_call() {
     let mut bench = open().await;
     let port = bench.sshd.port();
 

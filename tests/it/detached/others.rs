@@ -67,7 +67,7 @@ fn a_job_whose_folder_others_may_write_to_is_not_believed() {
 }
 
 #[test]
-fn no_job_is_started_or_listed_in_a_folder_that_others_may_write_to() {
+fn a_folder_that_others_may_write_to_starts_and_lists_no_job() {
     for machine in machines() {
         let id = machine.start("exit 3", Some(b""));
         assert!(matches!(
@@ -115,7 +115,7 @@ fn distrusts(machine: &Machine) {
 }
 
 #[test]
-fn a_script_that_others_could_have_written_is_not_run_at_the_limit() {
+fn a_script_that_others_could_have_written_is_not_run() {
     for machine in machines() {
         let id = new_id();
 

@@ -550,7 +550,7 @@ fn only_what_has_ended_is_removed() {
 }
 
 #[test]
-fn a_job_whose_processes_are_gone_is_lost_and_a_later_process_of_its_id_is_not_it() {
+fn a_job_without_processes_is_lost_even_if_its_id_is_reused() {
     for machine in machines() {
         let id = machine.start("sleep 600", None);
         let row = machine.list().pop().unwrap();
@@ -724,7 +724,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_refuses_a_start_and_keeps_the_status_of_what_filled_it() {
+fn a_full_disk_refuses_a_start_and_keeps_the_status_of_others() {
     for machine in machines() {
         let mut refused = 0;
         for kilobytes in (4..60).step_by(4) {

@@ -89,7 +89,7 @@ async fn of_each_key_it_is_told_why_it_does_not_let_in() {
 }
 
 #[tokio::test]
-async fn the_keys_of_the_agent_come_first_and_those_behind_the_right_one_are_not_needed() {
+async fn agent_keys_come_first_and_none_is_needed_after_the_right_one() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     let folder = tempfile::tempdir().unwrap();
     let [stranger, last] = ["stranger", "last"].map(|name| folder.path().join(name));

@@ -60,7 +60,7 @@ async fn programs_get_the_same_as_json() {
 }
 
 #[tokio::test]
-async fn a_saved_session_is_explained_with_its_options_and_a_broken_store_stays_where_it_is() {
+async fn a_saved_session_is_explained_and_a_broken_store_stays() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     let config = sshd.write_ssh_config("box", "IdentityAgent none");
     let key = sshd.dir().join("no-such-key");

@@ -9,7 +9,7 @@ use crate::support::{
 };
 
 #[tokio::test]
-async fn a_host_that_works_is_told_from_the_configuration_to_its_channels() {
+async fn a_working_host_is_reported_from_configuration_to_channels() {
     let sshd = OpenSshd::start(&OpenSshdSettings {
         max_sessions: 4,
         ..OpenSshdSettings::default()
@@ -60,7 +60,7 @@ async fn a_host_that_works_is_told_from_the_configuration_to_its_channels() {
 }
 
 #[tokio::test]
-async fn a_host_key_that_is_not_trusted_is_told_with_the_way_on_and_saved_nowhere() {
+async fn an_untrusted_host_key_is_reported_with_advice_and_not_saved() {
     // The second key is one that UpdateHostKeys would add.
     let host_key_types = vec!["ed25519", "ecdsa"];
     let sshd = OpenSshd::start(&OpenSshdSettings {

@@ -52,7 +52,7 @@ async fn each_line_of_a_command_has_its_own_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_that_cannot_be_read_fails_with_the_shells_own_words() {
+async fn a_command_with_a_syntax_error_fails_with_the_shells_words() {
     for shell in ["bash", "dash", "ksh", "zsh", "yash", "mksh", "fish"] {
         let mut bench = fake(programs::shell(shell).to_str().unwrap()).await;
         for more in company() {

@@ -295,7 +295,7 @@ async fn interleaved_streams_are_counted_to_the_byte() {
 }
 
 #[tokio::test]
-async fn fifty_megabytes_are_bounded_in_the_result_and_whole_in_a_private_file() {
+async fn fifty_megabytes_are_bounded_here_and_whole_in_a_private_file() {
     let mut bench = open().await;
     let source = bench.local("source");
     fs::write(&source, random(50_000_000)).unwrap();
@@ -332,7 +332,7 @@ async fn fifty_megabytes_are_bounded_in_the_result_and_whole_in_a_private_file()
 }
 
 #[tokio::test]
-async fn a_background_process_that_holds_the_output_does_not_hold_the_call() {
+async fn a_background_process_with_the_output_does_not_hold_the_call() {
     let mut bench = open().await;
     let started = std::time::Instant::now();
     let result = bench.exec("sleep 7301 & echo x", plain()).await;

@@ -51,7 +51,7 @@ fn assert_not_run(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_whose_shell_is_ended_or_replaced_by_a_startup_file_is_an_error_at_once() {
+async fn a_startup_file_that_ends_the_shell_is_an_error_at_once() {
     for startup in ended_or_replaced() {
         let mut bench = fake("/bin/bash").await;
         fs::write(bench.remote(".bashrc"), format!("{startup}\n")).unwrap();
@@ -84,7 +84,7 @@ async fn a_command_whose_shell_is_ended_or_replaced_by_a_startup_file_is_an_erro
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_command_would_have_read_is_run_by_no_other_shell_and_read_by_no_startup_file() {
+async fn a_command_is_run_by_no_other_shell_and_no_startup_file() {
     let long = format!("echo > ran\n{}", ": \n".repeat(4000));
     for startup in [
         "exec zsh",
@@ -122,7 +122,7 @@ async fn what_a_command_would_have_read_is_run_by_no_other_shell_and_read_by_no_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slow_startup_file_delays_what_is_read_and_loses_nothing_of_it() {
+async fn a_slow_startup_file_delays_stdin_and_loses_nothing() {
     for startup in [
         "sleep 1",
         "echo noise; sleep 0.5; echo more >&2",
@@ -152,7 +152,7 @@ async fn a_slow_startup_file_delays_what_is_read_and_loses_nothing_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn our_marks_do_not_show_where_stderr_arrives_on_stdout_and_a_limit_works_there() {
+async fn marks_are_hidden_and_limits_work_where_stderr_is_stdout() {
     let mut bench = fake("/bin/bash").await;
     fs::write(bench.remote(".bashrc"), "exec 2>&1\n").unwrap();
     let result = bench.exec("echo out; echo err >&2", plain()).await;
@@ -255,7 +255,7 @@ async fn the_shell_that_answers_is_asked_and_not_a_variable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shell_of_no_known_family_is_stopped_at_its_limit_without_a_process_id_being_awaited() {
+async fn an_unknown_shell_is_stopped_at_its_limit_without_its_id() {
     let elvish = programs::shell("elvish");
     let mut bench = fake(elvish.to_str().unwrap()).await;
     bench.exec("nop", plain()).await;

@@ -22,7 +22,7 @@ async fn with_login_shell(shell: &str) -> Option<Bench<SudoHost>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn values_are_in_no_argument_under_any_login_shell_with_and_without_a_terminal() {
+async fn values_are_in_no_argument_whichever_the_login_shell() {
     for shell in login_shells() {
         let Some(mut bench) = with_login_shell(&shell).await else {
             return;
@@ -111,7 +111,7 @@ async fn sudo_logs_none_of_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_without_terminals_runs_the_command_with_its_variables_all_the_same() {
+async fn a_server_without_terminals_runs_the_command_with_variables() {
     for shell in login_shells() {
         let mut bench = fake(&shell).await;
         let result = bench

@@ -75,7 +75,7 @@ async fn a_call_that_is_given_up_ends_its_command() {
 }
 
 #[tokio::test]
-async fn a_command_whose_login_shell_is_slow_to_start_is_stopped_all_the_same() {
+async fn a_command_with_a_slow_login_shell_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
     let shell = folder.path().join("sh");
     fs::write(&shell, "#!/bin/sh\nsleep 1\nexec /bin/sh \"$@\"\n").unwrap();

@@ -114,17 +114,17 @@ async fn breaks_during(rig: &Rig, tool: &'static str, file: PathBuf, place: Plac
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_command_whose_link_breaks_at_any_stage_is_reported_and_never_runs_twice() {
+async fn a_command_is_reported_and_never_run_twice_if_the_link_breaks() {
     commands("ssh_exec").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shell_whose_link_breaks_at_any_stage_is_reported_and_runs_nothing_twice() {
+async fn a_shell_is_reported_and_runs_nothing_twice_on_a_broken_link() {
     commands("ssh_shell").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_whose_link_breaks_at_any_stage_runs_once_and_is_answered_for() {
+async fn a_job_runs_once_and_is_reported_if_the_link_breaks() {
     commands("job").await;
 }
 

@@ -10,7 +10,7 @@ const SHARES: [u64; 6] = [0, 1, 25, 50, 75, 95];
 const MANNERS: [Break; 4] = [Break::End, Break::Reset, Break::Stall, Break::HalfEnd];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_that_breaks_at_any_stage_of_connecting_is_an_error_and_the_next_call_connects() {
+async fn a_break_while_connecting_is_an_error_and_the_next_call_works() {
     let rig = Rig::new();
     let good = rig.connected().await.passed();
     each(places(good, &SHARES, &MANNERS), async |place| {

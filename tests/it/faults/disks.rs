@@ -39,7 +39,7 @@ fn spoil(how: &str, disk: &Path, spoilt: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_neither_store_nor_outputs_have_room_everything_works_and_it_is_said() {
+async fn without_room_for_store_and_outputs_everything_else_works() {
     let rig = Rig::new();
     for how in ["full", "read-only"] {
         let disk = rig.folder.path().join(how);
@@ -113,7 +113,7 @@ async fn where_neither_store_nor_outputs_have_room_everything_works_and_it_is_sa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_the_remote_home_takes_nothing_commands_run_and_the_rest_says_why() {
+async fn with_a_full_remote_home_commands_run_and_the_rest_says_why() {
     for how in ["full", "read-only"] {
         let rig = Rig::new();
         fs::remove_dir(&rig.home).unwrap();

@@ -30,7 +30,7 @@ fn stores(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_whose_writer_is_killed_is_the_old_or_the_new_one_and_its_litter_goes() {
+async fn a_killed_writer_leaves_the_old_store_or_the_new_one() {
     let rig = Rig::new();
     let line = rig.line().await;
     let folder = line.folder.path();
@@ -103,8 +103,7 @@ async fn a_store_whose_writer_is_killed_is_the_old_or_the_new_one_and_its_litter
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_download_whose_process_is_killed_leaves_the_old_file_and_its_litter_goes_with_the_next()
-{
+async fn a_killed_download_leaves_the_old_file_and_the_next_cleans_up() {
     let rig = Rig::new();
     let content = random(3_000_000);
     fs::write(rig.home.join("file"), &content).unwrap();

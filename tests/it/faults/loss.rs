@@ -88,7 +88,7 @@ fn ip(arguments: &[&str]) -> bool {
 }
 
 #[tokio::test]
-async fn over_a_line_that_loses_three_packets_of_ten_everything_arrives_and_runs_once() {
+async fn with_three_packets_of_ten_lost_all_arrives_and_runs_once() {
     let Some(line) = LossyLine::new() else {
         return skipped("may not make a line of its own");
     };

@@ -42,8 +42,7 @@ fn restart(rig: &Rig, line: &Line, running: &OpenSshd) -> OpenSshd {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_was_killed_and_has_the_same_key_is_used_again_and_with_another_key_refused()
-{
+async fn a_restarted_server_is_used_again_only_with_the_same_key() {
     let rig = Rig::new();
     let mut line = rig.connected().await;
     let file = rig.home.join("runs");
@@ -90,7 +89,7 @@ async fn a_server_that_was_killed_and_has_the_same_key_is_used_again_and_with_an
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_drops_who_comes_while_others_log_in_is_an_error_that_says_so() {
+async fn a_server_with_too_many_log_ins_is_an_error_that_says_so() {
     let rig = Rig::with(OpenSshdSettings {
         max_startups: "1",
         ..OpenSshdSettings::default()
@@ -136,7 +135,7 @@ async fn a_server_that_drops_who_comes_while_others_log_in_is_an_error_that_says
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_in_that_takes_longer_than_the_grace_time_is_an_error_and_the_next_one_works() {
+async fn a_log_in_past_the_grace_time_is_an_error_and_the_next_works() {
     let extra_config = "LoginGraceTime 2".to_owned();
     let rig = Rig::with(OpenSshdSettings {
         extra_config,

@@ -152,7 +152,7 @@ async fn anything_but_a_yes_is_a_no_and_is_asked_about_again() {
 }
 
 #[tokio::test]
-async fn a_tree_that_the_person_allows_is_moved_with_all_that_is_in_it() {
+async fn a_tree_that_the_person_allows_is_moved_whole() {
     let bench = world().await;
     let mut client = client(&bench, forms()).await;
     write(&bench.local("backup/.ssh/id"), KEY);

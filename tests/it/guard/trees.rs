@@ -98,7 +98,7 @@ async fn what_is_guarded_in_a_tree_that_is_sent_is_left_out_and_named() {
 }
 
 #[tokio::test]
-async fn what_is_guarded_in_a_tree_that_is_fetched_is_left_out_and_named() {
+async fn guarded_files_in_a_downloaded_tree_are_skipped_and_named() {
     let mut at = AtHome::new().await;
     let tree = at.bench.remote("tree");
 
@@ -184,7 +184,7 @@ async fn what_is_guarded_in_a_tree_that_is_fetched_is_left_out_and_named() {
 }
 
 #[tokio::test]
-async fn a_tree_that_is_guarded_as_a_whole_is_refused_and_leaves_no_folder_behind() {
+async fn a_guarded_tree_is_refused_and_leaves_no_folder() {
     let mut at = AtHome::new().await;
     write(&at.bench.remote("tree/file"), "evil");
     write(&at.bench.remote(".claude/settings.json"), "evil");

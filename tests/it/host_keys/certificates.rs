@@ -21,7 +21,7 @@ async fn words(servers: &Servers, server: &'static str, known_hosts: &'static st
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_the_right_authority_stands_for_the_key_in_it() {
+async fn a_certificate_of_the_right_authority_vouches_for_its_key() {
     let servers = Servers::start(&["good"]);
     let said = words(&servers, "good", "@cert-authority {H} {CA}\n{H} {ED-B}").await;
     assert!(

@@ -24,7 +24,7 @@ async fn known_hosts_lines_lead_to_the_decision_of_ssh() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_policies_algorithms_and_revoked_keys_lead_to_the_decision_of_ssh() {
+async fn files_policies_algorithms_and_revocations_decide_as_in_ssh() {
     compare(SETTINGS).await;
 }
 

@@ -18,7 +18,7 @@ fn text(folder: &Path) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_keys_of_a_trusted_server_are_learned_and_keys_that_are_gone_are_forgotten() {
+async fn a_trusted_servers_new_keys_are_learned_and_old_ones_removed() {
     let servers = Servers::start(&["plain"]);
     let port = servers.get("plain").port();
     for (before, after) in [

@@ -317,6 +317,6 @@ fn messages() -> Vec<Row> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_breaks_the_protocol_of_channels_costs_its_own_session_alone() {
+async fn a_server_that_breaks_the_channel_protocol_loses_its_session() {
     try_all([beginnings(), output(), requests(), messages()].concat()).await;
 }

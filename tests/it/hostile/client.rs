@@ -128,7 +128,7 @@ async fn send_all(mut program: Program, processes: &[u32]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_on_a_pipe_that_breaks_the_protocol_is_served_all_the_same() {
+async fn a_client_on_a_pipe_that_breaks_the_protocol_is_still_served() {
     let world = World::new();
     let program = Program::start(&world.config, world.folder()).await;
     let pid = program.pid();

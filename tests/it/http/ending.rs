@@ -21,7 +21,7 @@ use crate::{
 const SECONDS: Duration = Duration::from_secs(6);
 
 #[tokio::test]
-async fn each_ending_signal_stops_what_runs_and_closes_all_connections() {
+async fn each_ending_signal_stops_the_work_and_closes_all_connections() {
     for signal in ["TERM", "INT", "HUP"] {
         let mut bench = open(&[]).await;
         let mut clients = Vec::new();

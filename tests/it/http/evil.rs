@@ -150,7 +150,7 @@ fn no_cors(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
-async fn requests_of_web_pages_and_for_other_hosts_are_refused_on_every_route() {
+async fn requests_of_web_pages_and_for_other_hosts_are_refused() {
     let (daemon, _folder) = bare(&[]).await;
     let place = &daemon.place;
     let mut client = HttpClient::connect(place, Dialect::Session("2025-11-25")).await;
@@ -290,7 +290,7 @@ const NO_MESSAGES: [&str; 14] = [
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
-async fn each_wrong_request_gets_its_status_and_the_next_one_is_served() {
+async fn each_wrong_request_gets_its_status_and_the_next_is_served() {
     let (daemon, _folder) = bare(&[]).await;
     let place = &daemon.place;
     let host = place.host();
@@ -489,7 +489,7 @@ async fn each_wrong_request_gets_its_status_and_the_next_one_is_served() {
 }
 
 #[tokio::test]
-async fn a_chunked_message_that_is_too_large_is_refused_before_it_ends() {
+async fn an_oversized_chunked_message_is_refused_before_it_ends() {
     let (daemon, _folder) = bare(&[]).await;
     let place: &Place = &daemon.place;
     let client = HttpClient::connect(place, Dialect::Session("2025-11-25")).await;

@@ -71,7 +71,7 @@ async fn may_unshare(kind: &str) -> bool {
 }
 
 #[tokio::test]
-async fn both_loopback_addresses_are_served_at_one_port_and_only_one_if_it_is_named() {
+async fn one_port_serves_both_loopback_addresses_unless_one_is_named() {
     if !has_ipv6() {
         return;
     }
@@ -106,7 +106,7 @@ async fn both_loopback_addresses_are_served_at_one_port_and_only_one_if_it_is_na
 }
 
 #[tokio::test]
-async fn a_port_that_somebody_else_has_on_the_other_loopback_address_is_not_used() {
+async fn a_port_taken_on_the_other_loopback_address_is_not_used() {
     if !has_ipv6() {
         return;
     }

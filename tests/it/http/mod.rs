@@ -323,7 +323,7 @@ async fn all_clients_share_sessions_shells_and_the_default() {
 }
 
 #[tokio::test]
-async fn health_tells_status_version_sessions_and_uptime_and_nothing_else() {
+async fn health_shows_only_status_version_sessions_and_uptime() {
     let bench = open(&[]).await;
     let at_first = health(&bench.daemon.place).await;
     assert_eq!(
@@ -347,7 +347,7 @@ async fn health_tells_status_version_sessions_and_uptime_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn of_many_clients_on_all_transports_each_gets_the_answers_to_its_own_commands() {
+async fn many_clients_on_all_transports_each_get_their_own_answers() {
     let bench = open(&[]).await;
     bench.connected(Dialect::Stateless).await;
 

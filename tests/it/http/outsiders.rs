@@ -48,7 +48,7 @@ fn address_in_network() -> Option<IpAddr> {
 }
 
 #[tokio::test]
-async fn the_link_of_a_daemon_for_other_machines_is_of_no_use_to_another_user_of_this_one() {
+async fn a_networked_daemons_link_is_useless_to_another_local_user() {
     for listen in ["0.0.0.0", "::", "127.0.0.1"] {
         if listen == "::" && TcpListener::bind("[::]:0").is_err() {
             continue;
@@ -96,7 +96,7 @@ async fn the_link_of_a_daemon_for_other_machines_is_of_no_use_to_another_user_of
 }
 
 #[tokio::test]
-async fn the_link_is_of_no_use_to_another_user_over_a_socket_that_was_opened_to_all() {
+async fn the_link_is_useless_to_another_user_over_an_open_socket() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let socket = folder.path().join("mcp.sock");

@@ -26,7 +26,7 @@ async fn statuses(place: &Place, text: &[u8], half_close: bool) -> Vec<u16> {
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
-async fn what_two_readers_could_read_differently_is_refused_and_hides_no_second_request() {
+async fn an_ambiguous_request_is_refused_and_hides_no_second_one() {
     let (daemon, _folder) = bare(&[]).await;
     let place = &daemon.place;
     let host = place.host();
@@ -196,7 +196,7 @@ async fn what_is_no_http_is_answered_with_400_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_client_that_never_ends_its_request_is_dropped_and_holds_nobody_up() {
+async fn a_client_that_never_ends_its_request_is_dropped() {
     let (daemon, _folder) = bare(&[]).await;
     let place = &daemon.place;
     let started = Instant::now();

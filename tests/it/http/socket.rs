@@ -28,7 +28,7 @@ async fn serve(folder: &Path, socket: &Path) -> Daemon {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_for_its_owner_alone_serves_every_transport_and_is_removed_at_the_end() {
+async fn a_unix_socket_serves_only_its_owner_and_is_finally_removed() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("mcp.sock");
     let mut daemon = serve(folder.path(), &socket).await;
@@ -73,7 +73,7 @@ async fn a_unix_socket_is_for_its_owner_alone_serves_every_transport_and_is_remo
 }
 
 #[tokio::test]
-async fn a_socket_left_behind_is_replaced_and_one_in_use_or_of_another_kind_is_not() {
+async fn a_stale_socket_is_replaced_but_one_in_use_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("mcp.sock");
     let mut killed = serve(folder.path(), &socket).await;
@@ -223,7 +223,7 @@ async fn a_socket_that_is_handed_over_is_served_and_left_in_place() {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_handed_over_and_unfit_or_open_to_the_network_is_refused() {
+async fn an_inherited_socket_that_is_unfit_or_public_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
     let file = fs::File::create(folder.path().join("file")).unwrap();

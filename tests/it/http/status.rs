@@ -190,7 +190,7 @@ async fn status_sends_the_token_and_asks_over_the_socket_too() {
 }
 
 #[tokio::test]
-async fn status_says_in_one_line_when_nobody_or_something_else_is_there() {
+async fn status_says_in_one_line_that_no_daemon_answers() {
     let folder = tempfile::tempdir().unwrap();
 
     let free = TcpListener::bind("127.0.0.1:0")

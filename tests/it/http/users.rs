@@ -156,7 +156,7 @@ async fn reachable() -> (Daemon, Vec<Place>, tempfile::TempDir) {
 }
 
 #[tokio::test]
-async fn another_user_is_refused_on_every_route_however_it_comes_and_goes() {
+async fn another_user_is_refused_on_every_route() {
     let (daemon, places, _folder) = reachable().await;
     for place in &places {
         let host = place.host();
@@ -205,7 +205,7 @@ async fn another_user_is_refused_on_every_route_however_it_comes_and_goes() {
 }
 
 #[tokio::test]
-async fn many_strangers_keep_nobody_out_and_most_are_dropped_without_a_word() {
+async fn many_strangers_keep_nobody_out_and_most_are_dropped_silently() {
     /// How many are told that they are refused, at once.
     const ANSWERED: usize = 32;
 
@@ -276,7 +276,7 @@ async fn many_strangers_keep_nobody_out_and_most_are_dropped_without_a_word() {
 }
 
 #[tokio::test]
-async fn a_socket_that_nobody_opened_cannot_be_connected_to_by_another_user() {
+async fn an_unopened_socket_refuses_connections_of_another_user() {
     let (_daemon, places, _folder) = reachable().await;
     let Place::Socket(path) = places[1].clone() else {
         panic!("a socket")
@@ -393,7 +393,7 @@ fn connected(from: u16, port: u16) -> Socket {
 }
 
 #[tokio::test]
-async fn a_call_of_another_user_who_has_left_is_not_taken_for_one_of_who_follows_at_its_port() {
+async fn a_call_of_a_user_who_left_is_not_taken_for_the_next_ones() {
     let bench = open(&[]).await;
     let place = bench.daemon.place.clone();
     let mut client = bench.connected(Dialect::Stateless).await;

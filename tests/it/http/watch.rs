@@ -153,7 +153,7 @@ impl Browser {
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
-async fn a_link_lets_one_browser_in_and_who_has_none_is_told_how_to_get_one() {
+async fn a_link_admits_one_browser_and_others_learn_how_to_get_one() {
     let (daemon, folder) = bare(&[]).await;
     let place = &daemon.place;
     let link = link(&daemon).await;
@@ -284,7 +284,7 @@ async fn a_link_lets_one_browser_in_and_who_has_none_is_told_how_to_get_one() {
 }
 
 #[tokio::test]
-async fn every_answer_of_the_page_keeps_it_out_of_caches_frames_and_other_pages() {
+async fn every_answer_of_the_dashboard_forbids_caches_and_frames() {
     let (daemon, _folder) = bare(&[]).await;
     let browser = Browser::open(&daemon).await;
     let fields = [("key".to_owned(), "wrong".to_owned())];
@@ -355,7 +355,7 @@ async fn hostile(bench: &Bench) -> tokio::task::JoinHandle<crate::support::mcp_c
 }
 
 #[tokio::test]
-async fn a_command_is_shown_with_its_lines_while_its_call_waits_and_the_button_ends_it() {
+async fn a_running_command_is_shown_and_its_button_ends_it() {
     let bench = open(&[]).await;
     let call = hostile(&bench).await;
     let browser = Browser::open(&bench.daemon).await;
@@ -470,7 +470,7 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_session_is_disconnected_with_what_runs_in_it_and_the_next_call_connects_it_again() {
+async fn a_disconnected_session_stops_its_work_and_connects_again() {
     let bench = open(&[]).await;
     let call = hostile(&bench).await;
     let browser = Browser::open(&bench.daemon).await;
@@ -549,7 +549,7 @@ async fn changes_come_as_events_and_end_with_the_daemon() {
 }
 
 #[tokio::test]
-async fn with_a_token_the_link_stands_for_it_on_the_page_and_nowhere_else() {
+async fn the_link_replaces_the_token_on_the_dashboard_only() {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     fs::write(&token, "correct-horse-battery-staple").unwrap();

@@ -210,7 +210,7 @@ async fn jobs_are_listed_with_what_they_do() {
 }
 
 #[tokio::test]
-async fn output_is_read_from_any_byte_on_while_it_grows_and_afterwards() {
+async fn output_is_read_from_any_byte_during_and_after_the_job() {
     let mut bench = open().await;
     let go = bench.remote("go").display().to_string();
     let command =
@@ -294,7 +294,7 @@ async fn a_job_is_fed_and_answers_when_it_has_answered() {
 }
 
 #[tokio::test]
-async fn what_does_not_read_its_input_says_so_instead_of_taking_it_without_end() {
+async fn a_job_that_does_not_read_its_input_says_so() {
     let mut bench = open().await;
     let job = bench.start("sleep 7302", json!({"background": true})).await;
     let portion = "x".repeat(1_000_000);

@@ -23,7 +23,7 @@ async fn held(bench: &mut Bench<OpenSshd>, shell: &str, word: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_command_behind_another_says_which_one_holds_the_shell_and_how_to_go_on() {
+async fn a_waiting_command_names_the_one_that_holds_the_shell() {
     let mut bench = open().await;
     bench.shell("cd /tmp", plain()).await;
     let first = held(&mut bench, "main", "7310").await;
@@ -87,7 +87,7 @@ async fn a_command_behind_another_says_which_one_holds_the_shell_and_how_to_go_o
 }
 
 #[tokio::test]
-async fn a_queued_command_that_is_not_wanted_ends_at_once_and_is_never_run() {
+async fn a_cancelled_queued_command_ends_at_once_and_never_runs() {
     let mut bench = open().await;
     let first = held(&mut bench, "main", "7311").await;
     let marker = bench.remote("ran");

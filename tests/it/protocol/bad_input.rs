@@ -125,7 +125,7 @@ async fn requests_that_are_not_served_are_refused_by_their_method() {
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
-async fn wrong_arguments_are_a_failed_result_that_names_the_parameter_and_the_known_ones() {
+async fn wrong_arguments_fail_with_the_parameter_and_the_known_ones() {
     let folder = tempfile::tempdir().unwrap();
     let mut client = McpClient::start(Path::new(NO_CONFIG), folder.path()).await;
     let connect =

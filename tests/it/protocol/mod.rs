@@ -85,7 +85,7 @@ async fn every_revision_with_initialize_is_spoken() {
 }
 
 #[tokio::test]
-async fn a_revision_that_is_not_known_is_answered_with_the_newest_that_has_initialize() {
+async fn an_unknown_revision_is_answered_with_the_newest_possible() {
     for version in ["1999-01-01", "2099-12-31", WITHOUT_INITIALIZE, "nonsense"] {
         let folder = tempfile::tempdir().unwrap();
         let mut client = McpClient::start_silent(Path::new(NO_CONFIG), folder.path());

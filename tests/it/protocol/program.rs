@@ -358,7 +358,7 @@ async fn stdin_that_ends_after_hello_ends_the_program_with_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_ending_signal_stops_the_remote_command_and_ends_the_program() {
+async fn each_ending_signal_stops_the_command_and_the_program() {
     let world = World::new();
     for (number, signal) in ["TERM", "INT", "HUP"].into_iter().enumerate() {
         let mut program = Program::start(&world.config, world.folder()).await;
@@ -390,7 +390,7 @@ async fn each_ending_signal_stops_the_remote_command_and_ends_the_program() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn stdin_that_ends_while_a_command_runs_ends_the_program_and_the_remote_command() {
+async fn closed_stdin_stops_the_running_command_and_the_program() {
     let world = World::new();
     for (tool, marker) in [("ssh_exec", "30.25"), ("ssh_shell", "30.75")] {
         let mut program = Program::start(&world.config, world.folder()).await;

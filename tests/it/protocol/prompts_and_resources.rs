@@ -33,7 +33,7 @@ async fn a_prompt_names_the_session_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn sessions_are_completed_listed_and_read_and_so_are_whole_outputs() {
+async fn sessions_and_whole_outputs_are_completed_listed_and_read() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     let config = sshd.write_ssh_config("web", "");
     let folder = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ fn closing() -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_one_clear_error_with_the_servers_words_and_takes_few_log_ins() {
+async fn it_is_one_error_with_the_servers_words_after_few_log_ins() {
     for (tool, arguments) in [
         ("ssh_exec", json!({"command": "true"})),
         ("ssh_shell", json!({"command": "true"})),

@@ -93,8 +93,7 @@ async fn an_answer_names_its_session_when_several_are_connected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reconnecting_says_whether_the_connection_was_kept_and_logs_in_anew_where_that_is_asked_for()
- {
+async fn reconnecting_keeps_the_connection_or_logs_in_anew_if_asked() {
     let mut bench = open().await;
     let serving = |sshd: &crate::support::open_sshd::OpenSshd| sshd.serving();
     bench.shell("kept=yes; cd /tmp", plain()).await;

@@ -25,8 +25,7 @@ fn world_of(key: &russh::keys::PrivateKey, extra: &str) -> World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_password_session_reconnects_until_it_is_disconnected_and_asks_for_the_password_afterwards()
- {
+async fn a_password_session_reconnects_until_it_is_disconnected() {
     let world = World::with_password("correct horse");
     let mut client = world.client().await;
     let session = connect(
@@ -121,7 +120,7 @@ async fn a_password_session_reconnects_until_it_is_disconnected_and_asks_for_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn wrong_credentials_are_refused_naming_each_method_and_what_the_server_accepts() {
+async fn wrong_credentials_are_refused_with_each_method_tried() {
     let world = World::with_password("correct horse");
     let mut client = world.client().await;
 
@@ -174,7 +173,7 @@ async fn wrong_credentials_are_refused_naming_each_method_and_what_the_server_ac
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_encrypted_key_needs_its_passphrase_which_is_used_again_in_this_process() {
+async fn an_encrypted_key_needs_its_passphrase_only_once() {
     let key = keys::ed25519();
     let world = world_of(&key, "");
     let path = key_file(&world, "locked", &key, Some("open sesame"));
@@ -230,7 +229,7 @@ async fn an_encrypted_key_needs_its_passphrase_which_is_used_again_in_this_proce
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_encrypted_key_of_the_configuration_is_named_if_the_server_would_take_it() {
+async fn an_encrypted_key_that_the_server_would_accept_is_named() {
     let key = keys::ed25519();
     let world = world_of(&key, "");
     let mut client = world.client().await;

@@ -259,7 +259,7 @@ async fn a_session_is_connected_by_alias_or_by_its_parts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_connected_session_is_the_default_until_another_is_chosen() {
+async fn the_first_connected_session_is_the_default_until_changed() {
     let world = World::new();
     let mut client = world.client().await;
 
@@ -303,7 +303,7 @@ async fn the_first_connected_session_is_the_default_until_another_is_chosen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_the_first_connected_session_is_forgotten_the_next_one_is_the_default() {
+async fn the_next_session_is_the_default_after_the_first_is_forgotten() {
     let world = World::new();
     let mut client = world.client().await;
     for host in ["third", "other", "box"] {
@@ -322,7 +322,7 @@ async fn when_the_first_connected_session_is_forgotten_the_next_one_is_the_defau
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_choice_is_saved_but_what_is_connected_in_a_later_process_wins_over_it() {
+async fn a_saved_choice_gives_way_to_what_a_later_process_connects() {
     let world = World::new();
     let mut client = world.client().await;
     for host in ["box", "other", "third"] {
@@ -347,7 +347,7 @@ async fn a_choice_is_saved_but_what_is_connected_in_a_later_process_wins_over_it
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_saved_session_that_is_used_by_name_is_connected_and_so_the_default() {
+async fn a_saved_session_used_by_name_becomes_the_default() {
     let world = World::new();
     let mut client = world.client().await;
     for host in ["box", "other"] {
@@ -366,7 +366,7 @@ async fn a_saved_session_that_is_used_by_name_is_connected_and_so_the_default() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_default_is_the_same_after_its_link_was_lost_and_made_again() {
+async fn the_default_stays_the_same_after_a_reconnection() {
     let world = World::new();
     let mut client = world.client().await;
     for host in ["box", "other"] {
@@ -450,7 +450,7 @@ async fn without_a_default_the_error_names_the_sessions_there_are() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sessions_are_listed_as_connected_disconnected_or_saved_and_forgotten_ones_not_at_all() {
+async fn sessions_are_listed_with_their_state_unless_forgotten() {
     let world = World::new();
     let mut client = world.client().await;
 
@@ -538,8 +538,7 @@ async fn sessions_are_listed_as_connected_disconnected_or_saved_and_forgotten_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_connected_again_keeps_its_connection_for_the_same_destination_and_says_that_another_replaced_it()
- {
+async fn a_name_keeps_its_connection_unless_its_destination_changes() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box", "name": "work"})).await;
@@ -642,7 +641,7 @@ async fn a_failed_attempt_leaves_the_session_of_that_name_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closing_a_session_stops_its_commands_and_the_next_call_connects_again() {
+async fn closing_a_session_stops_commands_and_the_next_call_connects() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box"})).await;

@@ -96,7 +96,7 @@ async fn an_expired_password_is_told_as_the_real_sshd_tells_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_startup_file_that_asks_something_is_quoted_and_the_link_is_not_blamed() {
+async fn a_startup_file_with_a_question_is_quoted_and_the_link_not() {
     let folder = tempfile::tempdir().unwrap();
     let asks = folder.path().join("asks");
     fs::write(

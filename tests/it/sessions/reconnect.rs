@@ -48,7 +48,7 @@ async fn a_saved_session_connects_on_first_use_in_a_new_process() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_was_dropped_while_idle_is_made_again_for_the_next_call() {
+async fn a_connection_dropped_while_idle_is_replaced_at_the_next_call() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box"})).await;
@@ -90,7 +90,7 @@ async fn eventually_disconnected(client: &mut McpClient) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shell_whose_connection_was_dropped_comes_back_in_its_directory_and_says_what_is_gone() {
+async fn a_shell_returns_in_its_directory_and_names_what_is_lost() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box"})).await;
@@ -147,7 +147,7 @@ async fn a_shell_whose_connection_was_dropped_comes_back_in_its_directory_and_sa
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_shell_command_sent_before_the_drop_is_noticed_is_reported_or_run_but_never_run_twice() {
+async fn a_shell_command_sent_around_the_drop_never_runs_twice() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box"})).await;
@@ -310,7 +310,7 @@ async fn many_calls_at_once_on_a_saved_session_make_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_calls_that_connect_a_new_name_at_once_make_one_connection() {
+async fn many_calls_to_a_new_name_at_once_make_one_connection() {
     let world = World::new();
     let mut client = world.client().await;
     let mut calls = Vec::new();
@@ -334,7 +334,7 @@ async fn many_calls_that_connect_a_new_name_at_once_make_one_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connecting_to_a_server_that_does_not_answer_ends_at_its_time_limit() {
+async fn connecting_to_a_silent_server_ends_at_its_time_limit() {
     let world = World::new();
     world.sshd.stall();
     let mut client = world.client().await;
@@ -415,7 +415,7 @@ async fn the_time_limit_holds_while_the_configuration_is_read_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn closing_a_session_does_not_wait_for_a_server_that_does_not_answer() {
+async fn closing_a_session_does_not_wait_for_a_silent_server() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box"})).await;
@@ -457,7 +457,7 @@ async fn closing_a_session_does_not_wait_for_a_server_that_does_not_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn reconnecting_keeps_a_connection_that_answers_and_replaces_one_that_does_not() {
+async fn reconnecting_replaces_only_a_connection_that_does_not_answer() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box"})).await;

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{World, assert_refused, connect};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_destination_or_user_that_ssh_would_misread_is_refused_before_anything_is_run() {
+async fn a_destination_or_user_that_ssh_would_misread_is_refused() {
     let world = World::new();
     let mut client = world.client().await;
     let proof = world.folder().join("proof");

@@ -44,7 +44,7 @@ fn answers_once(peer: &mut Peer) -> io::Result<()> {
 }
 
 #[tokio::test]
-async fn only_a_server_that_could_answer_is_given_up_when_it_answers_no_more() {
+async fn only_a_server_that_could_answer_is_abandoned_when_silent() {
     let script = |script: Script| script;
     for (options, script, given_up) in [
         ("", script(answers_nothing), false),

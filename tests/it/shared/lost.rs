@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_is_killed_is_a_clear_answer_to_each_call_and_the_next_call_works() {
+async fn a_killed_daemon_is_an_error_for_each_call_and_the_next_works() {
     let shared = Shared::new();
     let mut fronts = Vec::new();
     for _ in 0..4 {
@@ -81,7 +81,7 @@ async fn a_daemon_that_is_killed_is_a_clear_answer_to_each_call_and_the_next_cal
 }
 
 #[tokio::test]
-async fn a_daemon_that_is_told_to_end_stops_what_runs_and_the_next_call_works() {
+async fn a_terminated_daemon_stops_its_work_and_the_next_call_works() {
     let shared = Shared::new();
     let mut front = shared.front().await;
     front.call("ssh_connect", json!({"host": "box"})).await.ok();
@@ -116,7 +116,7 @@ async fn a_daemon_that_is_told_to_end_stops_what_runs_and_the_next_call_works() 
 }
 
 #[tokio::test]
-async fn a_question_of_a_daemon_that_is_gone_is_withdrawn_and_its_answer_reaches_no_other() {
+async fn a_lost_daemons_question_is_withdrawn_and_its_answer_dropped() {
     let shared = Shared::unknown();
     let mut front = shared.silent();
     let hello = json!({

@@ -100,7 +100,7 @@ async fn of_daemons_started_at_once_one_serves_and_the_others_say_so() {
 }
 
 #[tokio::test]
-async fn a_daemon_whose_socket_was_removed_makes_room_for_another_and_keeps_its_clients() {
+async fn a_daemon_without_its_socket_keeps_clients_and_is_replaced() {
     let shared = Shared::new();
 
     // It looks as often as its idle time asks for.
@@ -202,7 +202,7 @@ async fn another_users_folder_or_daemon_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_too_long_is_not_taken_and_where_no_path_will_do_that_is_said() {
+async fn a_path_that_is_too_long_is_avoided_or_reported() {
     let shared = Shared::new();
     let lengthy = shared.folder().join("l".repeat(120));
     let temporary = shared.folder().join("t");
@@ -259,7 +259,7 @@ async fn a_path_that_is_too_long_is_not_taken_and_where_no_path_will_do_that_is_
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_and_the_same_terminal_goes_on_once_there_is_room() {
+async fn a_full_disk_is_reported_and_the_terminal_recovers() {
     let shared = Shared::new();
     let run = shared.folder().join("run");
 
@@ -309,7 +309,7 @@ impl Drop for Mounted<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_does_not_answer_is_said_and_never_joined_by_a_second() {
+async fn an_unresponsive_daemon_is_reported_and_not_doubled() {
     let shared = Shared::new();
     let mut one = shared.front().await;
     let daemon = shared.only_daemon();

@@ -18,7 +18,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_terminals_started_at_once_share_one_daemon_one_connection_and_one_shell() {
+async fn ten_terminals_at_once_share_a_daemon_connection_and_shell() {
     let shared = Shared::new();
     let mut fronts: Vec<Program> = (0..10).map(|_| shared.silent()).collect();
     join_all(fronts.iter_mut().map(Program::initialize)).await;
@@ -101,8 +101,7 @@ async fn a_password_given_in_one_terminal_serves_the_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_that_is_closed_takes_its_own_calls_with_it_and_leaves_jobs_shells_and_others_calls()
- {
+async fn a_closed_terminal_ends_only_its_own_calls() {
     let shared = Shared::new();
     let (mut one, mut other) = (shared.front().await, shared.front().await);
     one.call("ssh_connect", json!({"host": "box"})).await.ok();
@@ -442,7 +441,7 @@ async fn status_finds_the_shared_daemon() {
 }
 
 #[tokio::test]
-async fn a_browser_is_let_in_where_the_shared_daemon_opens_a_port_for_it() {
+async fn the_shared_daemon_admits_a_browser_at_its_open_port() {
     let shared = Shared::new();
     let mut front = shared.front().await;
     front.call("ssh_connect", json!({"host": "box"})).await.ok();

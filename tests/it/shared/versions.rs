@@ -27,7 +27,7 @@ fn knock(version: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_daemon_gives_way_and_ends_when_its_clients_and_jobs_have() {
+async fn an_older_daemon_gives_way_and_ends_with_its_last_client() {
     let shared = Shared::new();
     let (mut daemon, _) = shared.daemon("20000").await;
     let mut old = shared.front().await;
@@ -91,7 +91,7 @@ async fn an_older_daemon_gives_way_and_ends_when_its_clients_and_jobs_have() {
 }
 
 #[tokio::test]
-async fn a_daemon_serves_fronts_of_its_own_version_and_of_earlier_ones() {
+async fn a_daemon_serves_proxies_of_its_own_and_earlier_versions() {
     let shared = Shared::new();
     let _front = shared.front().await;
     let place = Place::Socket(shared.file("sock"));
@@ -111,8 +111,7 @@ async fn a_daemon_serves_fronts_of_its_own_version_and_of_earlier_ones() {
 }
 
 #[tokio::test]
-async fn a_front_starts_its_own_daemon_where_an_older_one_gave_way_and_nothing_where_something_else_answers()
- {
+async fn a_proxy_starts_a_daemon_only_where_an_older_one_gave_way() {
     let shared = Shared::new();
 
     // To learn the name.

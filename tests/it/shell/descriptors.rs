@@ -102,7 +102,7 @@ async fn every_descriptor_that_a_shell_without_bash_opens_stays_open() {
 }
 
 #[tokio::test]
-async fn programs_inherit_three_descriptors_and_what_the_command_opened() {
+async fn programs_inherit_three_descriptors_and_the_commands_own() {
     for sh in ["bash", "dash", "busybox", "ksh"] {
         let (mut bench, _programs) = with_shell(sh).await;
         let listed = bench
@@ -122,7 +122,7 @@ async fn programs_inherit_three_descriptors_and_what_the_command_opened() {
 }
 
 #[tokio::test]
-async fn few_descriptors_are_enough_and_too_few_end_the_shell_with_a_word_about_it() {
+async fn a_shell_with_too_few_descriptors_ends_with_an_explanation() {
     let mut bench = open().await;
     each_prints(
         &mut bench,
@@ -154,7 +154,7 @@ async fn few_descriptors_are_enough_and_too_few_end_the_shell_with_a_word_about_
 }
 
 #[tokio::test]
-async fn commands_that_close_every_descriptor_leave_the_next_one_in_step() {
+async fn closing_every_descriptor_leaves_the_next_command_in_step() {
     for sh in ["bash", "dash", "busybox"] {
         let (mut bench, _programs) = with_shell(sh).await;
         for command in [

@@ -75,7 +75,7 @@ async fn an_errexit_ends_the_command_and_not_bash() {
 }
 
 #[tokio::test]
-async fn a_command_s_own_err_trap_runs_and_its_state_comes_back_if_bash_ends() {
+async fn a_commands_own_err_trap_runs_and_its_state_survives_bash() {
     let mut bench = open().await;
     bench.shell("V=kept; cd /usr/lib", plain()).await;
 
@@ -167,7 +167,7 @@ async fn an_exit_trap_runs_at_an_exit_as_in_a_script() {
 }
 
 #[tokio::test]
-async fn the_next_shell_has_the_state_from_before_the_command_that_ended_the_last() {
+async fn the_next_shell_has_the_state_before_the_fatal_command() {
     for sh in ["bash", "dash", "busybox"] {
         let (mut bench, _programs) = with_shell(sh).await;
 
@@ -232,7 +232,7 @@ async fn the_next_shell_has_the_state_from_before_the_command_that_ended_the_las
 }
 
 #[tokio::test]
-async fn a_shell_that_ends_in_its_first_command_or_again_and_again_is_no_trouble() {
+async fn a_shell_that_ends_at_once_or_repeatedly_is_replaced() {
     for sh in ["bash", "dash"] {
         let (mut bench, _programs) = with_shell(sh).await;
         bench.shell("kill -9 $$", plain()).await;
@@ -255,7 +255,7 @@ async fn a_shell_that_ends_in_its_first_command_or_again_and_again_is_no_trouble
 }
 
 #[tokio::test]
-async fn an_errexit_that_the_account_s_environment_asks_for_does_not_reach_the_shell() {
+async fn an_errexit_from_the_accounts_environment_is_not_in_effect() {
     let mut bench = open_with(|settings| {
         settings
             .extra_config

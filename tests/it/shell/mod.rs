@@ -86,7 +86,7 @@ async fn the_exit_status_is_there_for_the_next_command() {
 }
 
 #[tokio::test]
-async fn named_shells_have_their_own_state_and_do_not_wait_for_each_other() {
+async fn named_shells_have_their_own_state_and_do_not_wait() {
     let mut bench = open().await;
 
     for (shell, folder) in [("a", "/usr"), ("b", "/var"), ("it's \"c\" é", "/tmp")] {
@@ -248,7 +248,7 @@ async fn fifty_megabytes_and_binary_are_whole_in_a_file() {
 }
 
 #[tokio::test]
-async fn what_background_jobs_print_between_commands_is_delivered_once() {
+async fn background_output_between_commands_is_delivered_once() {
     let mut bench = open().await;
     let go = bench.home.join("go").display().to_string();
     let job = format!(
@@ -287,7 +287,7 @@ async fn what_background_jobs_print_between_commands_is_delivered_once() {
 }
 
 #[tokio::test]
-async fn a_background_job_does_not_hold_the_call_and_can_be_waited_for() {
+async fn a_background_job_does_not_hold_the_call_and_can_be_awaited() {
     let mut bench = open().await;
     let started = std::time::Instant::now();
 
@@ -319,7 +319,7 @@ async fn a_background_job_does_not_hold_the_call_and_can_be_waited_for() {
 }
 
 #[tokio::test]
-async fn a_shell_that_has_ended_is_followed_by_a_new_one_in_the_same_state() {
+async fn a_shell_that_has_ended_is_replaced_in_the_same_state() {
     let mut bench = open().await;
     for (command, stdout, exit) in [
         ("kill -9 $$", "", None),
@@ -366,7 +366,7 @@ async fn a_shell_that_has_ended_is_followed_by_a_new_one_in_the_same_state() {
 }
 
 #[tokio::test]
-async fn disconnecting_ends_the_shells_and_a_directory_that_is_gone_is_said() {
+async fn disconnecting_ends_shells_and_a_lost_directory_is_reported() {
     let mut bench = open().await;
     let folder = bench.home.join("gone");
     fs::create_dir(&folder).unwrap();

@@ -42,7 +42,7 @@ pub(super) async fn with_shell(sh: &str) -> (Bench<OpenSshd>, Option<TempDir>) {
 }
 
 #[tokio::test]
-async fn a_shell_that_is_not_bash_and_has_ended_is_followed_by_a_new_one_in_the_same_directory() {
+async fn an_ended_shell_other_than_bash_is_replaced_in_its_directory() {
     for sh in OTHERS {
         let (mut bench, _programs) = without_bash(sh).await;
         for command in ["exit 3", "exec true", "kill -9 $$", "set -e; false"] {

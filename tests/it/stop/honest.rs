@@ -104,7 +104,7 @@ async fn nothing_is_known_where_there_is_no_second_channel() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn signal_requests_are_what_is_left_where_there_is_no_second_channel() {
+async fn signal_requests_are_used_where_there_is_no_second_channel() {
     let mut bench = alone(true).await;
     for command in ["sleep 7606", "trap '' INT; sleep 7606; sleep 7606"] {
         let result = bench.exec(command, json!({"timeoutMs": 400})).await;

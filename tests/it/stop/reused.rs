@@ -130,7 +130,7 @@ async fn another_process_that_has_a_job_s_id_by_now_is_left_alone() {
 }
 
 #[tokio::test]
-async fn what_a_job_leaves_in_its_group_is_stopped_after_its_first_process_has_ended() {
+async fn processes_in_a_jobs_group_are_stopped_after_its_first_ended() {
     let Some(mut bench) = with_its_own_ids().await else {
         return;
     };

@@ -176,7 +176,7 @@ async fn a_wrong_password_is_asked_for_again_as_often_as_sudo_does() {
 }
 
 #[tokio::test]
-async fn a_password_that_does_not_work_any_more_is_asked_for_and_not_repeated() {
+async fn an_outdated_password_is_asked_for_again_and_not_repeated() {
     let Some(mut bench) = asked().await else {
         return;
     };
@@ -349,7 +349,7 @@ async fn a_password_that_was_typed_to_log_in_is_not_one_for_root() {
 }
 
 #[tokio::test]
-async fn a_password_that_was_given_goes_only_where_the_accounts_is_asked_for() {
+async fn a_given_password_goes_only_where_the_accounts_is_asked_for() {
     let settings = SudoHostSettings {
         extra_config: BY_PASSWORD,
         ..SudoHostSettings::default()

@@ -60,7 +60,7 @@ fn watch(stop: &AtomicBool) -> (u32, Option<String>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_password_is_in_no_argument_environment_log_file_or_answer() {
+async fn the_password_is_in_no_argument_environment_file_or_answer() {
     let Some(host) = SudoHost::start(&SudoHostSettings::default()) else {
         return;
     };

@@ -39,7 +39,7 @@ fn assert_stopped(bench: &Bench<SudoHost>, result: &ToolResult, how: &str, word:
 }
 
 #[tokio::test]
-async fn a_command_of_root_is_gone_at_its_limit_with_all_its_processes() {
+async fn a_command_of_root_is_stopped_at_its_limit_with_its_children() {
     for (rule, defaults, more, commands) in [
         ("ALL=(ALL) ALL", "", plain(), 0..5),
         (
@@ -97,7 +97,7 @@ async fn a_command_of_root_is_gone_at_its_limit_with_all_its_processes() {
 }
 
 #[tokio::test]
-async fn a_command_of_root_is_gone_when_the_call_is_given_up_or_the_session_ends() {
+async fn a_command_of_root_is_stopped_if_call_or_session_ends() {
     let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
         return;
     };

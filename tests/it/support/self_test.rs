@@ -83,7 +83,7 @@ async fn both_servers_run_commands_and_store_files() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dropped_connection_fails_the_client_and_a_dropped_server_leaves_no_process() {
+async fn a_dropped_connection_fails_the_client_and_leaves_no_process() {
     let folder = tempfile::tempdir().unwrap();
     let (sshd, config) = fake(folder.path());
 

@@ -80,7 +80,7 @@ async fn each_selection_of_a_menu_gives_another_text() {
 }
 
 #[tokio::test]
-async fn the_selection_of_dialogs_is_marked_and_bars_of_pagers_are_not() {
+async fn selections_of_dialogs_are_marked_and_bars_of_pagers_are_not() {
     let Some(mut bench) = terminals().await else {
         return;
     };

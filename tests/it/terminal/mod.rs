@@ -67,7 +67,7 @@ impl<S> Bench<S> {
 }
 
 #[tokio::test]
-async fn a_command_has_a_terminal_of_a_known_size_and_type_in_its_directory_and_environment() {
+async fn a_command_has_a_terminal_with_size_type_and_environment() {
     if let Some(bench) = terminals().await {
         has_size_type_directory_and_environment(bench).await;
     }
@@ -137,7 +137,7 @@ async fn what_it_prints_is_cleaned_for_the_reader_and_whole_in_a_file() {
 }
 
 #[tokio::test]
-async fn input_that_is_known_before_is_typed_and_a_script_of_many_lines_runs() {
+async fn input_known_in_advance_is_typed_and_a_long_script_runs() {
     let Some(mut bench) = terminals().await else {
         return;
     };
@@ -162,7 +162,7 @@ async fn input_that_is_known_before_is_typed_and_a_script_of_many_lines_runs() {
 }
 
 #[tokio::test]
-async fn where_the_server_gives_no_terminal_the_command_runs_and_that_is_said() {
+async fn a_command_refused_a_terminal_runs_without_one_and_says_so() {
     let mut bench = open_with(|settings| settings.extra_config.push_str("\nPermitTTY no")).await;
     let result = bench
         .exec("test -t 0 || echo none; echo error >&2", pty())

@@ -34,7 +34,7 @@ fn assert_asks(result: &ToolResult, prompt: &str) {
 }
 
 #[tokio::test]
-async fn a_program_that_asks_is_noticed_in_seconds_and_can_be_answered() {
+async fn a_program_that_asks_is_noticed_and_can_be_answered() {
     if let Some(bench) = terminals().await {
         asks_and_is_answered(bench).await;
     }
@@ -77,7 +77,7 @@ async fn an_answer_that_is_being_thought_about_is_not_asked_for_again() {
 }
 
 #[tokio::test]
-async fn one_question_after_another_is_noticed_also_where_nothing_is_echoed() {
+async fn successive_questions_are_noticed_even_without_echo() {
     let Some(mut bench) = terminals().await else {
         return;
     };
@@ -95,7 +95,7 @@ async fn one_question_after_another_is_noticed_also_where_nothing_is_echoed() {
 }
 
 #[tokio::test]
-async fn a_command_in_the_background_without_a_terminal_can_be_fed_and_its_stdin_ended() {
+async fn a_background_command_without_terminal_takes_input_and_eof() {
     let mut bench = open().await;
     let asking = "printf 'Go on? ' >&2; read answer; echo \"[$answer]\"; cat; echo end";
     let job = job(&bench.exec(asking, json!({"background": true})).await);
@@ -122,7 +122,7 @@ async fn a_command_in_the_background_without_a_terminal_can_be_fed_and_its_stdin
 }
 
 #[tokio::test]
-async fn a_command_whose_stdin_is_empty_is_never_said_to_wait_for_input() {
+async fn a_command_with_empty_stdin_is_never_said_to_wait_for_input() {
     let mut bench = open().await;
     let result = bench
         .exec("printf 'Name? '; sleep 7420", json!({"waitMs": 4000}))
@@ -290,7 +290,7 @@ pub(crate) async fn keeps_a_conversation<S>(mut bench: Bench<S>) {
 }
 
 #[tokio::test]
-async fn programs_that_use_the_whole_screen_can_be_read_and_worked_with() {
+async fn full_screen_programs_can_be_read_and_used() {
     let Some(mut bench) = terminals().await else {
         return;
     };

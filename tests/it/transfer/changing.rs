@@ -78,7 +78,7 @@ async fn moved(
 }
 
 #[tokio::test]
-async fn of_a_file_that_grows_what_was_there_at_the_beginning_is_moved() {
+async fn a_growing_file_is_moved_as_it_was_at_the_beginning() {
     for up in [true, false] {
         let append = |file: &Path| {
             fs::File::options()
@@ -119,7 +119,7 @@ async fn a_file_that_shrinks_leaves_the_old_one() {
 }
 
 #[tokio::test]
-async fn a_file_that_says_a_length_and_has_another_is_moved_as_it_reads() {
+async fn a_file_with_a_wrong_length_is_moved_as_it_reads() {
     let mut bench = open().await;
 
     // A page long, all of them.

@@ -111,7 +111,7 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_transfer_that_is_given_up_leaves_the_old_file_and_no_litter() {
+async fn a_cancelled_transfer_leaves_the_old_file_and_no_litter() {
     let mut bench = open().await;
     fs::write(bench.remote("target"), "old").unwrap();
     fs::create_dir(bench.local("here")).unwrap();
@@ -376,7 +376,7 @@ async fn a_quota_on_the_remote_host_leaves_the_old_file_and_no_litter() {
 }
 
 #[tokio::test]
-async fn what_a_server_refuses_beyond_content_is_said_and_leaves_no_litter() {
+async fn refused_attributes_are_reported_and_leave_no_litter() {
     for (denied, said) in [
         ("rename,posix-rename", Some("1 file written in place")),
         (
@@ -428,7 +428,7 @@ async fn what_a_server_refuses_beyond_content_is_said_and_leaves_no_litter() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_for_sftp_alone_moves_files_which_are_compared_by_size() {
+async fn an_sftp_only_server_moves_files_and_compares_them_by_size() {
     let mut bench = open_with(|settings| {
         settings.extra_config =
             format!("ForceCommand {}\n{}", settings.sftp, settings.extra_config);
@@ -476,7 +476,7 @@ async fn a_server_without_sftp_is_said() {
 }
 
 #[tokio::test]
-async fn a_startup_file_that_prints_text_is_suspected_and_nothing_hangs() {
+async fn a_startup_file_that_prints_is_suspected_and_nothing_hangs() {
     let noise = "/bin/sh -c \"echo Welcome to this host; exec sleep 60\"".to_owned();
     let mut bench = open_with(|settings| settings.sftp = noise).await;
     let started = std::time::Instant::now();
@@ -496,7 +496,7 @@ async fn a_startup_file_that_prints_text_is_suspected_and_nothing_hangs() {
 }
 
 #[tokio::test]
-async fn a_file_that_the_server_cannot_replace_atomically_is_replaced_all_the_same() {
+async fn a_file_is_replaced_even_if_not_atomically() {
     // sftp-server can be told to deny single requests, and then does not offer them.
     let denied = "internal-sftp -P posix-rename,limits,fsync".to_owned();
     let mut bench = open_with(|settings| settings.sftp = denied).await;

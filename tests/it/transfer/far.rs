@@ -12,7 +12,7 @@ const DELAY: Duration = Duration::from_millis(10);
 const LENGTH: usize = 70_000_000;
 
 #[tokio::test]
-async fn a_long_way_is_filled_over_several_channels_as_far_as_the_server_grants_them() {
+async fn a_long_link_is_filled_over_as_many_channels_as_granted() {
     for (max_sessions, several) in [(10, true), (1, false)] {
         let settings = OpenSshdSettings {
             max_sessions,

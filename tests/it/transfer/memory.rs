@@ -18,7 +18,7 @@ const LENGTH: u64 = 400_000_000;
 const MOST: u64 = 32 * 1024;
 
 #[tokio::test]
-async fn a_long_file_and_a_large_tree_take_little_memory_also_over_a_long_way() {
+async fn a_long_file_and_a_large_tree_take_little_memory() {
     for delay in [Duration::ZERO, Duration::from_millis(10)] {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);

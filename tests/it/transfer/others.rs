@@ -38,7 +38,7 @@ fn plant(target: &Path, link: &Path) -> bool {
 }
 
 #[tokio::test]
-async fn a_download_never_goes_through_a_link_of_another_user_in_a_directory_for_all() {
+async fn a_download_never_follows_a_link_of_another_user() {
     let mut bench = open().await;
     fs::write(bench.remote("file"), "evil").unwrap();
     fs::create_dir_all(bench.remote("tree/sub")).unwrap();
@@ -109,7 +109,7 @@ async fn a_download_never_goes_through_a_link_of_another_user_in_a_directory_for
 }
 
 #[tokio::test]
-async fn an_upload_never_reads_through_a_link_of_another_user_in_a_directory_for_all() {
+async fn an_upload_never_follows_a_link_of_another_user() {
     let mut bench = open().await;
     let (shared, own) = (bench.local("shared"), bench.local("own"));
     sticky(&shared);
@@ -136,7 +136,7 @@ const FILES: usize = 100;
 const SIZE: usize = 200_000;
 
 #[tokio::test]
-async fn a_directory_that_is_exchanged_while_its_tree_is_sent_sends_nothing_else() {
+async fn a_directory_swapped_during_an_upload_sends_nothing_else() {
     let (mut bench, link) = behind(Duration::ZERO, &[], OpenSshdSettings::default()).await;
     let (tree, secret) = (bench.local("tree"), bench.local("secret"));
 
@@ -191,7 +191,7 @@ async fn a_directory_that_is_exchanged_while_its_tree_is_sent_sends_nothing_else
 }
 
 #[tokio::test]
-async fn litter_is_removed_only_where_it_is_ours_and_nothing_planted_is_waited_for() {
+async fn only_our_litter_is_removed_and_planted_files_never_block() {
     let mut bench = open().await;
     fs::write(bench.remote("file"), "new").unwrap();
     let (shared, own) = (bench.local("shared"), bench.local("own"));
@@ -326,7 +326,7 @@ fn give(path: &Path, user: u32) {
 const UNLISTED: u32 = 4_242_424;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_home_nothing_is_read_from_or_kept_in_a_folder_of_others() {
+async fn without_a_home_no_folder_of_others_is_used() {
     if !super::failures::am_root() {
         return skipped("only root can become a user without an entry");
     }

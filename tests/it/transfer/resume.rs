@@ -236,7 +236,7 @@ async fn what_has_arrived_and_is_gone_is_sent_anew() {
 }
 
 #[tokio::test]
-async fn what_has_arrived_and_was_not_written_to_the_disk_is_sent_anew() {
+async fn data_that_was_not_written_to_disk_is_sent_again() {
     let (bench, _link, arrived) = meanwhile(|_, half| {
         fs::File::options()
             .write(true)
@@ -251,7 +251,7 @@ async fn what_has_arrived_and_was_not_written_to_the_disk_is_sent_anew() {
 }
 
 #[tokio::test]
-async fn a_remote_file_that_changes_while_the_link_is_lost_is_fetched_anew() {
+async fn a_remote_file_changed_during_the_outage_is_fetched_anew() {
     let (mut bench, link) = cut(&[CUT]).await;
     fs::write(bench.remote("file"), random(LENGTH)).unwrap();
     link.hold(true);
@@ -270,7 +270,7 @@ async fn a_remote_file_that_changes_while_the_link_is_lost_is_fetched_anew() {
 }
 
 #[tokio::test]
-async fn what_cannot_go_on_leaves_the_old_file_and_its_litter_goes_with_the_next_connection() {
+async fn a_hopeless_resume_leaves_the_old_file_and_later_no_litter() {
     let (mut bench, _link) = cut(&[CUT]).await;
     fs::write(bench.remote("target"), "old").unwrap();
     fs::write(bench.local("file"), random(LENGTH)).unwrap();

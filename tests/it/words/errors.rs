@@ -6,7 +6,7 @@ use super::{HOSTILE, assert_harmless};
 use crate::sessions::{World, connect};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_error_is_a_message_and_a_hint_in_a_line_each_whatever_names_are_in_it() {
+async fn an_error_is_one_line_of_message_and_one_of_hint() {
     let world = World::new();
     let mut client = world.client().await;
     connect(&mut client, json!({"host": "box"})).await;

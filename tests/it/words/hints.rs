@@ -108,7 +108,7 @@ async fn the_words_of_other_login_shells_are_known_too() {
 }
 
 #[tokio::test]
-async fn a_terminal_or_a_password_for_sudo_is_offered_where_one_is_missed() {
+async fn a_terminal_or_sudo_password_is_suggested_where_it_is_missing() {
     let mut bench = open().await;
 
     // What programs say that are not on every machine, in their own words.

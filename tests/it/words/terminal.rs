@@ -190,7 +190,7 @@ async fn nothing_that_others_say_moves_the_cursor_of_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_others_say_moves_the_cursor_of_who_reads_the_log_or_the_status() {
+async fn text_of_others_never_moves_the_cursor_in_log_or_status() {
     let (world, _known_hosts) = world();
     let folder = world.folder();
     let daemon = Daemon::start(&world.config, folder, &[]).await;

@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_found_is_known_by_the_words_of_every_shell() {
+    fn a_missing_program_is_recognised_in_the_words_of_every_shell() {
         for (line, name) in [
             ("bash: line 1: node: command not found", Some("node")),
             ("bash: node: command not found", Some("node")),

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_means_not_given_unless_the_parameter_is_required_or_may_be_empty() {
+    fn null_means_not_given_unless_required_or_allowed_to_be_empty() {
         for name in [
             "session",
             "timeoutMs",

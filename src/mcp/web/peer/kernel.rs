@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_end_has_to_be_there_after_the_look_at_the_other_one_and_both_have_to_be_connected() {
+    fn both_ends_must_still_be_connected_after_the_lookup() {
         let (own, peer) = (
             SocketAddr::from(([127, 0, 0, 1], 1)),
             SocketAddr::from(([127, 0, 0, 1], 2)),

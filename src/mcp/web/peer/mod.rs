@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_of_this_process_is_ours_in_both_families_and_ends_being_so() {
+    async fn a_connection_of_this_process_is_ours_until_it_ends() {
         for listener in listeners().await {
             let (server, client) = accepted(&listener).await;
             let (theirs, ours) = (
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_follows_at_the_port_of_a_peer_that_has_left_is_not_that_peer() {
+    async fn the_next_owner_of_a_port_is_not_the_peer_that_has_left() {
         for listener in listeners().await {
             let (server, client) = accepted(&listener).await;
             let theirs = PeerConnection::of(&server).unwrap();

@@ -274,7 +274,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_a_configuration_names_is_found_whatever_host_it_is_for() {
+    fn every_file_that_a_configuration_names_is_found() {
         let home = tempfile::tempdir().unwrap();
         let at = |name: &str| home.path().join(name);
         fs::create_dir_all(at(".ssh/conf.d")).unwrap();

@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_takes_nothing_more_is_said_at_the_next_piece_or_at_the_end() {
+    async fn a_full_disk_is_reported_at_the_next_piece_or_at_the_end() {
         let Ok(full) = File::options().write(true).open("/dev/full") else {
             return;
         };

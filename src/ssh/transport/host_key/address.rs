@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn check_host_ip_wants_the_same_key_under_the_address_and_saves_it_there() {
+    fn check_host_ip_requires_and_saves_the_key_under_the_address() {
         let (host, address) = ("[h.ex]:2222", "[10.0.0.1]:2222");
         let known = format!("{host} {ED}\n");
 

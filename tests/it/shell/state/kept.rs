@@ -298,7 +298,7 @@ async fn the_notice_says_what_came_back_and_what_did_not() {
 }
 
 #[tokio::test]
-async fn a_command_that_was_cut_off_is_not_run_again_and_the_state_is_that_from_before_it() {
+async fn an_interrupted_command_is_not_rerun_and_its_state_is_dropped() {
     let mut bench = open().await;
     let mut pause = Duration::from_millis(500);
     let ran = bench.home.join("ran");
@@ -361,7 +361,7 @@ async fn what_was_kept_survives_one_loss_after_another() {
 }
 
 #[tokio::test]
-async fn a_shell_that_has_ended_by_itself_leaves_its_state_and_nothing_outlives_the_session() {
+async fn an_ended_shell_leaves_its_state_until_the_session_ends() {
     let mut bench = open().await;
 
     for command in ["kill -9 $$", "exec true", "builtin exit"] {

@@ -110,7 +110,7 @@ async fn the_shell_does_not_notice() {
 }
 
 #[tokio::test]
-async fn no_value_is_written_anywhere_not_even_where_commands_are_traced() {
+async fn no_value_is_written_even_if_commands_are_traced() {
     let mut bench = open().await;
     let secret = "hunter2-in-a-variable";
     let trace = bench.home.join("trace");
@@ -166,7 +166,7 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 }
 
 #[tokio::test]
-async fn what_the_background_writes_meanwhile_is_neither_lost_nor_mixed_in_nor_run() {
+async fn background_output_meanwhile_is_not_lost_mixed_in_or_run() {
     let mut bench = open().await;
     let (go, evil) = (bench.home.join("go"), bench.home.join("evil"));
     fs::write(&go, "").unwrap();

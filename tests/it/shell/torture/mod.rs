@@ -166,7 +166,7 @@ async fn scripts_of_megabytes_run() {
 }
 
 #[tokio::test]
-async fn a_gigabyte_of_output_is_counted_and_leaves_the_next_command_in_step() {
+async fn a_gigabyte_of_output_leaves_the_next_command_in_step() {
     let mut bench = open_with(|_| {}).await;
 
     let result = bench

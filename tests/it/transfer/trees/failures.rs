@@ -258,7 +258,7 @@ async fn a_tree_beyond_a_quota_leaves_old_files_and_no_litter() {
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_tree_when_its_link_is_lost_for_good_goes_with_the_next_connection() {
+async fn the_next_connection_removes_the_rest_of_a_lost_tree() {
     for tool in BOTH {
         let (mut bench, _link) =
             behind(Duration::ZERO, &[30_000_000], OpenSshdSettings::default()).await;
@@ -310,7 +310,7 @@ fn long_tree(root: &Path) {
 }
 
 #[tokio::test]
-async fn a_tree_that_is_given_up_keeps_what_is_complete_and_leaves_no_litter() {
+async fn a_cancelled_tree_keeps_complete_files_and_leaves_no_litter() {
     for tool in BOTH {
         let mut bench = open().await;
         let (from, to) = ends(&bench, tool);

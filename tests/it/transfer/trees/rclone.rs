@@ -239,7 +239,7 @@ async fn behind(make: Make, cuts: &[u64]) -> (Bench<OtherSshd>, Link) {
 }
 
 #[tokio::test]
-async fn an_upload_begins_anew_where_the_server_does_not_go_on_with_it() {
+async fn an_upload_that_the_server_cannot_resume_begins_anew() {
     for make in [
         Make::Rclone("off"),
         Make::Rclone("writes"),

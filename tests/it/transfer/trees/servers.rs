@@ -234,7 +234,7 @@ async fn all_arrives_over_ssh2_whose_handlers_are_asynchronous() {
 }
 
 #[tokio::test]
-async fn all_arrives_over_erlang_which_gives_two_files_the_same_handle() {
+async fn all_arrives_over_erlang_with_one_handle_for_two_files() {
     all_arrives(
         other(Make::Erlang).await,
         Kept {
@@ -276,7 +276,7 @@ async fn all_arrives_over_gesftpserver() {
 }
 
 #[tokio::test]
-async fn what_a_server_refuses_beyond_content_is_named_and_the_files_arrive() {
+async fn refused_attributes_are_named_and_the_files_arrive() {
     for (refused, said) in [
         (&["setstat"][..], Some("entries without times")),
         (
@@ -415,7 +415,7 @@ fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[tokio::test]
-async fn a_file_that_is_written_in_place_and_breaks_is_said_not_to_be_whole() {
+async fn a_broken_write_in_place_is_reported_as_incomplete() {
     let mut bench = other(Make::Asyncssh(&["rename", "posix_rename", "write"])).await;
     fs::write(bench.local("file"), "new").unwrap();
     fs::write(bench.remote("target"), "old").unwrap();
