@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { initialize } from '../scripts/lib/mcp/handshake.mjs';
 import { Stop } from '../scripts/lib/repository.mjs';
 import { survivors, tree } from './processes.mjs';
 
@@ -27,6 +28,10 @@ export async function run({ command, args }, options) {
   return { status, signal, ...printed };
 }
 
+/**
+ * A program that is installed by npm. Unlike the client of `scripts/lib/mcp`, it shares our process group, as under a real
+ * client, may have a stdin that is not ours, and all processes below it are checked for their end.
+ */
 export class Peer {
   #waiting = new Map();
   #lastId = 0;
@@ -58,10 +63,10 @@ export class Peer {
   }
 
   /** Sends a request; resolves to its result. The first line on stdout that is no JSON-RPC is a failure. */
-  async ask(method, params) {
+  async request(method, params) {
     const id = ++this.#lastId;
     const answer = new Promise((resolve) => this.#waiting.set(id, resolve));
-    this.child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', id, method, params })}\n`);
+    this.#send({ id, method, params });
     const late = new Stop(`no answer to ${method} in ${PATIENCE_MS / 1000} s; its stderr: ${this.#log}`);
     const timer = setTimeout(() => this.#reject(late), PATIENCE_MS);
     const { result, error } = await Promise.race([answer, this.#failed]).finally(() => clearTimeout(timer));
@@ -69,14 +74,15 @@ export class Peer {
     return result;
   }
 
+  notify(method) {
+    this.#send({ method });
+  }
+
   /** Shakes hands; resolves to the milliseconds from the start to the answer. */
   async initialize() {
-    const client = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'smoke', version: '0' } };
-    const { serverInfo } = await this.ask('initialize', client);
+    const { serverInfo } = await initialize(this);
     if (serverInfo?.name !== 'mcp-ssh-sessions') throw new Stop(`not our server: ${JSON.stringify(serverInfo)}`);
-    const took = Date.now() - this.started;
-    this.child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/initialized' })}\n`);
-    return took;
+    return Date.now() - this.started;
   }
 
   /** Its processes, itself first. */
@@ -111,6 +117,10 @@ export class Peer {
   /** Ends it at once, if it still runs, with all below it. */
   abandon() {
     if (this.child.exitCode === null && this.child.signalCode === null) kill(this.processes());
+  }
+
+  #send(message) {
+    this.child.stdin.write(`${JSON.stringify({ jsonrpc: '2.0', ...message })}\n`);
   }
 
   #receive(line) {

@@ -137,7 +137,7 @@ function packages(folder) {
 async function cold() {
   const peer = start(npx('-y', NAME));
   const took = await peer.initialize();
-  const { tools } = await peer.ask('tools/list', {});
+  const { tools } = await peer.request('tools/list', {});
   check(tools.length > 0, 'tools', tools);
   const processes = peer.processes();
   const { status } = await peer.end(() => peer.child.stdin.end(), 5000);
@@ -188,7 +188,7 @@ async function endDuringCall() {
       await peer.initialize();
       const connected = new Promise((resolve) => silent.once('connection', resolve));
       const call = { host: '127.0.0.1', port: silent.address().port, user: 'nobody', timeoutMs: 60_000 };
-      const answer = peer.ask('tools/call', { name: 'ssh_connect', arguments: call });
+      const answer = peer.request('tools/call', { name: 'ssh_connect', arguments: call });
       const early = answer.then((result) => {
         throw new Stop(`the call has ended before its time: ${JSON.stringify(result)}`);
       });

@@ -11,10 +11,11 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { survivors, tree } from '../npm/processes.mjs';
-import { Client } from './demo/client.mjs';
 import { epilogue, fact, title } from './demo/screen.mjs';
 import { build, needCargo } from './lib/cargo.mjs';
 import { privateEnv, startDemoSshd } from './lib/daemon.mjs';
+import { initialize } from './lib/mcp/handshake.mjs';
+import { Client } from './lib/mcp/stdio.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { Stop, fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
@@ -45,10 +46,7 @@ try {
   const browser = await Browser.start(browserProgram, join(scratch, 'browser'));
   const client = new Client(binary, ['--ssh-config', sshd.sshConfig], privateEnv(join(scratch, 'home')));
   const asked = questions(client);
-  const clientInfo = { name: 'a-person-at-a-browser', version: '0' };
-  const capabilities = { elicitation: { url: {} } };
-  await client.request('initialize', { protocolVersion: '2025-11-25', capabilities, clientInfo });
-  client.notify('notifications/initialized');
+  await initialize(client, { capabilities: { elicitation: { url: {} } } });
   const connect = (host) => client.request('tools/call', { name: 'ssh_connect', arguments: { host } }, 120_000);
   const pictures = async (name) => {
     for (const [size, view] of Object.entries(SIZES)) {

@@ -13,11 +13,11 @@ import { parseArgs } from 'node:util';
 import { tree } from '../npm/processes.mjs';
 import { build, needCargo } from './lib/cargo.mjs';
 import { Daemon, privateEnv } from './lib/daemon.mjs';
+import { Legacy, Sessionful, Stateless } from './lib/mcp/http.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { Stop, fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
 import { startSshd } from './lib/sshd.mjs';
-import { Legacy, Sessionful, Stateless } from './soak/clients.mjs';
 import { mixed } from './soak/mixed.mjs';
 
 const NAME = 'mcp-ssh-sessions';

@@ -1,6 +1,7 @@
 // Who takes part: a program that runs commands on the other side, and perhaps keeps a shell there and moves files.
 
-import { Client } from '../../scripts/demo/client.mjs';
+import { initialize } from '../../scripts/lib/mcp/handshake.mjs';
+import { Client } from '../../scripts/lib/mcp/stdio.mjs';
 import { Stop } from '../../scripts/lib/repository.mjs';
 import { tree } from '../../npm/processes.mjs';
 
@@ -63,11 +64,8 @@ export class McpServer {
     const [first, ...rest] = [...this.place.near, program, ...args];
     const begun = performance.now();
     this.#client = new Client(first, rest, { ...this.place.env, ...env }, this.place.home);
-    const params = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'bench', version: '0' } };
-    await this.#client.request('initialize', params);
-    const took = performance.now() - begun;
-    this.#client.notify('notifications/initialized');
-    return took;
+    await initialize(this.#client, { revision: '2025-06-18' });
+    return performance.now() - begun;
   }
 
   /** What an agent carries in each conversation: the bytes of the answer to `tools/list`. */

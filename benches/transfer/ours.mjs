@@ -1,7 +1,8 @@
 // Our program, driven as an agent does: MCP over stdio.
 
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Client } from '../../scripts/demo/client.mjs';
+import { initialize } from '../../scripts/lib/mcp/handshake.mjs';
+import { Client } from '../../scripts/lib/mcp/stdio.mjs';
 import { Stop } from '../../scripts/lib/repository.mjs';
 import { Refused } from './contest.mjs';
 
@@ -26,9 +27,7 @@ export class Ours {
     const ours = new Ours();
     ours.#host = host;
     ours.#client = new Client(program, args, env);
-    const clientInfo = { name: 'bench', version: '0' };
-    await ours.#client.request('initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo });
-    ours.#client.notify('notifications/initialized');
+    await initialize(ours.#client);
     await ours.#use('ssh_connect', { host });
     ours.memory.idle = ours.#held('VmRSS');
     return ours;

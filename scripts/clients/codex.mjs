@@ -3,8 +3,8 @@
 import { appendFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from '../demo/client.mjs';
 import { answer, call, fact, timed, title } from '../demo/screen.mjs';
+import { Client } from '../lib/mcp/stdio.mjs';
 import { Stop } from '../lib/repository.mjs';
 
 /** No look for news, no statistics, no connection to a model that is made in advance. */
@@ -132,7 +132,7 @@ async function withAppServer({ command, args }, stage, home, scene) {
   }
 }
 
-/** `codex app-server generate-json-schema` describes the methods. */
+/** Begins as the app-server's own protocol does, not MCP's; `codex app-server generate-json-schema` describes it. */
 async function opened(client) {
   const clientInfo = { name: 'mcp-ssh-sessions-check', version: '0' };
   await client.request('initialize', { clientInfo, capabilities: { experimentalApi: true } });

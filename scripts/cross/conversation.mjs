@@ -7,8 +7,9 @@ import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Agent } from '../demo/agent.mjs';
-import { Client } from '../demo/client.mjs';
 import { answer, call, fact, timed, title } from '../demo/screen.mjs';
+import { initialize } from '../lib/mcp/handshake.mjs';
+import { Client } from '../lib/mcp/stdio.mjs';
 import { fail } from '../lib/repository.mjs';
 
 /** More than one piece of a transfer, and no whole number of them. */
@@ -44,11 +45,8 @@ try {
 async function hello() {
   title('MCP');
   call('initialize', {});
-  const clientInfo = { name: 'cross-check', version: '0' };
-  const request = client.request('initialize', { protocolVersion: '2025-11-25', capabilities: {}, clientInfo });
-  const [{ serverInfo, protocolVersion }, milliseconds] = await timed(request);
+  const [{ serverInfo, protocolVersion }, milliseconds] = await timed(initialize(client));
   answer(`${serverInfo.name} ${serverInfo.version}, MCP ${protocolVersion}`, milliseconds);
-  client.notify('notifications/initialized');
   const { tools } = await client.request('tools/list');
   fact(`${tools.length} tools`, tools.length >= 9, tools);
 }

@@ -3,7 +3,7 @@
 import { answer, call, fact, timed } from './screen.mjs';
 
 export class Agent {
-  /** @param {import('./client.mjs').Client} client */
+  /** @param {import('../lib/mcp/stdio.mjs').Client} client */
   constructor(client) {
     this.client = client;
   }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Client } from './client.mjs';
+import { Client } from '../lib/mcp/stdio.mjs';
 import { Stop } from '../lib/repository.mjs';
 
 /** How long a program may take to end once its stdin is closed, before it is killed. */

@@ -3,6 +3,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { initialize } from '../lib/mcp/handshake.mjs';
 import { Agent } from './agent.mjs';
 import { answer, call, fact, timed, title } from './screen.mjs';
 
@@ -42,13 +43,8 @@ async function start(stage, { client }) {
     "The program speaks MCP on its stdin and stdout; the SSH server is one of this demo's own, on loopback.",
   );
   call('initialize', {});
-  const { serverInfo, protocolVersion, instructions } = await client.request('initialize', {
-    protocolVersion: '2025-11-25',
-    capabilities: {},
-    clientInfo: { name: 'demo', version: '1' },
-  });
+  const { serverInfo, protocolVersion, instructions } = await initialize(client);
   answer(`${serverInfo.name} ${serverInfo.version}, MCP ${protocolVersion}`, performance.now() - stage.clientStarted);
-  client.notify('notifications/initialized');
   fact('it says in words what it is', /ssh/i.test(instructions ?? ''), instructions);
   call('tools/list', {});
   const [{ tools }, milliseconds] = await timed(client.request('tools/list'));

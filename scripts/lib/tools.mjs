@@ -1,7 +1,8 @@
 // What the built program says of itself.
 
 import { join } from 'node:path';
-import { Client } from '../demo/client.mjs';
+import { initialize } from './mcp/handshake.mjs';
+import { Client } from './mcp/stdio.mjs';
 import { root } from './repository.mjs';
 
 /**
@@ -14,9 +15,7 @@ export async function toolsOf(program) {
   // Not this person's sessions.
   const client = new Client(program, [], { ...process.env, MCP_SSH_STORE: join(root, 'target/no-sessions.json') });
   try {
-    const clientInfo = { name: 'mcp-ssh-sessions-scripts', version: '0' };
-    await client.request('initialize', { protocolVersion: '2025-06-18', capabilities: {}, clientInfo });
-    client.notify('notifications/initialized');
+    await initialize(client);
     return (await client.request('tools/list')).tools;
   } finally {
     await client.close();

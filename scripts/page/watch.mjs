@@ -7,7 +7,7 @@ import { tree } from '../../npm/processes.mjs';
 import { fact, title } from '../demo/screen.mjs';
 import { Daemon, privateEnv } from '../lib/daemon.mjs';
 import { Stop } from '../lib/repository.mjs';
-import { Stateless } from '../soak/clients.mjs';
+import { Stateless } from '../lib/mcp/http.mjs';
 
 const SHOWN = 'SSH sessions';
 const LOCKED = 'This page needs its link';

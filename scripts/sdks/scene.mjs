@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tree } from '../../npm/processes.mjs';
-import { Client } from '../demo/client.mjs';
 import { fact } from '../demo/screen.mjs';
+import { Client } from '../lib/mcp/stdio.mjs';
 import { Stop } from '../lib/repository.mjs';
 
 /** Longer than a minute, which is many a client's limit. */

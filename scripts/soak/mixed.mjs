@@ -5,12 +5,13 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { all } from '../../npm/processes.mjs';
-import { Client } from '../demo/client.mjs';
 import { privateEnv } from '../lib/daemon.mjs';
+import { initialize } from '../lib/mcp/handshake.mjs';
+import { Legacy, Sessionful, Stateless } from '../lib/mcp/http.mjs';
+import { Client } from '../lib/mcp/stdio.mjs';
 import { Stop } from '../lib/repository.mjs';
 import { kill, startSshd } from '../lib/sshd.mjs';
 import { Calls, answered } from './calls.mjs';
-import { Legacy, Sessionful, Stateless } from './clients.mjs';
 import { Gauge } from './gauge.mjs';
 import { Link } from './link.mjs';
 import { cancel, exec, jobs, look, sessions, shell, transfer, visit } from './work.mjs';
@@ -115,10 +116,7 @@ class Stage {
       return client;
     }
     const client = new Client(this.binary, ['--shared'], this.env);
-    const clientInfo = { name: 'soak', version: '0' };
-    const hello = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo };
-    await answered(client.request('initialize', hello), 'initialize');
-    client.notify('notifications/initialized');
+    await answered(initialize(client), 'initialize');
     return client;
   }
 

@@ -3,11 +3,10 @@
 // Each has: open(), request(method, params), and leave(politely), which without politeness is what a crash looks like.
 
 import { Agent, request } from 'node:http';
+import { clientInfo, initialize } from './handshake.mjs';
 
 /** A call waits for its turn behind hundreds of others, on a slow machine. */
 const PATIENCE_MS = 180_000;
-
-const clientInfo = { name: 'soak', version: '0' };
 
 class Client {
   #lastId = 0;
@@ -23,13 +22,6 @@ class Client {
 
   message(method, params) {
     return { jsonrpc: '2.0', id: ++this.#lastId, method, params };
-  }
-
-  async initialize(revision) {
-    const params = { protocolVersion: revision, capabilities: {}, clientInfo };
-    const result = await this.request('initialize', params);
-    await this.notify('notifications/initialized');
-    return result;
   }
 
   /** Posts a message, and resolves to the answer's status, headers and text. */
@@ -81,7 +73,7 @@ export class Sessionful extends Client {
   #session = {};
 
   async open() {
-    const result = await this.initialize('2025-11-25');
+    const result = await initialize(this);
     const accept = 'text/event-stream';
     this.stream = await this.send(this.url, { method: 'GET', headers: { accept, ...this.#session } });
     this.stream.on('error', () => {}).resume();
@@ -136,7 +128,7 @@ export class Legacy extends Client {
         }
       });
     });
-    return this.initialize('2024-11-05');
+    return initialize(this, { revision: '2024-11-05' });
   }
 
   async request(method, params) {

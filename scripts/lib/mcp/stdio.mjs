@@ -3,9 +3,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { Stop } from '../lib/repository.mjs';
+import { Stop } from '../repository.mjs';
 
-/** No call of the demo takes a third of it, not even on a slow machine. */
+/** Three times as long as any call takes on a slow machine, unless the caller says otherwise. */
 const PATIENCE_MS = 30_000;
 
 export class Client {
@@ -29,7 +29,7 @@ export class Client {
    * @param {string} [cwd]
    */
   constructor(program, args, env, cwd) {
-    // Its own process group: Ctrl-C in the terminal reaches the demo alone, which then ends the others in order.
+    // Its own process group: Ctrl-C in the terminal reaches only the script, which then ends the others in order.
     this.#child = spawn(program, args, { env, cwd, stdio: 'pipe', detached: true });
     this.#exited = once(this.#child, 'exit').then(([code, signal]) => ({ code, signal }));
     this.#exited.then(
@@ -76,7 +76,7 @@ export class Client {
 
   /** Closes the program's stdin, which ends it, and resolves to `{ code, signal }`. */
   async close() {
-    this.#broken ??= new Stop('the demo has closed the connection');
+    this.#broken ??= new Stop('this client has closed the connection');
     this.#child.stdin.end();
     return this.#exited;
   }
