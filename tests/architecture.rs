@@ -227,6 +227,27 @@ fn every_part_is_in_the_table() {
     }
 }
 
+#[test]
+fn names_of_functions_have_at_most_sixty_characters() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut long = Vec::new();
+
+    for file in ["src", "tests"]
+        .into_iter()
+        .flat_map(|folder| files(&root.join(folder)))
+        .filter(|file| file.extension().is_some_and(|ending| ending == "rs"))
+    {
+        let code = fs::read_to_string(&file).expect("UTF-8");
+        let names = code
+            .lines()
+            .filter_map(|line| name(line.split_once("fn ")?.1));
+
+        long.extend(names.filter(|name| name.len() > 60));
+    }
+
+    assert!(long.is_empty(), "too long: {long:#?}");
+}
+
 /// The code of each part, without comments and unit tests.
 fn code_by_part() -> BTreeMap<String, String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_known_when_somebody_watched_before_counts_for_nothing() {
+    async fn facts_from_an_earlier_subscription_do_not_count() {
         let (detached, _requests, following) = detached();
         let tell = |period, news| following.known.send_replace(Known { period, news });
         let give_up = || SyncState::Failed {

@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn put_replaces_but_keeps_unknown_fields_and_remove_clears_the_default() {
+    fn put_keeps_unknown_fields_and_remove_clears_the_default() {
         let mut document =
             StoreDocument::parse(br#"{"default": "a", "sessions": [{"name": "a", "host": "old", "port": 1, "tag": 7}, {"name": "b", "host": "b"}]}"#).unwrap().document;
         let mut session = document.get(&name("b")).unwrap().clone();

@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_present_shape_is_written_as_it_was_read_unknown_fields_included() {
+    fn the_current_format_is_rewritten_with_its_unknown_fields() {
         let text = json!({
             "version": 1, "default": "web", "theme": {"dark": true},
             "sessions": [
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_in_unknown_fields_are_the_same_after_any_number_of_rewrites() {
+    fn numbers_in_unknown_fields_survive_any_number_of_rewrites() {
         let mut text =
             r#"{"version": 1, "sessions": [], "size": 1.2345678901234568e+20, "rate": 122.416294033786585}"#.to_owned();
         let first = parsed(&text).document;

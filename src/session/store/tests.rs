@@ -34,7 +34,7 @@ fn names_in(directory: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_missing_or_empty_file_is_an_empty_document_and_loading_makes_nothing() {
+fn a_missing_or_empty_file_is_an_empty_document() {
     let (directory, store, path) = fresh();
     assert_eq!(store.load().unwrap(), loaded(StoreDocument::default()));
     assert_eq!(names_in(directory.path()), [""; 0]);
@@ -44,7 +44,7 @@ fn a_missing_or_empty_file_is_an_empty_document_and_loading_makes_nothing() {
 }
 
 #[test]
-fn what_one_writes_another_reads_with_unknown_fields_and_without_old_secrets() {
+fn a_document_is_read_back_with_unknown_fields_and_no_secrets() {
     let (directory, store, path) = fresh();
     let old = json!({"theme": 1, "sessions": {"a": {"host": "a", "password": "p", "color": 7}}});
     fs::write(&path, old.to_string()).unwrap();
@@ -168,7 +168,7 @@ fn a_store_that_cannot_be_is_an_error_naming_the_place() {
 }
 
 #[test]
-fn a_store_that_would_be_nested_too_deep_to_be_read_again_is_not_written() {
+fn a_store_nested_too_deep_to_be_read_is_not_written() {
     let (directory, store, path) = fresh();
 
     // The older shape is one level less deep than the present one.
@@ -263,7 +263,7 @@ fn links_stay_links_and_share_the_lock_of_what_they_lead_to() {
 
 #[cfg(unix)]
 #[test]
-fn what_another_user_has_put_where_all_may_write_is_no_store_and_no_lock() {
+fn files_of_another_user_in_a_shared_folder_are_not_used() {
     let own = tempfile::tempdir().unwrap();
     let victim = own.path().join("store.json");
     fs::write(&victim, r#"{"sessions": [{"name": "a", "host": "h"}]}"#).unwrap();

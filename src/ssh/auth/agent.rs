@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_that_makes_no_sense_is_passed_over_and_the_others_are_kept() {
+    fn a_malformed_identity_is_skipped_and_the_others_are_kept() {
         let key = [string(b"ssh-ed25519"), string(&[7; 32])].concat();
         let broken = [string(b"ssh-ed25519"), string(&[7; 3])].concat();
         let nested = [

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_is_valid_from_its_first_second_to_before_its_last() {
+    fn a_certificate_is_valid_from_its_first_second_until_its_end() {
         for (after, before, now, expected) in [
             (0, u64::MAX, 5, None),
             (100, 200, 100, None),

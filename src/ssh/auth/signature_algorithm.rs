@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn rsa_keys_sign_with_the_first_configured_hash_that_the_server_takes() {
+    fn rsa_keys_sign_with_the_first_hash_that_the_server_accepts() {
         let (rsa, sha512, sha256) = (
             Algorithm::Rsa { hash: None },
             Some(HashAlg::Sha512),

@@ -564,7 +564,7 @@ mod tests {
 
     #[cfg(unix)]
     #[tokio::test]
-    async fn a_folder_of_another_user_is_not_used_and_no_link_in_one_is_followed() {
+    async fn a_folder_of_another_user_is_not_used_and_links_not_followed() {
         use crate::local::folder::others::give;
 
         let folder = tempfile::tempdir().unwrap();

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_the_person_stays_one_and_what_it_leads_to_is_rewritten() {
+    fn a_linked_file_is_rewritten_and_the_link_stays() {
         let folder = tempfile::tempdir().unwrap();
         let (file, link) = (
             folder.path().join("dotfiles"),
