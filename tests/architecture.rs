@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     (
         "main",
         &["cli", "mcp", "doctor", "session", "ssh", "foreign_text"],

@@ -153,7 +153,9 @@ impl LiveSession {
                 {
                     // Kept for later log-ins, so that the user is not asked again for what worked.
                     let mut credentials = lock(&self.credentials);
-                    credentials.typed_secrets.clone_from(&host.first().typed_secrets);
+                    credentials
+                        .typed_secrets
+                        .clone_from(&host.first().typed_secrets);
                     credentials.needs_proof = host.first().needs_proof;
                 }
 

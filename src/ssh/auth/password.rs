@@ -316,7 +316,10 @@ impl Login<'_> {
             })
             .collect();
 
-        let texts: Vec<String> = questions.iter().map(|question| question.prompt.clone()).collect();
+        let texts: Vec<String> = questions
+            .iter()
+            .map(|question| question.prompt.clone())
+            .collect();
 
         let answers = if questions.len() > MAX_QUESTIONS {
             None
