@@ -167,7 +167,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
 
     // Sockets of a service manager make this process a daemon, even without --http or --socket.
     let registry = registry(options);
-    let handed_over = HandedOver::take()?;
+    let handed_over = HandedOver::from_environment()?;
     if options.http.is_none() && options.socket().is_none() && handed_over.is_empty() {
         stdio::serve(registry, stop).await;
         return Ok(ExitCode::SUCCESS);
@@ -294,7 +294,7 @@ fn shared_location(options: &Options) -> Result<DaemonLocation, LocationError> {
     // daemon.
     let absolute = |file: PathBuf| path::absolute(&file).unwrap_or(file);
     let store = options.store_path().map(absolute);
-    DaemonLocation::of(
+    DaemonLocation::for_store(
         store.as_deref(),
         options.ssh_config.clone().map(absolute).as_deref(),
     )

@@ -40,7 +40,7 @@ impl DoctorReport {
     /// No failure is known: the report consists of text.
     pub fn json(&self) -> Result<String, serde_json::Error> {
         let report = JsonReport {
-            host: &self.patient.typed,
+            host: &self.patient.host,
             connects: self.connects(),
             verdict: self.verdict(),
             next: self.next(),

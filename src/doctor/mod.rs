@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
-/// Host to diagnose: a saved session or a typed destination, with options and notices.
+/// Host to diagnose: a saved session or a host destination, with options and notices.
 #[derive(Debug)]
 pub struct DoctorTarget {
-    typed: String,
+    host: String,
     target: Target,
     key_path: Option<String>,
     notices: Vec<String>,
@@ -41,14 +41,14 @@ pub struct DoctorReport {
 }
 
 impl DoctorTarget {
-    /// Finds the saved session of this name, or else parses `typed` as a destination.
+    /// Finds the saved session of this name, or else parses `host` as a destination.
     ///
     /// The store is only read. An unreadable store becomes a notice of the report.
     ///
     /// # Errors
     /// The destination or user must not be passed to `ssh`.
     pub fn find(
-        typed: &str,
+        host: &str,
         config_file: Option<PathBuf>,
         store: Option<PathBuf>,
     ) -> Result<Self, DestinationError> {
@@ -58,7 +58,7 @@ impl DoctorTarget {
                 document
                     .sessions
                     .into_iter()
-                    .find(|saved| saved.name.as_str() == typed),
+                    .find(|saved| saved.name.as_str() == host),
                 Vec::new(),
             ),
             Err(reason) => (None, vec![reason]),
@@ -70,7 +70,7 @@ impl DoctorTarget {
                 user,
                 port,
                 key_path,
-            } = TypedDestination::parse(typed)?;
+            } = TypedDestination::parse(host)?;
 
             let target = Target {
                 destination,
@@ -80,7 +80,7 @@ impl DoctorTarget {
             };
 
             return Ok(Self {
-                typed: typed.to_owned(),
+                host: host.to_owned(),
                 target,
                 key_path,
                 notices,
@@ -88,7 +88,7 @@ impl DoctorTarget {
         };
 
         // A session may have the name of another host, so the report says which host was meant.
-        notices.push(format!("{typed} is a saved session of host {}", saved.host));
+        notices.push(format!("{host} is a saved session of host {}", saved.host));
 
         notices.extend(
             saved
@@ -117,7 +117,7 @@ impl DoctorTarget {
         };
 
         Ok(Self {
-            typed: typed.to_owned(),
+            host: host.to_owned(),
             target,
             key_path: saved.key_path,
             notices,
@@ -150,7 +150,7 @@ impl DoctorReport {
 
     /// Returns the result as a sentence.
     fn verdict(&self) -> String {
-        let host = &self.patient.typed;
+        let host = &self.patient.host;
 
         // A later stage can fail although the host connects, such as SFTP or `ssh_shell`.
         let missing: Vec<&str> = self

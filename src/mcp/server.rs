@@ -246,7 +246,7 @@ impl ServerHandler for SshServer {
         let running = match &request.request_state {
             None => self.start(tool.clone(), request.arguments, &context),
             Some(state) => {
-                let Some((running, waiting)) = self.parked.take(state, &tool) else {
+                let Some((running, waiting)) = self.parked.resume(state, &tool) else {
                     let error = ToolError::new(
                         "the question was not answered in time",
                         "call the tool again",

@@ -47,7 +47,7 @@ struct PendingWork {
 
 impl ProgressSource {
     /// Adds the output of a command.
-    pub(in crate::mcp) fn watch(&self, output: &Output) {
+    pub(in crate::mcp) fn watch_output(&self, output: &Output) {
         self.lock().outputs.push(output.clone());
     }
 

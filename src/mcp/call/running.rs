@@ -155,7 +155,7 @@ impl ParkedCalls {
 
     /// Returns the parked call of this tool and `state`, and forgets the state. A state can be used
     /// once.
-    pub(in crate::mcp) fn take(
+    pub(in crate::mcp) fn resume(
         &self,
         state: &str,
         tool: &str,

@@ -133,33 +133,33 @@ fn same(word: &Password, other: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn key(keys: &AccessKeys) -> String {
-        let link = keys.link().unwrap();
+    fn key(access: &AccessKeys) -> String {
+        let link = access.link().unwrap();
         key_in(link.strip_prefix("/?").unwrap()).unwrap()
     }
 
     #[test]
     fn a_link_works_once_and_no_other_key_does() {
-        let keys = AccessKeys::new().unwrap();
-        let (first, second) = (key(&keys), key(&keys));
+        let access = AccessKeys::new().unwrap();
+        let (first, second) = (key(&access), key(&access));
         assert!(
-            !keys.redeem("")
-                && !keys.redeem(first.strip_suffix(|_| true).unwrap())
-                && !keys.redeem(&format!("{first}0"))
+            !access.redeem("")
+                && !access.redeem(first.strip_suffix(|_| true).unwrap())
+                && !access.redeem(&format!("{first}0"))
         );
 
-        assert!(!keys.redeem(keys.form().reveal()) && !keys.redeem(keys.cookie.reveal()));
-        assert!(keys.redeem(&second) && !keys.redeem(&second));
-        assert!(keys.redeem(&first) && !keys.redeem(&first));
-        let many: Vec<String> = (0..=MAX_LINKS).map(|_| key(&keys)).collect();
-        let redeemed: Vec<bool> = many.iter().map(|key| keys.redeem(key)).collect();
+        assert!(!access.redeem(access.form().reveal()) && !access.redeem(access.cookie.reveal()));
+        assert!(access.redeem(&second) && !access.redeem(&second));
+        assert!(access.redeem(&first) && !access.redeem(&first));
+        let many: Vec<String> = (0..=MAX_LINKS).map(|_| key(&access)).collect();
+        let redeemed: Vec<bool> = many.iter().map(|key| access.redeem(key)).collect();
         assert!(!redeemed[0] && redeemed[1..].iter().all(|works| *works));
     }
 
     #[test]
     fn only_the_cookie_of_this_daemon_and_port_lets_a_browser_in() {
-        let keys = AccessKeys::new().unwrap();
-        let set = keys.set_cookie(7722);
+        let access = AccessKeys::new().unwrap();
+        let set = access.set_cookie(7722);
         let (cookie, attributes) = set.split_once("; ").unwrap();
         assert_eq!(attributes, "Path=/; HttpOnly; SameSite=Strict");
         let word = cookie.split_once('=').unwrap().1;
@@ -170,7 +170,7 @@ mod tests {
             (vec!["a=b".to_owned(), cookie.to_owned()], true),
             (vec![format!("mcp-ssh-sessions-7723={word}")], false),
             (
-                vec![format!("mcp-ssh-sessions-7722={}", keys.form().reveal())],
+                vec![format!("mcp-ssh-sessions-7722={}", access.form().reveal())],
                 false,
             ),
             (vec!["mcp-ssh-sessions-7722=".to_owned()], false),
@@ -182,9 +182,9 @@ mod tests {
                 headers.append(header::COOKIE, value.parse().unwrap());
             }
 
-            assert_eq!(keys.admit(&headers, 7722), admitted, "{sent:?}");
+            assert_eq!(access.admit(&headers, 7722), admitted, "{sent:?}");
         }
 
-        assert!(!format!("{keys:?}").contains(word));
+        assert!(!format!("{access:?}").contains(word));
     }
 }

@@ -253,7 +253,7 @@ impl Dashboard {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
         let looking = OpenView {
-            watch: self.clone(),
+            dashboard: self.clone(),
             shown: String::new(),
             said: Instant::now(),
             looks,
@@ -388,7 +388,7 @@ fn html(status: StatusCode, text: String) -> HttpReply {
 
 /// Event stream of an open page.
 struct OpenView {
-    watch: Dashboard,
+    dashboard: Dashboard,
     /// HTML which was sent last.
     shown: String,
     /// Time of the last event or sign of life.
@@ -403,11 +403,13 @@ async fn next(mut looking: OpenView) -> Option<(Result<Frame<Bytes>, Infallible>
     loop {
         tokio::select! {
             _ = looking.looks.tick() => {}
-            () = looking.watch.stop.cancelled() => return None,
+            () = looking.dashboard.stop.cancelled() => return None,
         }
 
-        let now =
-            super::render::content(&looking.watch.activity().await, looking.watch.keys.form());
+        let now = super::render::content(
+            &looking.dashboard.activity().await,
+            looking.dashboard.keys.form(),
+        );
 
         // JSON keeps the HTML on one line, since a line feed would end the data.
         let text = if now != looking.shown {

@@ -201,7 +201,7 @@ async fn fetch(
 async fn may_stay_other_user(stream: &TcpStream) -> bool {
     for _ in 0..20 {
         // A peer that has hung up can receive nothing any more.
-        let Ok(connection) = PeerConnection::of(stream) else {
+        let Ok(connection) = PeerConnection::of_stream(stream) else {
             return false;
         };
 

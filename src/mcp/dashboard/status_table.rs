@@ -138,7 +138,7 @@ fn job(job: &Value) -> Vec<String> {
         text(&job["job"]),
         session,
         text(state),
-        took(job),
+        elapsed(job),
         format!("{output} bytes"),
         shown,
     ]
@@ -162,13 +162,13 @@ fn transfer(transfer: &Value) -> Vec<String> {
         Some(expected) => format!("{} of {expected} bytes", text(&transfer["bytes"])),
     };
 
-    vec![direction, session, took(transfer), moved, from, to]
+    vec![direction, session, elapsed(transfer), moved, from, to]
 }
 
 /// Returns the duration of a command or transfer, in words.
-fn took(of: &Value) -> String {
+fn elapsed(job: &Value) -> String {
     report::duration(Duration::from_millis(
-        of["durationMs"].as_u64().unwrap_or_default(),
+        job["durationMs"].as_u64().unwrap_or_default(),
     ))
 }
 

@@ -188,7 +188,7 @@ async fn serve(listener: TcpListener, page: Arc<SecretPage>) {
 /// Returns true if the connection belongs to this user. On systems that do not tell the user of a
 /// connection, the address of the page is the only protection.
 async fn may_enter(stream: &TcpStream) -> bool {
-    let Ok(connection) = PeerConnection::of(stream) else {
+    let Ok(connection) = PeerConnection::of_stream(stream) else {
         return false;
     };
     !peer::KNOWN_HERE || connection.is_ours().await
@@ -270,7 +270,7 @@ impl SecretPage {
         match parts.method {
             _ if self.closing.is_cancelled() => too_late(),
             Method::GET => page(StatusCode::OK, self.title(), &self.form()),
-            Method::POST => self.take(body).await,
+            Method::POST => self.accept_answer(body).await,
             _ => page(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "Not allowed",
@@ -281,7 +281,7 @@ impl SecretPage {
 
     /// Passes the posted answer on and returns the reply. Only the first complete answer or refusal
     /// counts.
-    async fn take(&self, body: Incoming) -> PageReply {
+    async fn accept_answer(&self, body: Incoming) -> PageReply {
         let Ok(body) = Limited::new(body, MAX_ANSWER_BYTES).collect().await else {
             return page(
                 StatusCode::PAYLOAD_TOO_LARGE,

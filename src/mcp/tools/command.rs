@@ -42,7 +42,7 @@ impl CallWait {
 pub(super) async fn wait(call: &Call, job: &Arc<Job>, wait: CallWait) -> Option<JobEnd> {
     // Registered before the wait, so that progress messages and the dashboard show the command from
     // its start.
-    call.watched.watch(&job.output);
+    call.watched.watch_output(&job.output);
     call.registry.jobs.track(job);
     let _watching = job.detached.as_ref().map(|detached| detached.watch());
     let given_up = &call.caller.cancelled;

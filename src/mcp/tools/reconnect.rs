@@ -47,7 +47,7 @@ enum ReconnectOutcome {
 
 impl ReconnectOutcome {
     /// Returns the outcome for programs and the same in words for the model.
-    fn of(reconnected: Reconnected) -> (Self, &'static str) {
+    fn from_outcome(reconnected: Reconnected) -> (Self, &'static str) {
         match reconnected {
             Reconnected::Kept => (
                 Self::Kept,
@@ -90,7 +90,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         .reconnect(session, params.fresh, &call.caller)
         .await?;
 
-    let (connection, words) = ReconnectOutcome::of(reconnected);
+    let (connection, words) = ReconnectOutcome::from_outcome(reconnected);
     let result = ReconnectResult {
         session: status.into(),
         connection,

@@ -42,7 +42,7 @@ impl<R> Overwriting<R> {
     }
 
     /// Counts the bytes just read, and schedules a line of blanks after the end of a line.
-    fn note(&mut self, bytes: &[u8]) {
+    fn remember(&mut self, bytes: &[u8]) {
         self.total += bytes.len();
 
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -88,7 +88,7 @@ impl<R: AsyncRead + Unpin> AsyncRead for Overwriting<R> {
         let before = into.filled().len();
         ready!(Pin::new(&mut self.input).poll_read(cx, into))?;
         let new = into.filled().get(before..).unwrap_or_default();
-        self.note(new);
+        self.remember(new);
 
         Poll::Ready(Ok(()))
     }
@@ -107,7 +107,7 @@ mod tests {
         for length in [10, 1000, READ_BUFFER - 1, READ_BUFFER * 3 + 5] {
             let said = format!("first\n{}\n", "s".repeat(length));
             let mut input = Overwriting::new(said.as_bytes());
-            let (mut buffer, mut heard) = ([0; READ_BUFFER], Vec::new());
+            let (mut buffer, mut received) = ([0; READ_BUFFER], Vec::new());
 
             loop {
                 let mut into = ReadBuf::new(&mut buffer);
@@ -119,11 +119,11 @@ mod tests {
                     break;
                 }
 
-                heard.extend_from_slice(into.filled());
+                received.extend_from_slice(into.filled());
             }
 
-            let heard = String::from_utf8(heard).unwrap();
-            assert_eq!(heard.trim_end(), said.trim_end(), "{length}");
+            let received = String::from_utf8(received).unwrap();
+            assert_eq!(received.trim_end(), said.trim_end(), "{length}");
             assert!(!buffer.contains(&b's'), "{length}");
         }
     }
@@ -131,11 +131,11 @@ mod tests {
     #[tokio::test]
     async fn the_blanks_are_one_line_as_long_as_the_longest_before_them() {
         let mut input = Overwriting::new(&b"{\"a\": 1}\n{}\n"[..]);
-        let mut seen = Vec::new();
-        input.read_to_end(&mut seen).await.unwrap();
+        let mut lines = Vec::new();
+        input.read_to_end(&mut lines).await.unwrap();
         let blanks = " ".repeat(11) + "\n";
         assert_eq!(
-            String::from_utf8(seen).unwrap(),
+            String::from_utf8(lines).unwrap(),
             format!("{{\"a\": 1}}\n{{}}\n{blanks}")
         );
     }

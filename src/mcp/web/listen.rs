@@ -345,7 +345,7 @@ impl HandedOver {
     ///
     /// # Errors
     /// A socket is not a listening TCP or Unix stream socket.
-    pub fn take() -> Result<Self, ListenError> {
+    pub fn from_environment() -> Result<Self, ListenError> {
         #[cfg(unix)]
         {
             // For another process, or set by hand in a shell, these file descriptors may be

@@ -95,12 +95,12 @@ fn threads_lose_none_of_each_others_updates() {
 #[test]
 fn a_lock_that_is_not_given_back_is_an_error() {
     let (_directory, _, path) = fresh();
-    let place = LocalName::resolve(&path).unwrap();
-    let held = lock(&place, Duration::ZERO).unwrap();
-    let refused = lock(&place, Duration::from_millis(20));
+    let location = LocalName::resolve(&path).unwrap();
+    let held = lock(&location, Duration::ZERO).unwrap();
+    let refused = lock(&location, Duration::from_millis(20));
     assert!(matches!(refused, Err(StoreError::Locked(_))));
     drop(held);
-    lock(&place, Duration::ZERO).unwrap();
+    lock(&location, Duration::ZERO).unwrap();
 }
 
 #[test]
@@ -151,12 +151,12 @@ fn a_store_that_cannot_be_is_an_error_naming_the_place() {
     in_place.update(|_| ()).unwrap();
     let below_a_file = Store::new(Some(file.join("deeper/store.json")));
 
-    for (error, place) in [
+    for (error, location) in [
         (below_a_file.load().unwrap_err(), "deeper/store.json"),
         (below_a_file.update(|_| ()).unwrap_err(), "deeper"),
     ] {
-        let place = file.join(place).display().to_string();
-        assert!(error.to_string().contains(&place), "{error}");
+        let location = file.join(location).display().to_string();
+        assert!(error.to_string().contains(&location), "{error}");
         assert!(std::error::Error::source(&error).is_some(), "{error}");
     }
 

@@ -61,7 +61,7 @@ enum InteractiveProgram {
 /// `None` if the command contains no such program.
 ///
 /// `silent` is true if the command printed nothing.
-pub(super) fn note(command: &str, silent: bool) -> Option<String> {
+pub(super) fn interactive_hint(command: &str, silent: bool) -> Option<String> {
     // The last such program is named: commands after it were probably meant as its input.
     let (name, wanted) = segments(command)?
         .iter()
@@ -412,7 +412,7 @@ mod tests {
             ("kubectl exec pod -- /bin/sh", true, "COMMAND"),
             ("sudo -u postgres psql", true, "stdin"),
         ] {
-            let note = note(command, silent).unwrap_or_default();
+            let note = interactive_hint(command, silent).unwrap_or_default();
             assert!(note.contains(part), "{command}: {note:?}");
         }
     }
@@ -459,9 +459,9 @@ mod tests {
             "env",
             "",
         ] {
-            assert_eq!(note(command, true), None, "{command}");
+            assert_eq!(interactive_hint(command, true), None, "{command}");
         }
 
-        assert_eq!(note("mysql", false), None);
+        assert_eq!(interactive_hint("mysql", false), None);
     }
 }

@@ -114,7 +114,7 @@ pub(in crate::mcp) fn of_command(job: &Job, result: &CommandResult) -> Option<St
     if code == 0 {
         let unattended = job.given.stdin == CommandStdin::Empty && !job.terminal;
         let silent = result.output.stdout.total == 0 && result.output.stderr.total == 0;
-        return interactive::note(&job.command, silent).filter(|_| unattended);
+        return interactive::interactive_hint(&job.command, silent).filter(|_| unattended);
     }
 
     // A terminal has a single stream, which arrives as stdout.

@@ -68,7 +68,7 @@ impl JobAction {
         call: &Call,
         job: &Arc<Job>,
     ) -> Result<CallToolResult, ToolError> {
-        call.watched.watch(&job.output);
+        call.watched.watch_output(&job.output);
         let subscription = self.catch_up(call, job).await?;
         let sent = self.send(call, job, subscription).await?;
         let end = self.wait(call, &sent).await;

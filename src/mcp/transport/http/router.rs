@@ -40,7 +40,7 @@ pub(super) struct Router {
     token: Option<Token>,
     streamable: Streamable,
     legacy: LegacySse,
-    watch: Dashboard,
+    dashboard: Dashboard,
     server: SshServer,
     /// Upgrades to MCP in lines. `None` except in the shared daemon.
     upgrades: Option<Upgrades>,
@@ -53,7 +53,7 @@ impl Router {
     pub(super) fn new(
         registry: Arc<SessionRegistry>,
         token: Option<Token>,
-        watch: Dashboard,
+        dashboard: Dashboard,
         upgrades: Option<Upgrades>,
         stop: &CancellationToken,
     ) -> Self {
@@ -61,7 +61,7 @@ impl Router {
         Self {
             registry,
             token,
-            watch,
+            dashboard,
             streamable: Streamable::new(server.clone(), stop.child_token()),
             legacy: LegacySse::new(server.clone(), stop.child_token()),
             server,
@@ -108,7 +108,7 @@ impl Router {
         // The page checks visitors itself: a browser has a cookie and cannot send the token.
         if Dashboard::serves(path) {
             return self
-                .watch
+                .dashboard
                 .answer(parts, body, peer, self.token.as_ref())
                 .await;
         }
@@ -186,7 +186,7 @@ impl Router {
         }
 
         let mut answer = match path {
-            "/link" => self.watch.link(endpoint, self.token.is_some()).await,
+            "/link" => self.dashboard.link(endpoint, self.token.is_some()).await,
             "/status" => {
                 let activity = Activity::from(self.registry.overview().await);
                 reply(

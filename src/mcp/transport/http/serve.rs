@@ -176,7 +176,7 @@ async fn accept(listener: Listener, acceptor: Arc<Acceptor>) {
         };
 
         let accepted = tokio::select! {
-            accepted = take(&listener) => accepted,
+            accepted = accept_next(&listener) => accepted,
             () = listening.cancelled() => return,
         };
 
@@ -243,12 +243,12 @@ impl RequestOrigin {
 }
 
 /// Accepts the next connection; `None` if the peer has closed the connection by now.
-async fn take(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
+async fn accept_next(listener: &Listener) -> Option<(Stream, RequestOrigin)> {
     match listener {
         Listener::Tcp(listener, _) => {
             let (stream, _) = accepted(|| listener.accept()).await;
             // The peer is judged by this connection, so its addresses are taken at once.
-            let connection = PeerConnection::of(&stream).ok()?;
+            let connection = PeerConnection::of_stream(&stream).ok()?;
             stream.set_nodelay(true).ok()?;
 
             Some((Either::Left(stream), RequestOrigin::Tcp(connection)))

@@ -162,20 +162,20 @@ impl HttpSessions {
             id: id.clone(),
             call,
             awaited_request: None,
-            over: false,
+            ended: false,
         }
     }
 
     /// Notes the end of reading a stream. A call whose answer nobody fetches is cancelled some
     /// seconds later.
-    fn unwatch(&self, id: &SessionId, call: Option<&str>, over: bool, rest: Messages) {
+    fn unwatch(&self, id: &SessionId, call: Option<&str>, ended: bool, rest: Messages) {
         let mut used = self.lock();
         let Some(used) = used.get_mut(id) else { return };
         used.streams = used.streams.saturating_sub(1);
         used.last = Instant::now();
         let Some(call) = call else { return };
 
-        if over {
+        if ended {
             used.calls.remove(call);
         } else if let Some((readers, _)) = used.calls.get_mut(call) {
             *readers = readers.saturating_sub(1);
@@ -361,7 +361,7 @@ struct WatchedStream {
     /// Request to enter into the table once the number of the stream is known.
     awaited_request: Option<RequestId>,
     /// True if the answer has been read or the stream has ended.
-    over: bool,
+    ended: bool,
 }
 
 impl Stream for WatchedStream {
@@ -370,11 +370,11 @@ impl Stream for WatchedStream {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let polled = self.inner.as_mut().poll_next(cx);
         match &polled {
-            Poll::Ready(None) => self.over = true,
+            Poll::Ready(None) => self.ended = true,
             Poll::Ready(Some(message)) => {
                 // The answer ends the call, even if the reader does not wait for the end of the
                 // stream.
-                self.over |= is_answer(message);
+                self.ended |= is_answer(message);
 
                 if let Some(number) = message.event_id.as_deref().and_then(stream_number)
                     && let Some(request) = self.awaited_request.take()
@@ -396,6 +396,6 @@ impl Drop for WatchedStream {
     fn drop(&mut self) {
         let rest = std::mem::replace(&mut self.inner, Box::pin(stream::empty()));
         self.sessions
-            .unwatch(&self.id, self.call.as_deref(), self.over, rest);
+            .unwatch(&self.id, self.call.as_deref(), self.ended, rest);
     }
 }

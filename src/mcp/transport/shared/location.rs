@@ -58,7 +58,10 @@ impl DaemonLocation {
     ///
     /// # Errors
     /// Every path is too long.
-    pub fn of(store: Option<&Path>, ssh_config: Option<&Path>) -> Result<Self, LocationError> {
+    pub fn for_store(
+        store: Option<&Path>,
+        ssh_config: Option<&Path>,
+    ) -> Result<Self, LocationError> {
         let name = name(store, ssh_config);
         let candidates = [
             runtime_folder().map(|folder| folder.join("mcp-ssh-sessions")),

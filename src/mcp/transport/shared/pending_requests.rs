@@ -59,7 +59,7 @@ impl PendingRequests {
     /// Returns the lines which a new daemon needs before this line of the client. `None` if the
     /// line is itself an `initialize`, or if the client has sent none.
     pub(super) fn handshake(&self, line: &[u8]) -> Option<Handshake> {
-        if is(line, "initialize") {
+        if has_method(line, "initialize") {
             return None;
         }
 
@@ -241,7 +241,7 @@ pub(super) fn answers(line: &[u8], to: &Value) -> bool {
 }
 
 /// Returns true if the line is a message with this method.
-fn is(line: &[u8], method: &str) -> bool {
+fn has_method(line: &[u8], method: &str) -> bool {
     serde_json::from_slice::<Message<'_>>(line)
         .is_ok_and(|message| message.method.as_deref() == Some(method))
 }
@@ -355,11 +355,11 @@ mod tests {
 
         assert!(pending.outbound(yes(APART).as_bytes()).is_none(), "twice");
         pending.inbound(br#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create"}"#);
-        let over = pending.inbound(
+        let refusal = pending.inbound(
             br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#,
         );
-        let over: Value = serde_json::from_slice(&over).unwrap();
-        assert_eq!(over["params"]["requestId"], APART + 1);
+        let refusal: Value = serde_json::from_slice(&refusal).unwrap();
+        assert_eq!(refusal["params"]["requestId"], APART + 1);
         assert!(lost(&mut pending).is_empty());
     }
 

@@ -214,7 +214,7 @@ mod tests {
                 .await
                 .unwrap();
             let (server, _) = listener.accept().await.unwrap();
-            let connection = PeerConnection::of(&server).unwrap();
+            let connection = PeerConnection::of_stream(&server).unwrap();
             let other = PeerConnection {
                 socket: connection.socket + 1,
                 ..connection

@@ -187,7 +187,7 @@ mod tests {
         let socket = u64::try_from(server.as_raw_fd()).unwrap();
         let connection = PeerConnection {
             socket,
-            ..PeerConnection::of(&server).unwrap()
+            ..PeerConnection::of_stream(&server).unwrap()
         };
 
         assert!(is_ours(connection).await);

@@ -40,7 +40,7 @@ impl PeerConnection {
     ///
     /// # Errors
     /// The stream is not connected any more.
-    pub(in crate::mcp) fn of(stream: &TcpStream) -> io::Result<Self> {
+    pub(in crate::mcp) fn of_stream(stream: &TcpStream) -> io::Result<Self> {
         let (own, peer) = (
             canonical(stream.local_addr()?),
             canonical(stream.peer_addr()?),
@@ -104,7 +104,7 @@ pub(in crate::mcp) async fn identifies_users() -> bool {
             // Other processes may connect to this port, too.
             let (stream, peer) = listener.accept().await?;
             if peer == client.local_addr()? {
-                return Ok::<_, io::Error>(PeerConnection::of(&stream)?.is_ours().await);
+                return Ok::<_, io::Error>(PeerConnection::of_stream(&stream)?.is_ours().await);
             }
         }
     };
@@ -231,8 +231,8 @@ mod tests {
         for listener in listeners().await {
             let (server, client) = accepted(&listener).await;
             let (theirs, ours) = (
-                PeerConnection::of(&server).unwrap(),
-                PeerConnection::of(&client).unwrap(),
+                PeerConnection::of_stream(&server).unwrap(),
+                PeerConnection::of_stream(&client).unwrap(),
             );
 
             assert!(theirs.is_ours().await && ours.is_ours().await, "{theirs:?}");
@@ -252,7 +252,7 @@ mod tests {
     async fn the_next_owner_of_a_port_is_not_the_peer_that_has_left() {
         for listener in listeners().await {
             let (server, client) = accepted(&listener).await;
-            let theirs = PeerConnection::of(&server).unwrap();
+            let theirs = PeerConnection::of_stream(&server).unwrap();
             let port = client.local_addr().unwrap();
             SockRef::from(&client)
                 .set_linger(Some(Duration::ZERO))
@@ -264,10 +264,10 @@ mod tests {
             let follower = connecting(port, listener.local_addr().unwrap());
             let (next, _) = listener.accept().await.unwrap();
             assert_eq!(next.peer_addr().unwrap().port(), port.port());
-            let next = PeerConnection::of(&next).unwrap();
+            let next = PeerConnection::of_stream(&next).unwrap();
             assert!(next.is_ours().await, "{next:?}");
             assert!(!theirs.is_ours().await, "{theirs:?}");
-            assert!(PeerConnection::of(&server).is_err(), "it is over");
+            assert!(PeerConnection::of_stream(&server).is_err(), "it is over");
             drop(follower);
         }
     }
@@ -281,7 +281,7 @@ mod tests {
                 .unwrap();
 
             server.readable().await.unwrap();
-            assert!(!PeerConnection::of(&server).unwrap().is_ours().await);
+            assert!(!PeerConnection::of_stream(&server).unwrap().is_ours().await);
         }
     }
 

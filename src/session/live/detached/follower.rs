@@ -275,7 +275,7 @@ impl Follower {
         drop(known);
 
         // The files also stay if the job is forgotten before its end was reported to a call.
-        if leaves && end_reported.wait_for(|told| *told).await.is_ok() {
+        if leaves && end_reported.wait_for(|reported| *reported).await.is_ok() {
             session.remove_detached(&id).await;
         }
     }
