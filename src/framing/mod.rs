@@ -21,4 +21,5 @@ pub mod sentinel;
 pub mod shell_kind;
 pub mod snapshot;
 pub mod stop;
+pub mod stream;
 pub mod sudo;

@@ -34,11 +34,7 @@ pub(super) async fn list(registry: &SessionRegistry) -> Vec<Resource> {
         .take(MAX_OUTPUTS)
         .map(|output| {
             let written = DateTime::<Utc>::from(output.written);
-            let stream = if output.is_stderr() {
-                "stderr"
-            } else {
-                "stdout"
-            };
+            let stream = output.stream().name();
 
             Resource::new(format!("{OUTPUT}{}", output.name), output.name)
                 .with_title(format!(

@@ -15,6 +15,7 @@ use super::{
     quoting::quote,
     sentinel::Sentinel,
     stop,
+    stream::Stream,
 };
 
 /// Command line for running every script of this module. The script comes through stdin, followed
@@ -35,15 +36,6 @@ const BLOCK: u64 = 4096;
 const GRACE_TENTHS: u32 = 10;
 /// Largest number accepted by the scripts. A text with more digits counts as no number.
 const MAX_NUMBER: u64 = 99_999_999_999_999_999;
-
-/// Output stream of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OutputStreamName {
-    /// Standard output.
-    Stdout,
-    /// Standard error.
-    Stderr,
-}
 
 /// Settings of a job to be started.
 #[derive(Debug, Clone, Copy)]
@@ -167,24 +159,13 @@ pub fn wait(id: &JobId, seconds: u64, beyond: Option<(u64, u64)>, mark: &Sentine
 /// Writes the script for reading up to `count` bytes of a job's output from `offset` on, at most
 /// [`MAX_PORTION_BYTES`]. [`answer::portion`] reads the answer.
 #[must_use]
-pub fn read(
-    id: &JobId,
-    stream: OutputStreamName,
-    offset: u64,
-    count: u64,
-    mark: &Sentinel,
-) -> Vec<u8> {
-    let stream = if stream == OutputStreamName::Stdout {
-        "out"
-    } else {
-        "err"
-    };
-
+pub fn read(id: &JobId, stream: Stream, offset: u64, count: u64, mark: &Sentinel) -> Vec<u8> {
     // `dd` reads whole blocks at a multiple of the block size, so the portion is widened to blocks.
     let blocks = (offset % BLOCK + count.min(MAX_PORTION_BYTES)).div_ceil(BLOCK);
     let settings = format!(
-        "id={} stream={stream} skip={} count={blocks}",
+        "id={} stream={} skip={} count={blocks}",
         id.as_str(),
+        stream.file_ending(),
         offset / BLOCK
     );
 

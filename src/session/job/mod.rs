@@ -328,7 +328,7 @@ impl Job {
         }
 
         lock(&self.prompts).input_sent();
-        self.output.fed();
+        self.output.input_sent();
 
         // The remote machine already has the input of a detached job.
         let queued = InputPortion {

@@ -13,12 +13,13 @@ use super::{
 use crate::{
     framing::{
         detached::{
-            self, DetachedStart, LAUNCH, MAX_PORTION_BYTES, OutputStreamName,
+            self, DetachedStart, LAUNCH, MAX_PORTION_BYTES,
             answer::{self, DetachedJob, DetachedState, JobId, Refusal},
         },
         exec::{ExecScriptError, LoginShell},
         sentinel::Sentinel,
         stop::{Signal, StopReport, StopTarget},
+        stream::{PerStream, Stream},
     },
     ssh::{error::SshError, pool::Priority},
 };
@@ -80,8 +81,8 @@ pub struct StopOutcome {
 #[derive(Debug)]
 pub struct Mirror {
     writer: OutputWriter,
-    stdout: u64,
-    stderr: u64,
+    /// Number of bytes that have arrived.
+    fetched: PerStream<u64>,
 }
 
 impl Mirror {
@@ -90,15 +91,14 @@ impl Mirror {
     pub fn new(output: &Output) -> Self {
         Self {
             writer: output.writer(),
-            stdout: 0,
-            stderr: 0,
+            fetched: PerStream::default(),
         }
     }
 
     /// Returns true if the copy has all output reported by `job`.
     #[must_use]
     pub fn has_all_of(&self, job: &DetachedJob) -> bool {
-        self.stdout >= job.stdout && self.stderr >= job.stderr
+        self.fetched.stdout >= job.stdout && self.fetched.stderr >= job.stderr
     }
 
     /// Ends the copy and returns the output.
@@ -198,7 +198,7 @@ impl RemoteHost {
         self.wait(
             id,
             patience.min(MAX_WAIT),
-            Some((mirror.stdout, mirror.stderr)),
+            Some((mirror.fetched.stdout, mirror.fetched.stderr)),
         )
         .await
     }
@@ -226,24 +226,18 @@ impl RemoteHost {
         job: &DetachedJob,
         mirror: &mut Mirror,
     ) -> Result<(), DetachedError> {
-        // The offset moves only with bytes that have arrived, so after a lost connection the next
-        // call goes on where this one stopped.
-        if job.stdout > mirror.stdout {
-            let count = job.stdout - mirror.stdout;
-            let bytes = self
-                .read_detached(&job.id, OutputStreamName::Stdout, mirror.stdout, count)
-                .await?;
-            mirror.writer.push_stdout(&bytes).await;
-            mirror.stdout += bytes.len() as u64;
-        }
+        for (stream, total) in [(Stream::Stdout, job.stdout), (Stream::Stderr, job.stderr)] {
+            let offset = *mirror.fetched.get(stream);
+            if total > offset {
+                let bytes = self
+                    .read_detached(&job.id, stream, offset, total - offset)
+                    .await?;
+                mirror.writer.push(stream, &bytes).await;
 
-        if job.stderr > mirror.stderr {
-            let count = job.stderr - mirror.stderr;
-            let bytes = self
-                .read_detached(&job.id, OutputStreamName::Stderr, mirror.stderr, count)
-                .await?;
-            mirror.writer.push_stderr(&bytes).await;
-            mirror.stderr += bytes.len() as u64;
+                // The offset moves only with bytes that have arrived, so after a lost connection
+                // the next call goes on where this one stopped.
+                *mirror.fetched.get_mut(stream) += bytes.len() as u64;
+            }
         }
 
         Ok(())
@@ -253,7 +247,7 @@ impl RemoteHost {
     async fn read_detached(
         self: &Arc<Self>,
         id: &JobId,
-        stream: OutputStreamName,
+        stream: Stream,
         offset: u64,
         count: u64,
     ) -> Result<Vec<u8>, DetachedError> {

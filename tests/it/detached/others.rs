@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
-use mcp_ssh_sessions::framing::detached::{
-    DetachedStart, OutputStreamName,
-    answer::{DetachedState, Refusal},
+use mcp_ssh_sessions::framing::{
+    detached::{
+        DetachedStart,
+        answer::{DetachedState, Refusal},
+    },
+    stream::Stream,
 };
 
 use super::scripts::{Machine, machines, new_id};
@@ -32,7 +35,7 @@ fn a_job_whose_folder_others_may_write_to_is_not_believed() {
         for mode in [0o777, 0o770, 0o702] {
             allow(&folder, mode);
             assert_distrusted(&machine.wait(&id, 0, None), "wait");
-            assert_distrusted(&machine.read(&id, OutputStreamName::Stdout, 0, 10), "read");
+            assert_distrusted(&machine.read(&id, Stream::Stdout, 0, 10), "read");
             assert_distrusted(&machine.feed(&id, b"x", false, 10), "feed");
             assert_distrusted(&machine.try_note(&id, "INT"), "note");
             assert_distrusted(&machine.remove(&id), "remove");

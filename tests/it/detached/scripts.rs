@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use mcp_ssh_sessions::framing::{
     detached::{
-        self, DetachedStart, LAUNCH, OutputStreamName,
+        self, DetachedStart, LAUNCH,
         answer::{self, DetachedJob, DetachedState, JobId, Refusal},
     },
     exec::LoginShell,
     sentinel::Sentinel,
+    stream::Stream,
 };
 
 use crate::{
@@ -197,7 +198,7 @@ impl Machine {
     pub(super) fn read(
         &self,
         id: &JobId,
-        stream: OutputStreamName,
+        stream: Stream,
         offset: u64,
         count: u64,
     ) -> Result<Vec<u8>, Refusal> {
@@ -207,11 +208,7 @@ impl Machine {
     }
 
     fn stdout(&self, id: &JobId) -> String {
-        String::from_utf8(
-            self.read(id, OutputStreamName::Stdout, 0, 1_000_000)
-                .unwrap(),
-        )
-        .unwrap()
+        String::from_utf8(self.read(id, Stream::Stdout, 0, 1_000_000).unwrap()).unwrap()
     }
 
     pub(super) fn feed(
@@ -334,10 +331,7 @@ fn a_command_runs_as_it_is_and_says_how_it_ended() {
             format!("out a 'b'\n{}\n", machine.home().display())
         );
 
-        assert_eq!(
-            machine.read(&id, OutputStreamName::Stderr, 0, 100).unwrap(),
-            b"err\n"
-        );
+        assert_eq!(machine.read(&id, Stream::Stderr, 0, 100).unwrap(), b"err\n");
 
         let row = machine.list().pop().unwrap();
         assert_eq!((&row.id, row.stderr, row.takes_input), (&id, 4, false));
@@ -374,9 +368,7 @@ fn every_login_shell_runs_it() {
         );
 
         assert_eq!(exited(&machine.end(&id)), Some(4), "{}", shell.display());
-        let printed = machine
-            .read(&id, OutputStreamName::Stdout, 300_000, 10_000)
-            .unwrap();
+        let printed = machine.read(&id, Stream::Stdout, 300_000, 10_000).unwrap();
 
         assert!(
             printed.ends_with(b"it's done\nin\0put\xff"),
@@ -506,20 +498,13 @@ fn output_is_read_byte_for_byte_from_any_offset() {
             let end = usize::try_from(offset + count).unwrap().min(bytes.len());
             let expected = &bytes[usize::try_from(offset).unwrap()..end];
             assert_eq!(
-                machine
-                    .read(&id, OutputStreamName::Stdout, offset, count)
-                    .unwrap(),
+                machine.read(&id, Stream::Stdout, offset, count).unwrap(),
                 expected,
                 "{offset} {count}"
             );
         }
 
-        assert_eq!(
-            machine
-                .read(&id, OutputStreamName::Stdout, 999_999, 10)
-                .unwrap(),
-            b""
-        );
+        assert_eq!(machine.read(&id, Stream::Stdout, 999_999, 10).unwrap(), b"");
     }
 }
 
@@ -906,7 +891,7 @@ fn hostile_files_do_no_harm() {
             );
 
             machine.list();
-            assert!(machine.read(&id, OutputStreamName::Stdout, 0, 10).is_err() || name != "out");
+            assert!(machine.read(&id, Stream::Stdout, 0, 10).is_err() || name != "out");
             fs::remove_file(&path).unwrap();
             symlink("/dev/zero", &path).unwrap();
             machine.list();

@@ -36,6 +36,7 @@ use crate::{
         exec::{ExecScript, Input, LoginShell, ShellProbe},
         sentinel::Sentinel,
         stop::Signal,
+        stream::PerStream,
         sudo::SudoListener,
     },
     random,
@@ -203,7 +204,7 @@ impl RemoteHost {
 
         // The announcement is written to stderr, but startup files or a terminal may have joined
         // both streams, so each stream has its own decoder.
-        let ear = || {
+        let pid_source = || {
             if is_sudo {
                 return Some(PidSource::Sudo(SudoListener::new(&mark, request.terminal)));
             }
@@ -213,7 +214,10 @@ impl RemoteHost {
         let drain = ChannelReader {
             read,
             output: request.output.writer(),
-            ears: [ear(), ear()],
+            pid_sources: PerStream {
+                stdout: pid_source(),
+                stderr: pid_source(),
+            },
             preamble: script.preamble,
             ready: script.says_ready.then(|| StreamDecoder::new(&mark)),
             events: tell_heard,

@@ -15,6 +15,7 @@ use crate::{
     framing::{
         decoder::{DecodeStep, StreamDecoder},
         stop::Process,
+        stream::{PerStream, Stream},
         sudo::{SudoEvent, SudoListener},
     },
     ssh::{
@@ -40,7 +41,7 @@ pub(super) struct ChannelReader {
     /// Decoders for stdout and stderr, which find the process id; `None` once the command has
     /// begun. The id is printed on stderr, which startup files or a terminal may have joined with
     /// stdout.
-    pub(super) ears: [Option<PidSource>; 2],
+    pub(super) pid_sources: PerStream<Option<PidSource>>,
     /// Beginning of our script. A shell that cannot read the command may quote the script, so this
     /// part is cut out of the output.
     pub(super) preamble: Vec<u8>,
@@ -169,8 +170,10 @@ impl ChannelReader {
             };
 
             match message {
-                Some(ChannelMsg::Data { data }) => self.take(&data, false).await,
-                Some(ChannelMsg::ExtendedData { data, .. }) => self.take(&data, true).await,
+                Some(ChannelMsg::Data { data }) => self.read_portion(Stream::Stdout, &data).await,
+                Some(ChannelMsg::ExtendedData { data, .. }) => {
+                    self.read_portion(Stream::Stderr, &data).await
+                }
                 Some(ChannelMsg::Success) => drop(self.due.pop_front()),
                 Some(ChannelMsg::Failure) => match self.due.pop_front() {
                     Some(AwaitedReply::Terminal) => {
@@ -204,8 +207,8 @@ impl ChannelReader {
         // far.
         let begun = !matches!(*self.known.borrow(), KnownProcesses::NotYet);
         let mut refusal = None;
-        for is_stderr in [false, true] {
-            let said = self.close_ear(is_stderr).await;
+        for stream in Stream::BOTH {
+            let said = self.close_source(stream).await;
             refusal = refusal.or(said);
         }
 
@@ -222,45 +225,44 @@ impl ChannelReader {
     }
 
     /// Takes output, and cuts out the announced process id.
-    async fn take(&mut self, bytes: &[u8], is_stderr: bool) {
-        let [stdout, stderr] = &mut self.ears;
-        let ear = if is_stderr { stderr } else { stdout };
-        let Some(announce) = ear else {
-            return self.push(bytes, is_stderr).await;
+    async fn read_portion(&mut self, stream: Stream, bytes: &[u8]) {
+        let source = self.pid_sources.get_mut(stream);
+        let Some(awaited) = source else {
+            return self.push(stream, bytes).await;
         };
         let (mut output, mut events) = (Vec::new(), Vec::new());
-        let mut told = false;
+        let mut announced = false;
 
-        match announce {
+        match awaited {
             PidSource::Shell(decoder) => {
                 if let DecodeStep::Complete { trailer, mut rest } = decoder.push(bytes, &mut output)
                 {
                     output.append(&mut rest);
                     let process = std::str::from_utf8(&trailer).ok().and_then(Process::parse);
                     events.push(SudoEvent::Through(process));
-                    told = true;
+                    announced = true;
                 }
             }
             PidSource::Sudo(listener) => {
                 events = listener.push(bytes, &mut output);
-                told = listener.is_through();
+                announced = listener.is_through();
             }
             PidSource::Settings(_) => {}
         }
 
         // Before the announcement, all output comes from startup files or from a shell that quotes
         // our script.
-        if !told {
+        if !announced {
             output = without(output, &self.preamble);
         }
 
         // The mark after the settings comes on the same stream as the announcement.
-        if told {
-            *ear = self.ready.take().map(PidSource::Settings);
+        if announced {
+            *source = self.ready.take().map(PidSource::Settings);
         }
 
-        if let Some(PidSource::Settings(decoder)) = ear {
-            let shown = if told {
+        if let Some(PidSource::Settings(decoder)) = source {
+            let shown = if announced {
                 std::mem::take(&mut output)
             } else {
                 bytes.to_vec()
@@ -269,13 +271,13 @@ impl ChannelReader {
             if let DecodeStep::Complete { mut rest, .. } = decoder.push(&shown, &mut output) {
                 output.append(&mut rest);
                 events.push(SudoEvent::Ready);
-                *ear = None;
+                *source = None;
             }
         }
 
         if !events.is_empty() {
             // The announcement comes on this stream, so the other decoder has nothing to wait for.
-            self.close_ear(!is_stderr).await;
+            self.close_source(stream.other()).await;
         }
 
         for events in events {
@@ -286,17 +288,16 @@ impl ChannelReader {
             let _ = self.events.try_send(events);
         }
 
-        self.push(&output, is_stderr).await;
+        self.push(stream, &output).await;
     }
 
     /// Stops looking for marks on a stream, and passes on what was held back. Returns the last
     /// words of a sudo which did not run the command.
-    async fn close_ear(&mut self, is_stderr: bool) -> Option<ForeignText> {
-        let [stdout, stderr] = &mut self.ears;
-        let ear = if is_stderr { stderr } else { stdout };
+    async fn close_source(&mut self, stream: Stream) -> Option<ForeignText> {
+        let source = self.pid_sources.get_mut(stream).take()?;
         let mut held = Vec::new();
 
-        let said = match ear.take()? {
+        let said = match source {
             PidSource::Shell(mut decoder) | PidSource::Settings(mut decoder) => {
                 decoder.finish(&mut held);
                 None
@@ -304,18 +305,14 @@ impl ChannelReader {
             PidSource::Sudo(listener) => listener.finish(&mut held),
         };
 
-        self.push(&held, is_stderr).await;
+        self.push(stream, &held).await;
 
         said
     }
 
     /// Passes output on, and queues the replies for a program which queries the terminal.
-    async fn push(&mut self, bytes: &[u8], is_stderr: bool) {
-        if is_stderr {
-            return self.output.push_stderr(bytes).await;
-        }
-
-        self.output.push_stdout(bytes).await;
+    async fn push(&mut self, stream: Stream, bytes: &[u8]) {
+        self.output.push(stream, bytes).await;
         let replies = self.output.replies();
         if self.terminal && !replies.is_empty() {
             // A program that asks its terminal and does not read gets no reply.

@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     capture::{Capture, Captured},
+    framing::stream::Stream,
     local::{Folder, home},
     random,
 };
@@ -46,9 +47,9 @@ impl OutputFolder {
     pub async fn list(&self) -> Vec<KeptOutput> {
         let list = |path: PathBuf| {
             let folder = Folder::root(&path)?.if_ours(&path)?;
-            let mut kept: Vec<_> = ours(&folder).collect();
-            kept.sort_by_key(|output| std::cmp::Reverse(output.written));
-            Ok(kept)
+            let mut outputs: Vec<_> = our_files(&folder).collect();
+            outputs.sort_by_key(|output| std::cmp::Reverse(output.written));
+            Ok(outputs)
         };
         self.off_thread(list).await.unwrap_or_default()
     }
@@ -91,12 +92,12 @@ impl OutputFolder {
             .await
     }
 
-    /// Creates a file whose name ends in `.out` or `.err`. Removes files older than a week first.
-    pub(super) async fn create(&self, ending: &'static str) -> io::Result<(PathBuf, File)> {
+    /// Creates a file for a stream. Removes files older than a week first.
+    pub(super) async fn create(&self, stream: Stream) -> io::Result<(PathBuf, File)> {
         let create = move |path: PathBuf| {
             let folder = Folder::made(&path)?.if_ours(&path)?;
             remove_old(&folder);
-            let name = format!("{}.{ending}", random::hex::<8>()?);
+            let name = format!("{}.{}", random::hex::<8>()?, stream.file_ending());
             let file = folder.create(name.as_bytes())?;
             Ok((path.join(name), file))
         };
@@ -134,10 +135,14 @@ pub struct KeptOutput {
 }
 
 impl KeptOutput {
-    /// Returns true for a file of stderr, false for stdout.
+    /// Returns the stream that the file holds.
     #[must_use]
-    pub fn is_stderr(&self) -> bool {
-        self.name.strip_suffix(".err").is_some()
+    pub fn stream(&self) -> Stream {
+        if self.name.ends_with(".err") {
+            Stream::Stderr
+        } else {
+            Stream::Stdout
+        }
     }
 }
 
@@ -152,7 +157,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// Lists our own files in a folder; files with other names are left alone.
-fn ours(folder: &Folder) -> impl Iterator<Item = KeptOutput> {
+fn our_files(folder: &Folder) -> impl Iterator<Item = KeptOutput> {
     let names = folder.names(MAX_FILES).unwrap_or_default().into_iter();
     names
         .filter_map(|name| name.into_string().ok())
@@ -170,7 +175,7 @@ fn ours(folder: &Folder) -> impl Iterator<Item = KeptOutput> {
 /// Removes our own files older than [`KEPT_FOR`]. A file that cannot be removed stays, which does
 /// no harm.
 fn remove_old(folder: &Folder) {
-    for KeptOutput { name, written, .. } in ours(folder) {
+    for KeptOutput { name, written, .. } in our_files(folder) {
         if SystemTime::now()
             .duration_since(written)
             .is_ok_and(|age| age > KEPT_FOR)

@@ -22,6 +22,7 @@ use crate::{
         script::{self, FrameStdin, ShellTraits},
         shell_kind::ShellKind,
         stop::Signal,
+        stream::Stream,
     },
     ssh::command::{
         exec::{CommandResult, random_sentinel},
@@ -288,7 +289,7 @@ impl ShellTask {
             running.stdout(&rest).await;
         }
 
-        running.output.push_stdout(&before).await;
+        running.output.push(Stream::Stdout, &before).await;
     }
 
     /// Builds the result from the end of the frame.
@@ -305,7 +306,7 @@ impl ShellTask {
             let held = self.snapshotter.finish();
             self.stdout(&mut running, &held).await;
             running.stdout.finish(&mut rest);
-            running.output.push_stdout(&rest).await;
+            running.output.push(Stream::Stdout, &rest).await;
         }
 
         rest.clear();
@@ -316,7 +317,7 @@ impl ShellTask {
             running.stderr.finish(&mut text);
             running.noise.push(&text, &mut rest);
             running.noise.finish(&mut rest);
-            running.output.push_stderr(&rest).await;
+            running.output.push(Stream::Stderr, &rest).await;
         }
 
         // Output after the trailers belongs to the time between two commands.
@@ -456,7 +457,7 @@ impl RunningFrame {
             DecodeStep::Broken => self.broken = true,
         }
 
-        self.output.push_stdout(&output).await;
+        self.output.push(Stream::Stdout, &output).await;
     }
 
     /// Takes bytes of stderr up to the trailer, without bash's messages about job control.
@@ -480,7 +481,7 @@ impl RunningFrame {
             DecodeStep::Broken => self.broken = true,
         }
 
-        self.output.push_stderr(&output).await;
+        self.output.push(Stream::Stderr, &output).await;
     }
 }
 
