@@ -153,7 +153,10 @@ async fn try_out(
 
 /// Probes the login shell, and records the program and the output of startup files.
 async fn login_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
-    let answer = match host.ask(POSIX_PROBE, String::new(), PROBE_LIMIT).await {
+    let answer = match host
+        .run_helper(POSIX_PROBE, String::new(), PROBE_LIMIT)
+        .await
+    {
         Ok(answer) => answer,
         Err(error) => return trace.fail(&error),
     };

@@ -1,12 +1,18 @@
 //! The tool `ssh_exec`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Effects, command};
+use super::{
+    Effects,
+    command::{self, CallWait},
+};
 use crate::{
     mcp::call::{
         Call,
@@ -14,11 +20,8 @@ use crate::{
         report::{self, CommandReport},
         tool_error::ToolError,
     },
-    session::{
-        error::SessionError,
-        job::Job,
-        live::{ExecCall, LiveSession},
-    },
+    session::job::Job,
+    ssh::command::spec::CommandSpec,
 };
 
 pub(super) const NAME: &str = "ssh_exec";
@@ -78,83 +81,59 @@ pub(super) fn tool() -> Tool {
     )
 }
 
+/// Commands of a call, one for each session. In several sessions the command is the same.
+enum ExecSpecs {
+    /// Command in a single session; `None` is the default session.
+    One(Option<String>, CommandSpec),
+    /// Commands in several sessions at the same time, with the names of the sessions.
+    Many(Vec<(String, CommandSpec)>),
+}
+
 /// Runs a command in a session, or at the same time in several.
 ///
 /// # Errors
 /// The arguments are wrong, or the command was not run. With several sessions, each error becomes a
 /// part of the answer instead.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
-    let mut params: ExecParams = super::arguments(NAME, &mut call)?;
-
-    // A login shell would run an empty command without an error, and hide the mistake of the
-    // caller.
-    if params.command.trim().is_empty() {
-        return Err(ToolError::new(
-            "ssh_exec: the command is empty",
-            "give the command to run, such as \"uptime\"",
-        ));
-    }
-
-    // The terminal belongs to the SSH channel, so the command would end with the connection.
-    if params.detach && params.pty {
-        return Err(ToolError::new(
-            "ssh_exec: a command with a terminal ends with its connection, so it cannot be detached",
-            "leave out pty: a detached job is fed with ssh_job all the same; or leave out detach",
-        ));
-    }
-
-    // Only root can signal a process of root. A later call may have no password for sudo.
-    if params.detach && params.sudo {
-        return Err(ToolError::new(
-            "ssh_exec: a command that this program runs as root cannot be detached: only root could stop it later",
-            "leave out detach; or, where sudo wants no password, leave out sudo and put `sudo -n` into the command",
-        ));
-    }
+    let params: ExecParams = super::arguments(NAME, &mut call)?;
+    let detach = params.detach;
 
     // A detached job is meant to be left running, so it counts as a background command.
-    let wait = command::CallWait::of(
+    let wait = CallWait::of(
         params.wait_ms.map(WaitParam::duration),
-        params.background || params.detach,
+        params.background || detach,
     );
 
-    let sessions = params.sessions.take();
-    let Some(mut sessions) = sessions else {
-        let session = call.registry.lookup(params.session.as_deref()).await?;
-        let job = params.begin(&session, &call, 1)?;
-        return command::answer(&call, &job, wait).await;
-    };
-
-    // `session` next to `sessions` would leave open whether that session is meant, too.
-    if sessions.is_empty() || sessions.len() > MAX_SESSIONS || params.session.is_some() {
-        let message = format!(
-            "ssh_exec: sessions names 1 to {MAX_SESSIONS} sessions, and session is left out then"
-        );
-        return Err(ToolError::new(message, "call ssh_sessions for their names"));
-    }
-
-    // Each session runs the command once, even if the caller names a session twice.
-    let mut seen = std::collections::BTreeSet::new();
-    sessions.retain(|name| seen.insert(name.clone()));
-
-    // A session that fails must not hide the results of the others, so its error becomes a part of
-    // the answer.
-    let each = sessions.iter().map(async |name| {
-        let job = async {
-            let session = call.registry.lookup(Some(name)).await?;
-            Ok::<_, ToolError>(params.begin(&session, &call, sessions.len())?)
-        };
-
-        // Each job waits by itself: one after the other, the waits would add up.
-        match job.await {
-            Ok(job) => Ok((command::wait(&call, &job, wait).await, job)),
-            Err(error) => Err(error),
+    match params.into_specs()? {
+        ExecSpecs::One(name, spec) => {
+            let job = start(&call, name.as_deref(), spec, detach).await?;
+            command::answer(&call, &job, wait).await
         }
+        ExecSpecs::Many(specs) => Ok(run_in_many(&call, specs, detach, wait).await),
+    }
+}
+
+/// Runs a command in several sessions at the same time, and answers for all of them together.
+async fn run_in_many(
+    call: &Call,
+    specs: Vec<(String, CommandSpec)>,
+    detach: bool,
+    wait: CallWait,
+) -> CallToolResult {
+    // A session that fails must not hide the results of the others, so its error becomes a part of
+    // the answer. Each job waits by itself: one after the other, the waits would add up.
+    let each = specs.into_iter().map(async |(name, spec)| {
+        let ran = match start(call, Some(&name), spec, detach).await {
+            Ok(job) => Ok((command::wait(call, &job, wait).await, job)),
+            Err(error) => Err(error),
+        };
+        (name, ran)
     });
 
     let each = futures_util::future::join_all(each).await;
 
     // Answers with a block for each session name the session there, not in the status line.
-    let reports = sessions.iter().zip(&each).map(|(name, ran)| {
+    let reports = each.iter().map(|(name, ran)| {
         let report = match ran {
             Ok((end, job)) => CommandReport::of(&call.registry, job, end.as_ref(), end.is_none())
                 .map(CommandReport::under_its_session),
@@ -166,43 +145,111 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     // Last, because a call that breaks off earlier must leave the jobs on their hosts for a later
     // call.
     let result = report::of_many(reports.collect());
-    for (end, job) in each.iter().flatten() {
+    for (end, job) in each.iter().filter_map(|(_, ran)| ran.as_ref().ok()) {
         command::remove_remote_files_once_reported(job, end.as_ref());
     }
 
-    Ok(result)
+    result
+}
+
+/// Starts a command in the session of this name; `None` is the default session.
+///
+/// # Errors
+/// There is no such session, or the command could not be started, for instance because the system
+/// gives no random number.
+async fn start(
+    call: &Call,
+    session: Option<&str>,
+    spec: CommandSpec,
+    detach: bool,
+) -> Result<Arc<Job>, ToolError> {
+    let session = call.registry.lookup(session).await?;
+    let prompter = call.caller.prompter.clone();
+    let job = if detach {
+        session.exec_detached(spec, prompter)
+    } else {
+        session.exec(spec, prompter)
+    };
+
+    Ok(job?)
 }
 
 impl ExecParams {
-    /// Starts the command in a session. The output limit is divided by `share`, the number of
-    /// commands in the same answer.
+    /// Checks the parameters, and returns the command for each session.
     ///
     /// # Errors
-    /// The command could not be started, for instance because the system gives no random number.
-    fn begin(
-        &self,
-        session: &Arc<LiveSession>,
-        call: &Call,
-        share: usize,
-    ) -> Result<Arc<Job>, SessionError> {
-        // `background` leaves stdin open, because ssh_job can feed the command later.
-        let call = ExecCall {
-            command: self.command.clone(),
-            directory: self.cwd.clone(),
-            environment: self.env.clone().unwrap_or_default().into_iter().collect(),
-            stdin: self.stdin.clone().map(String::into_bytes),
-            takes_input: self.background,
-            terminal: self.pty,
+    /// The parameters contradict each other, or the command is empty.
+    fn into_specs(mut self) -> Result<ExecSpecs, ToolError> {
+        self.check()?;
+
+        let Some(mut sessions) = self.sessions.take() else {
+            let session = self.session.take();
+            return Ok(ExecSpecs::One(session, self.into_spec(1)));
+        };
+
+        // `session` next to `sessions` would leave open whether that session is meant, too.
+        if sessions.is_empty() || sessions.len() > MAX_SESSIONS || self.session.is_some() {
+            let message = format!(
+                "ssh_exec: sessions names 1 to {MAX_SESSIONS} sessions, and session is left out then"
+            );
+            return Err(ToolError::new(message, "call ssh_sessions for their names"));
+        }
+
+        // Each session runs the command once, even if the caller names a session twice.
+        let mut names = BTreeSet::new();
+        sessions.retain(|name| names.insert(name.clone()));
+
+        let spec = self.into_spec(sessions.len());
+        let specs = sessions.into_iter().map(|name| (name, spec.clone()));
+
+        Ok(ExecSpecs::Many(specs.collect()))
+    }
+
+    /// Checks the parameters that do not go together.
+    fn check(&self) -> Result<(), ToolError> {
+        // A login shell would run an empty command without an error, and hide the mistake of the
+        // caller.
+        if self.command.trim().is_empty() {
+            return Err(ToolError::new(
+                "ssh_exec: the command is empty",
+                "give the command to run, such as \"uptime\"",
+            ));
+        }
+
+        // The terminal belongs to the SSH channel, so the command would end with the connection.
+        if self.detach && self.pty {
+            return Err(ToolError::new(
+                "ssh_exec: a command with a terminal ends with its connection, so it cannot be detached",
+                "leave out pty: a detached job is fed with ssh_job all the same; or leave out detach",
+            ));
+        }
+
+        // Only root can signal a process of root. A later call may have no password for sudo.
+        if self.detach && self.sudo {
+            return Err(ToolError::new(
+                "ssh_exec: a command that this program runs as root cannot be detached: only root could stop it later",
+                "leave out detach; or, where sudo wants no password, leave out sudo and put `sudo -n` into the command",
+            ));
+        }
+
+        Ok(())
+    }
+
+    /// Describes the command, as one of `share` commands in an answer.
+    fn into_spec(self, share: usize) -> CommandSpec {
+        // `background` and `detach` leave stdin open, because ssh_job can feed the command later.
+        let is_fed_later = (self.background || self.detach) && self.stdin.is_none();
+
+        CommandSpec {
+            command: self.command,
+            cwd: self.cwd,
+            env: self.env.unwrap_or_default().into_iter().collect(),
+            stdin: self.stdin.map(String::into_bytes),
+            takes_input: self.pty || is_fed_later,
+            pty: self.pty,
             sudo: self.sudo,
             limit: self.timeout_ms.map(Milliseconds::duration),
             share,
-            prompter: call.caller.prompter.clone(),
-        };
-
-        if self.detach {
-            session.exec_detached(call)
-        } else {
-            session.exec(call)
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         params::{Milliseconds, WaitParam},
         tool_error::ToolError,
     },
-    session::live::ShellCall,
+    ssh::command::spec::CommandSpec,
 };
 
 pub(super) const NAME: &str = "ssh_shell";
@@ -60,15 +60,15 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let session = call.registry.lookup(params.session.as_deref()).await?;
     let shell = params.shell.unwrap_or_else(|| MAIN.to_owned());
 
-    let request = ShellCall {
+    let spec = CommandSpec {
         command: params.command,
         stdin: params.stdin.map(String::into_bytes),
         limit: params.timeout_ms.map(Milliseconds::duration),
-        prompter: call.caller.prompter.clone(),
+        ..CommandSpec::default()
     };
 
     // Commands on one shell run in order, so the job may wait in a queue at first.
-    let job = session.shell(&shell, request)?;
+    let job = session.shell(&shell, spec, call.caller.prompter.clone())?;
 
     command::answer(
         &call,

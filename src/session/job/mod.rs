@@ -73,8 +73,6 @@ pub struct Job {
     pub output: Output,
     /// Handle of the detached job. `None` if the command ends with its channel.
     pub detached: Option<Detached>,
-    /// True if the command has a terminal.
-    pub terminal: bool,
     /// True if sudo runs the command.
     pub sudo: bool,
     /// Other inputs of the command.
@@ -115,7 +113,7 @@ impl Job {
     ///
     /// # Errors
     /// The system provides no random number for the id.
-    pub fn new(start: JobSpec) -> Result<(Arc<Self>, JobRunner), SshError> {
+    pub fn new(start: JobSpec<'_>) -> Result<(Arc<Self>, JobRunner), SshError> {
         // A detached job already has its id: the remote machine knows the job by the same name.
         let id = if let Some(detached) = &start.detached {
             detached.id.clone()
@@ -124,7 +122,7 @@ impl Job {
         };
 
         let (now, clock) = (Instant::now(), SystemTime::now());
-        let (job_input, input) = JobInput::new(start.takes_input);
+        let (job_input, input) = JobInput::new(start.command.takes_input);
         let (send_signal, signals) = Signals::new();
         let (stop, sent, pause) = (
             CancellationToken::new(),
@@ -138,15 +136,14 @@ impl Job {
             id: id.as_str().to_owned(),
             session: start.session,
             shell: start.shell,
-            command: start.command,
+            command: start.command.command.clone(),
             // A job that was found on the remote machine began before this process knew about the
             // job.
             started: clock.checked_sub(start.since).unwrap_or(clock),
             output: start.output,
             detached: start.detached,
-            terminal: start.terminal,
-            sudo: start.sudo,
-            given: start.given,
+            sudo: start.command.sudo,
+            given: CommandInputs::new(start.command),
             running_since: now.checked_sub(start.since).unwrap_or(now),
             input: job_input,
             signals: send_signal,
@@ -175,6 +172,12 @@ impl Job {
     #[must_use]
     pub fn ended(&self) -> Option<JobEnd> {
         self.end.borrow().clone()
+    }
+
+    /// Returns true if the command has a terminal.
+    #[must_use]
+    pub fn has_terminal(&self) -> bool {
+        self.output.is_from_terminal()
     }
 
     /// Returns the running time of the job, final once the job has ended.
@@ -318,7 +321,7 @@ impl Job {
             return Err(InputRefused::Closed);
         }
 
-        let portion = InputPortion::parse(text, self.terminal);
+        let portion = InputPortion::parse(text, self.has_terminal());
 
         if let Some(detached) = &self.detached {
             detached

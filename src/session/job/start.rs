@@ -2,25 +2,20 @@
 
 use std::time::Duration;
 
-use crate::{session::detached::Detached, ssh::command::output::Output};
+use crate::{
+    session::detached::Detached,
+    ssh::command::{output::Output, spec::CommandSpec},
+};
 
 /// Description of a new job, consumed by [`Job::new`](super::Job::new).
 #[derive(Debug)]
-pub struct JobSpec {
+pub struct JobSpec<'a> {
     /// Name of the session in which the command runs.
     pub session: String,
     /// Name of the shell in which the command runs. `None` if the command has a channel of its own.
     pub shell: Option<String>,
-    /// Text of the command.
-    pub command: String,
-    /// True if the command has a terminal.
-    pub terminal: bool,
-    /// True if the command may be given input while running.
-    pub takes_input: bool,
-    /// True if sudo runs the command.
-    pub sudo: bool,
-    /// Other inputs of the command.
-    pub given: CommandInputs,
+    /// Command to run.
+    pub command: &'a CommandSpec,
     /// Output of the command.
     pub output: Output,
     /// Time for which the command has been running already. Nonzero for a detached job found on the
@@ -62,30 +57,24 @@ pub enum CommandStdin {
 
 impl CommandInputs {
     /// Records the inputs of a command.
-    ///
-    /// `is_open` says whether a command without stdin accepts input later.
     #[must_use]
-    pub fn new(
-        stdin: Option<&[u8]>,
-        is_open: bool,
-        directory: Option<&str>,
-        environment: &[(String, String)],
-    ) -> Self {
-        let stdin = match stdin.filter(|stdin| !stdin.is_empty()) {
+    pub fn new(spec: &CommandSpec) -> Self {
+        let stdin = match spec.stdin.as_deref().filter(|stdin| !stdin.is_empty()) {
             Some(text) => CommandStdin::Text {
                 ends_line: text.ends_with(b"\n"),
             },
-            None if is_open => CommandStdin::Open,
+            None if spec.takes_input => CommandStdin::Open,
             None => CommandStdin::Empty,
         };
 
-        let references = environment
+        let references = spec
+            .env
             .iter()
             .filter_map(|(name, value)| Some((name.clone(), reference(value)?)));
 
         Self {
             stdin,
-            directory: directory.map(str::to_owned),
+            directory: spec.cwd.clone(),
             references: references.collect(),
         }
     }
@@ -132,22 +121,30 @@ mod tests {
             assert_eq!(reference(value).as_deref(), found, "{value}");
         }
 
-        let environment = [
-            ("TOKEN".to_owned(), "hunter2".to_owned()),
-            ("A".to_owned(), "$B-hunter2".to_owned()),
-        ];
+        let given = CommandInputs::new(&CommandSpec {
+            stdin: Some(b"x".to_vec()),
+            env: vec![
+                ("TOKEN".to_owned(), "hunter2".to_owned()),
+                ("A".to_owned(), "$B-hunter2".to_owned()),
+            ],
+            ..CommandSpec::default()
+        });
 
-        let given = CommandInputs::new(Some(b"x"), false, Some("/d"), &environment);
         assert_eq!(given.references, [("A".to_owned(), "$B".to_owned())]);
         assert!(!format!("{given:?}").contains("hunter2"));
         assert_eq!(given.stdin, CommandStdin::Text { ends_line: false });
         assert_eq!(
-            CommandInputs::new(Some(b""), true, None, &[]).stdin,
+            CommandInputs::new(&CommandSpec {
+                stdin: Some(Vec::new()),
+                takes_input: true,
+                ..CommandSpec::default()
+            })
+            .stdin,
             CommandStdin::Open
         );
 
         assert_eq!(
-            CommandInputs::new(None, false, None, &[]).stdin,
+            CommandInputs::new(&CommandSpec::default()).stdin,
             CommandStdin::Empty
         );
     }

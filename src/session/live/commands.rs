@@ -12,17 +12,18 @@ use crate::{
     session::{
         caller::Caller,
         error::SessionError,
-        job::{CommandInputs, FinishedJob, Job, JobRunner, JobSpec, ShellEnd},
+        job::{FinishedJob, Job, JobRunner, JobSpec, ShellEnd},
     },
     ssh::{
         command::{
-            exec::{CommandResult, ExecRequest},
+            exec::{CommandResult, ExecContext},
             exit_status::Ending,
             limits::{Signals, StopConditions},
             output::Output,
             remote_host::RemoteHost,
             shell::{KnownState, Shell, ShellRequest, ShellResult, ShellRunError, ShellTurn},
-            sudo::SudoRequest,
+            spec::CommandSpec,
+            sudo::SudoSources,
         },
         error::SshError,
         prompt::prompter::Prompter,
@@ -32,66 +33,20 @@ use crate::{
 /// Time limit for restoring the state of a lost shell in a new shell.
 const RESTORE_LIMIT: Duration = Duration::from_secs(20);
 
-/// Parameters of [`LiveSession::exec`] and [`LiveSession::exec_detached`].
-#[derive(Debug, Clone)]
-pub struct ExecCall {
-    /// Text of the command.
-    pub command: String,
-    /// Working directory; `None` is the home directory.
-    pub directory: Option<String>,
-    /// Environment variables to add, as pairs of name and value.
-    pub environment: Vec<(String, String)>,
-    /// Complete stdin of the command; `None` is an empty or open stdin, depending on `takes_input`.
-    pub stdin: Option<Vec<u8>>,
-    /// True if the command may be given input while running, provided `stdin` is `None`.
-    pub takes_input: bool,
-    /// True if the command gets a terminal. Its stdin then stays open.
-    pub terminal: bool,
-    /// True if the command runs as root, through sudo.
-    pub sudo: bool,
-    /// Time limit of the command; `None` means without limit.
-    pub limit: Option<Duration>,
-    /// Number of commands sharing an answer, and so the space for output.
-    pub share: usize,
-    /// Way to ask the user for secrets.
-    pub prompter: Prompter,
-}
-
-/// Parameters of [`LiveSession::shell`].
-#[derive(Debug)]
-pub struct ShellCall {
-    /// Text of the command.
-    pub command: String,
-    /// Complete stdin of the command; `None` is an empty stdin.
-    pub stdin: Option<Vec<u8>>,
-    /// Time limit of the command; `None` means without limit.
-    pub limit: Option<Duration>,
-    /// Way to ask the user for secrets.
-    pub prompter: Prompter,
-}
-
-impl ExecCall {
-    /// Returns the inputs of the command to remember in its job. `is_open` says whether stdin
-    /// accepts more later.
-    pub(super) fn given(&self, is_open: bool) -> CommandInputs {
-        CommandInputs::new(
-            self.stdin.as_deref(),
-            is_open,
-            self.directory.as_deref(),
-            &self.environment,
-        )
-    }
-}
-
 impl LiveSession {
-    /// Starts a command on a separate channel and returns the job at once.
+    /// Starts a command on a separate channel and returns the job at once. The user is asked for
+    /// secrets over `prompter`.
     ///
     /// Failures to connect are reported as the end of the job.
     ///
     /// # Errors
     /// The system provides no random number for the id.
-    pub fn exec(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
-        let style = if call.terminal {
+    pub fn exec(
+        self: &Arc<Self>,
+        spec: CommandSpec,
+        prompter: Prompter,
+    ) -> Result<Arc<Job>, SessionError> {
+        let style = if spec.pty {
             Style::Terminal
         } else {
             Style::Plain
@@ -100,14 +55,10 @@ impl LiveSession {
         let (job, mut work) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: None,
-            command: call.command.clone(),
-            terminal: call.terminal,
-            takes_input: call.terminal || (call.takes_input && call.stdin.is_none()),
-            sudo: call.sudo,
-            given: call.given(call.terminal || (call.takes_input && call.stdin.is_none())),
+            command: &spec,
             since: Duration::ZERO,
             detached: None,
-            output: Output::new(self.session_env.folder.clone(), style, call.share),
+            output: Output::new(self.session_env.folder.clone(), style, spec.share),
         })
         .map_err(|error| self.ssh(error))?;
 
@@ -115,7 +66,9 @@ impl LiveSession {
 
         // A task of its own, because the command may outlive the call that started it.
         tokio::spawn(async move {
-            let end = session.run_exec(&call, &mut work, output).await;
+            let end = session
+                .run_exec(&Arc::new(spec), &mut work, prompter, output)
+                .await;
             work.finish(end.map(|command| FinishedJob {
                 command,
                 shell: None,
@@ -132,25 +85,28 @@ impl LiveSession {
     ///
     /// # Errors
     /// The system provides no random number for the id.
-    pub fn shell(self: &Arc<Self>, name: &str, call: ShellCall) -> Result<Arc<Job>, SessionError> {
+    pub fn shell(
+        self: &Arc<Self>,
+        name: &str,
+        spec: CommandSpec,
+        prompter: Prompter,
+    ) -> Result<Arc<Job>, SessionError> {
         let (job, work) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: Some(name.to_owned()),
-            command: call.command.clone(),
-            terminal: false,
-            takes_input: false,
-            sudo: false,
-            given: CommandInputs::new(call.stdin.as_deref(), false, None, &[]),
+            command: &spec,
             since: Duration::ZERO,
             detached: None,
-            output: Output::new(self.session_env.folder.clone(), Style::Plain, 1),
+            output: Output::new(self.session_env.folder.clone(), Style::Plain, spec.share),
         })
         .map_err(|error| self.ssh(error))?;
 
         let (session, name, output) = (Arc::clone(self), name.to_owned(), job.output.clone());
 
         tokio::spawn(async move {
-            let end = session.run_in_shell(&name, call, &work, output).await;
+            let end = session
+                .run_in_shell(&name, &spec, &work, prompter, output)
+                .await;
             work.finish(end.map(|(result, notice)| FinishedJob {
                 command: result.command,
                 shell: Some(ShellEnd {
@@ -164,35 +120,27 @@ impl LiveSession {
         Ok(job)
     }
 
+    /// Runs a command on a channel of its own, trying twice if the connection was dead.
     async fn run_exec(
         &self,
-        call: &ExecCall,
+        spec: &Arc<CommandSpec>,
         work: &mut JobRunner,
+        prompter: Prompter,
         output: Output,
     ) -> Result<CommandResult, SessionError> {
         // `close` waits for the holders of these tokens before it closes the connection.
         let _running = self.running.token();
-        let prompter = call.prompter.clone().pausing(work.pause.clone());
         let caller = Caller {
             cancelled: work.stop.clone(),
-            prompter,
+            prompter: prompter.pausing(work.pause.clone()),
         };
 
-        let mut request = ExecRequest {
-            command: &call.command,
-            directory: call.directory.as_deref(),
-            environment: call
-                .environment
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .collect(),
-            stdin: call.stdin.clone().unwrap_or_default(),
+        let mut context = ExecContext {
             input: work.input.take(),
-            terminal: call.terminal,
+            output,
             sudo: None,
             sent: work.sent.clone(),
-            conditions: self.conditions(call.limit, &caller, &work.signals),
-            output,
+            conditions: self.conditions(spec.limit, &caller, &work.signals),
         };
 
         let mut tried_again = false;
@@ -200,13 +148,13 @@ impl LiveSession {
         loop {
             let host = self.host(&caller).await?;
             // Taken after `host`, which renews a closing token that an earlier disconnect cancelled.
-            request.conditions = self.conditions(call.limit, &caller, &work.signals);
+            context.conditions = self.conditions(spec.limit, &caller, &work.signals);
 
             // No sudo is needed for a log-in as root, and the host may lack sudo.
-            request.sudo =
-                (call.sudo && host.peer().user != "root").then(|| self.sudo_request(&caller));
+            context.sudo =
+                (spec.sudo && host.peer().user != "root").then(|| self.sudo_sources(&caller));
 
-            match host.exec(&mut request).await {
+            match host.exec(spec, &mut context).await {
                 Ok(result) => {
                     self.note_end(&result.ending);
                     return Ok(result);
@@ -225,14 +173,15 @@ impl LiveSession {
     async fn run_in_shell(
         &self,
         name: &str,
-        call: ShellCall,
+        spec: &CommandSpec,
         work: &JobRunner,
+        prompter: Prompter,
         output: Output,
     ) -> Result<(ShellResult, Option<String>), SessionError> {
         let _running = self.running.token();
         let caller = Caller {
             cancelled: work.stop.clone(),
-            prompter: call.prompter.pausing(work.pause.clone()),
+            prompter: prompter.pausing(work.pause.clone()),
         };
 
         let slot = {
@@ -247,7 +196,7 @@ impl LiveSession {
 
         loop {
             let host = self.host(&caller).await?;
-            let conditions = self.conditions(call.limit, &caller, &work.signals);
+            let conditions = self.conditions(spec.limit, &caller, &work.signals);
 
             let (shell, notice) = match self.ready_shell(&slot, &host, &conditions).await {
                 Ok(ready) => ready,
@@ -259,8 +208,8 @@ impl LiveSession {
             };
 
             let request = ShellRequest {
-                command: call.command.clone().into_bytes(),
-                stdin: call.stdin.clone(),
+                command: spec.command.clone().into_bytes(),
+                stdin: spec.stdin.clone(),
                 conditions: conditions.clone(),
                 output: output.clone(),
                 turn: turn.clone(),
@@ -385,14 +334,14 @@ impl LiveSession {
     }
 
     /// Collects the sources of sudo's password: memory, the caller, or the user.
-    fn sudo_request(&self, caller: &Caller) -> SudoRequest {
+    fn sudo_sources(&self, caller: &Caller) -> SudoSources {
         // A given password is known to be the account's only if the log-in used a password.
         let given = self
             .used_password()
             .then(|| lock(&self.credentials).given_password().cloned())
             .flatten();
 
-        SudoRequest {
+        SudoSources {
             memory: lock(&self.sudo).clone(),
             given,
             prompter: caller

@@ -18,11 +18,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::single_flight::SingleFlight;
-pub use self::{
-    commands::{ExecCall, ShellCall},
-    connection::Reconnected,
-    detached::started,
-};
+pub use self::{connection::Reconnected, detached::started};
 use super::{error::SessionError, saved::SavedSession};
 use crate::{
     lock::lock,

@@ -9,6 +9,7 @@ use super::{
     output::{CommandOutput, Output, OutputWriter},
     remote_host::RemoteHost,
     script::RemoteScript,
+    spec::CommandSpec,
 };
 use crate::{
     framing::{
@@ -31,26 +32,7 @@ const FED_WITHIN: u32 = 50;
 /// Longest single wait for a job. Callers make longer waits of several.
 pub const MAX_WAIT: Duration = Duration::from_secs(300);
 /// Room in an answer for anything besides output, in bytes.
-const BESIDE: usize = 512 * 1024;
-
-/// Request to start a command on the remote machine, which outlives the connection.
-#[derive(Debug, Clone, Copy)]
-pub struct DetachedRequest<'a> {
-    /// Name of the job.
-    pub id: &'a JobId,
-    /// Command line, in the language of the user's login shell.
-    pub command: &'a str,
-    /// Working directory; `None` is the home directory.
-    pub directory: Option<&'a str>,
-    /// Environment variables to add, as pairs of name and value.
-    pub environment: &'a [(&'a str, &'a str)],
-    /// Complete stdin of the command; `None` keeps stdin open for later input.
-    pub stdin: Option<&'a [u8]>,
-    /// Time limit of the command, rounded up to a full second; `None` if there is no limit.
-    pub limit: Option<Duration>,
-    /// True if an earlier attempt may have started the job.
-    pub again: bool,
-}
+const MAX_FIELDS_BYTES: usize = 512 * 1024;
 
 /// Error of an operation on a detached job.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +90,8 @@ impl Mirror {
 }
 
 impl RemoteHost {
-    /// Starts a job. The command is running when this returns.
+    /// Starts a job with this name. The command is running when this returns. `again` is true if an
+    /// earlier attempt may have started the job.
     ///
     /// # Errors
     /// [`Refusal`] means that the command does not run and has left nothing behind. A lost
@@ -116,35 +99,26 @@ impl RemoteHost {
     /// second job.
     pub async fn start_detached(
         self: &Arc<Self>,
-        request: DetachedRequest<'_>,
+        id: &JobId,
+        spec: &CommandSpec,
+        again: bool,
     ) -> Result<(), DetachedError> {
         let probe = self.login_shell().await;
-        let (shell, program) = (probe.shell, probe.program.as_deref());
-
-        let DetachedRequest {
-            id,
-            command,
-            directory,
-            environment,
-            stdin,
-            again,
-            ..
-        } = request;
-
-        let limit = request.limit.map_or(0, |limit| {
-            u64::try_from(limit.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
-        });
+        let shell = probe.shell;
         let mark = random_sentinel()?;
 
         let start = DetachedStart {
             id,
             shell,
-            program,
-            command,
-            directory,
-            environment,
-            stdin,
-            limit,
+            program: probe.program.as_deref(),
+            command: &spec.command,
+            directory: spec.cwd.as_deref(),
+            environment: &spec.env(),
+            stdin: spec.stdin.as_deref(),
+            // Rounded up to a full second.
+            limit: spec.limit.map_or(0, |limit| {
+                u64::try_from(limit.as_millis().div_ceil(1000)).unwrap_or(u64::MAX)
+            }),
             again,
         };
 
@@ -177,7 +151,7 @@ impl RemoteHost {
     ///
     /// # Errors
     /// Fails if the connection is lost, there is no such job, or the answer cannot be read.
-    pub async fn look_at_detached(
+    pub async fn detached_state(
         self: &Arc<Self>,
         id: &JobId,
     ) -> Result<DetachedJob, DetachedError> {
@@ -208,11 +182,11 @@ impl RemoteHost {
         self: &Arc<Self>,
         id: &JobId,
         patience: Duration,
-        beyond: Option<(u64, u64)>,
+        fetched: Option<(u64, u64)>,
     ) -> Result<DetachedJob, DetachedError> {
         let mark = random_sentinel()?;
-        let question = detached::wait(id, patience.as_secs(), beyond, &mark);
-        let answer = self.detached(question, &mark, patience + LIMIT).await?;
+        let script = detached::wait(id, patience.as_secs(), fetched, &mark);
+        let answer = self.detached(script, &mark, patience + LIMIT).await?;
         Ok(answer::job(&answer, id, &mark)?)
     }
 
@@ -306,7 +280,7 @@ impl RemoteHost {
             Signal::Once(name) => name,
         };
 
-        // Noted before the signal is sent: without the note the supervisor cannot tell every death by a
+        // Recorded before the signal is sent: without the record the supervisor cannot tell every death by a
         // signal from an exit status above 128.
         let mark = random_sentinel()?;
         let answer = self
@@ -326,11 +300,11 @@ impl RemoteHost {
 
         match signal {
             Signal::Stop(first_signal) => {
-                let found = self
+                let report = self
                     .stop_processes(&target, None, StopReason::Asked(first_signal))
                     .await;
                 Ok(Some(StopOutcome {
-                    gone: found.and_then(StopReport::gone),
+                    gone: report.and_then(StopReport::gone),
                 }))
             }
             Signal::Once(name) => {
@@ -363,9 +337,10 @@ impl RemoteHost {
         self.run_script(RemoteScript {
             command: LAUNCH.to_owned(),
             stdin,
-            need: Priority::Work,
-            end: mark.closing(),
-            longest: usize::try_from(MAX_PORTION_BYTES).unwrap_or(usize::MAX) + BESIDE,
+            priority: Priority::Work,
+            answer_end: mark.closing(),
+            max_answer_bytes: usize::try_from(MAX_PORTION_BYTES).unwrap_or(usize::MAX)
+                + MAX_FIELDS_BYTES,
             limit,
         })
         .await

@@ -10,5 +10,6 @@ pub(super) mod script;
 pub(super) mod script_as_root;
 pub mod shell;
 pub(super) mod signals;
+pub mod spec;
 pub mod sudo;
 pub(super) mod unexpected_output;

@@ -18,11 +18,11 @@ pub(in crate::ssh) struct RemoteScript {
     pub(in crate::ssh) stdin: Vec<u8>,
     /// Priority of the channel: only [`Priority::Control`] may take the slot kept for stopping
     /// work.
-    pub(in crate::ssh) need: Priority,
+    pub(in crate::ssh) priority: Priority,
     /// Bytes at the end of the answer. If empty, the answer ends with the channel.
-    pub(in crate::ssh) end: Vec<u8>,
+    pub(in crate::ssh) answer_end: Vec<u8>,
     /// Longest answer, in bytes; the rest is dropped.
-    pub(in crate::ssh) longest: usize,
+    pub(in crate::ssh) max_answer_bytes: usize,
     /// Time limit, from now to the end of the answer.
     pub(in crate::ssh) limit: Duration,
 }
@@ -36,42 +36,42 @@ impl RemoteHost {
     /// connection is lost before.
     pub(in crate::ssh) async fn run_script(
         self: &Arc<Self>,
-        question: RemoteScript,
+        script: RemoteScript,
     ) -> Result<Vec<u8>, SshError> {
-        self.put_and_see(question).await.map(|(answer, _)| answer)
+        let (answer, _) = self.run_script_with_status(script).await?;
+        Ok(answer)
     }
 
     /// Runs a script as [`run_script`](Self::run_script) does, and also returns true if the script
     /// failed. A script fails with a status other than 0 or by a signal.
-    pub(in crate::ssh) async fn put_and_see(
+    pub(in crate::ssh) async fn run_script_with_status(
         self: &Arc<Self>,
-        question: RemoteScript,
+        script: RemoteScript,
     ) -> Result<(Vec<u8>, bool), SshError> {
         // A task of its own: if the caller is dropped, the task still closes the channel instead of
         // leaving the script behind.
         let given_up = CancellationToken::new();
         let _guard = given_up.clone().drop_guard();
         let host = Arc::clone(self);
-        let asking = tokio::spawn(async move { host.converse(question, &given_up).await });
-        asking
+        tokio::spawn(async move { host.exchange(script, &given_up).await })
             .await
             .map_err(|error| SshError::Lost(Some(error.to_string())))?
     }
 
     /// Opens the channel, sends the script and reads the answer, until `given_up` is cancelled.
-    async fn converse(
+    async fn exchange(
         self: &Arc<Self>,
-        question: RemoteScript,
+        script: RemoteScript,
         given_up: &CancellationToken,
     ) -> Result<(Vec<u8>, bool), SshError> {
         let RemoteScript {
             command,
             stdin,
-            need,
-            end,
-            longest,
+            priority,
+            answer_end,
+            max_answer_bytes,
             limit,
-        } = question;
+        } = script;
 
         let late = || SshError::Timeout {
             stage: "a script on the remote host",
@@ -81,7 +81,7 @@ impl RemoteHost {
         // The limit covers the wait for a channel as well, so a full pool does not make the caller
         // wait longer.
         let deadline = tokio::time::Instant::now() + limit;
-        let open = timeout(limit, self.channels.open_channel(need));
+        let open = timeout(limit, self.channels.open_channel(priority));
         let (channel, slot) = tokio::select! {
             opened = open => opened.map_err(|_| late())??,
             () = given_up.cancelled() => return Err(SshError::Cancelled),
@@ -90,7 +90,7 @@ impl RemoteHost {
         let (mut read, write) = channel.split();
         let write = Arc::new(write);
 
-        let begun = match need {
+        let sent = match priority {
             // Such a script may look for or begin a program for the user, which needs the forwarded
             // agent and the environment (`SendEnv`, `SetEnv`).
             Priority::Work | Priority::Opportunistic => {
@@ -115,10 +115,11 @@ impl RemoteHost {
         let reading = async {
             while let Some(message) = read.wait().await {
                 match message {
-                    ChannelMsg::Data { data } if answer.len() < longest => {
+                    ChannelMsg::Data { data } if answer.len() < max_answer_bytes => {
                         answer.extend_from_slice(&data);
-                        let is_whole = answer.ends_with(&end) || answer.len() >= longest;
-                        if !end.is_empty() && is_whole {
+                        let is_whole =
+                            answer.ends_with(&answer_end) || answer.len() >= max_answer_bytes;
+                        if !answer_end.is_empty() && is_whole {
                             return Ok(());
                         }
                     }
@@ -144,7 +145,7 @@ impl RemoteHost {
         // Closed on every path: an open channel would keep its slot on the connection.
         writer.abort();
         let _ = write.close().await;
-        begun?;
+        sent?;
 
         read.map(|()| (answer, failed))
     }

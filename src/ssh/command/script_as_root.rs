@@ -2,12 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use russh::ChannelMsg;
+use russh::{ChannelMsg, ChannelWriteHalf, client::Msg};
 use tokio::time::timeout;
 
-use super::{exec::random_sentinel, remote_host::RemoteHost, script::RemoteScript, sudo};
+use super::{
+    exec::random_sentinel,
+    remote_host::RemoteHost,
+    script::RemoteScript,
+    sudo::{SudoReply, SudoResponder, password_line},
+};
 use crate::{
-    framing::sudo::{SudoEvent, SudoListener, root_shell},
+    framing::sudo::{SudoListener, root_shell},
     password::Password,
     ssh::{error::SshError, pool::Priority},
 };
@@ -23,22 +28,23 @@ impl RemoteHost {
     ///
     /// # Errors
     /// Fails if the channel cannot be opened, or the command does not end within `limit`.
-    pub(in crate::ssh) async fn ask(
+    pub(in crate::ssh) async fn run_helper(
         self: &Arc<Self>,
         command: &str,
         stdin: String,
         limit: Duration,
     ) -> Result<Vec<u8>, SshError> {
-        self.run_script(short(command, stdin, limit)).await
+        self.run_script(helper_script(command, stdin, limit)).await
     }
 
     /// Runs `command` without stdin, and also returns true if the command failed.
-    pub(in crate::ssh) async fn ask_and_see(
+    pub(in crate::ssh) async fn probe(
         self: &Arc<Self>,
         command: &str,
         limit: Duration,
     ) -> Result<(Vec<u8>, bool), SshError> {
-        self.put_and_see(short(command, String::new(), limit)).await
+        self.run_script_with_status(helper_script(command, String::new(), limit))
+            .await
     }
 
     /// Runs a `sh` script as root, with the password accepted by sudo for another command. `None`
@@ -47,8 +53,8 @@ impl RemoteHost {
     /// waits for the answer.
     ///
     /// # Errors
-    /// See [`ask`](Self::ask). If sudo refuses, the answer is empty.
-    pub(in crate::ssh) async fn ask_as_root(
+    /// See [`run_helper`](Self::run_helper). If sudo refuses, the answer is empty.
+    pub(in crate::ssh) async fn run_helper_as_root(
         self: &Arc<Self>,
         password: Option<&Password>,
         script: String,
@@ -56,18 +62,22 @@ impl RemoteHost {
         hurry: bool,
     ) -> Result<Vec<u8>, SshError> {
         let Some(password) = password else {
-            return self.ask("exec sudo -n -- /bin/sh", script, limit).await;
+            return self
+                .run_helper("exec sudo -n -- /bin/sh", script, limit)
+                .await;
         };
 
         // Control priority, because this script may be the one that stops the work that takes all
         // channels.
         timeout(limit, async {
             let mark = random_sentinel()?;
-            let (channel, _place) = self.channels.open_channel(Priority::Control).await?;
+            let (channel, _slot) = self.channels.open_channel(Priority::Control).await?;
             let (mut read, write) = channel.split();
             write.exec(true, root_shell(&mark)).await?;
+
             let mut listener = SudoListener::of_root_shell(&mark);
-            let (mut answer, mut script, mut asked) = (Vec::new(), Some(script), false);
+            let mut responder = SudoResponder::with_password(password.clone());
+            let (mut answer, mut script) = (Vec::new(), Some(script));
 
             while let Some(message) = read.wait().await {
                 match message {
@@ -75,29 +85,9 @@ impl RemoteHost {
                         answer.extend_from_slice(&data);
                     }
                     ChannelMsg::ExtendedData { data, .. } => {
-                        for events in listener.push(&data, &mut Vec::new()) {
-                            let prompts = matches!(events, SudoEvent::Prompt { .. });
-                            let again = prompts && std::mem::replace(&mut asked, true);
-
-                            // Password and script fit into any window, so writing does not wait for
-                            // reading.
-                            if prompts && !again {
-                                write.data_bytes(sudo::line(password)).await?;
-                            }
-
-                            // Before sudo is through, sudo itself would read the script as another
-                            // password.
-                            if !again
-                                && (!prompts || hurry)
-                                && let Some(script) = script.take()
-                            {
-                                write.data_bytes(script.into_bytes()).await?;
-                            }
-
-                            // A second prompt means that the password was wrong: end of file makes
-                            // sudo give up.
-                            if again || script.is_none() {
-                                write.eof().await?;
+                        for event in listener.push(&data, &mut Vec::new()) {
+                            if let Some(reply) = responder.reply(event).await {
+                                send_to_root(&write, &reply, &mut script, hurry).await?;
                             }
                         }
                     }
@@ -118,14 +108,43 @@ impl RemoteHost {
     }
 }
 
+/// Writes a reply to sudo, and the script once sudo has run the root shell. With `hurry` the script
+/// follows the password.
+async fn send_to_root(
+    write: &ChannelWriteHalf<Msg>,
+    reply: &SudoReply,
+    script: &mut Option<String>,
+    hurry: bool,
+) -> Result<(), russh::Error> {
+    // Password and script fit into any window, so writing does not wait for reading.
+    if let SudoReply::Password(password) = reply {
+        write.data_bytes(password_line(password)).await?;
+    }
+
+    // Before sudo has run the shell, sudo itself would read the script as another password.
+    if matches!(reply, SudoReply::Password(_)) && !hurry {
+        return Ok(());
+    }
+
+    let Some(script) = script.take() else {
+        return Ok(());
+    };
+    if *reply != SudoReply::NoAnswer {
+        write.data_bytes(script.into_bytes()).await?;
+    }
+
+    // Without an answer, end of file makes sudo give up.
+    write.eof().await
+}
+
 /// Describes a script with control priority and a short answer.
-fn short(command: &str, stdin: String, limit: Duration) -> RemoteScript {
+fn helper_script(command: &str, stdin: String, limit: Duration) -> RemoteScript {
     RemoteScript {
         command: command.to_owned(),
         stdin: stdin.into_bytes(),
-        need: Priority::Control,
-        end: Vec::new(),
-        longest: MAX_ANSWER_BYTES,
+        priority: Priority::Control,
+        answer_end: Vec::new(),
+        max_answer_bytes: MAX_ANSWER_BYTES,
         limit,
     }
 }

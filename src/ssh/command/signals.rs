@@ -36,7 +36,7 @@ impl RemoteHost {
             let script = stop::script(std::slice::from_ref(&order));
             let limit = limit(stop.grace_tenths(), stop == StopReason::Ending);
             let answer = self
-                .ask_as_root(password, script, limit, stop == StopReason::Ending)
+                .run_helper_as_root(password, script, limit, stop == StopReason::Ending)
                 .await;
 
             if let Some(found) = read(answer.ok().as_deref(), 0) {
@@ -91,7 +91,7 @@ impl RemoteHost {
         let limit = limit(grace, all.iter().all(|one| one.in_a_hurry));
         let orders: Vec<_> = all.iter().map(|one| one.order.clone()).collect();
         let answer = self
-            .ask("exec /bin/sh", stop::script(&orders), limit)
+            .run_helper("exec /bin/sh", stop::script(&orders), limit)
             .await
             .ok();
 
@@ -109,9 +109,12 @@ impl RemoteHost {
     ) {
         let script = stop::send(target, name);
         let _: Result<_, SshError> = match target {
-            StopTarget::Sudo { .. } => self.ask_as_root(password, script, SENT_WITHIN, false).await,
+            StopTarget::Sudo { .. } => {
+                self.run_helper_as_root(password, script, SENT_WITHIN, false)
+                    .await
+            }
             StopTarget::Exec { .. } | StopTarget::Shell { .. } => {
-                self.ask("exec /bin/sh", script, SENT_WITHIN).await
+                self.run_helper("exec /bin/sh", script, SENT_WITHIN).await
             }
         };
     }

@@ -1,10 +1,9 @@
-//! The password for sudo: its sources, and the moment at which it is sent.
+//! The password for sudo, and its sources.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use russh::{ChannelWriteHalf, client::Msg};
-use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -18,12 +17,10 @@ use crate::{
 
 /// Most prompts to the user for a single command: as many as sudo allows (`passwd_tries`,
 /// sudoers(5)).
-const MAX_QUESTIONS: usize = 3;
+const MAX_USER_PROMPTS: usize = 3;
 /// Longest line read by every sudo, in bytes (`SUDO_CONV_REPL_MAX` of older versions). The command
 /// would read the rest.
 const MAX_PASSWORD_BYTES: usize = 255;
-/// Character at the end of a terminal's input (`VEOF`, termios(3)).
-const END_OF_INPUT: &[u8] = b"\x04";
 
 /// Password for sudo, typed by the user in this session, with the name of the account. The password
 /// stays in memory until sudo refuses it or the session forgets it.
@@ -38,7 +35,7 @@ type TypedPassword = Option<(String, Password)>;
 
 /// Sources of answers for sudo, tried in this order. The default has no answer.
 #[derive(Debug, Clone, Default)]
-pub struct SudoRequest {
+pub struct SudoSources {
     /// Password typed earlier in this session.
     pub memory: SudoMemory,
     /// Password of the account, if the agent has been given a password for the log-in. A password
@@ -48,38 +45,37 @@ pub struct SudoRequest {
     pub prompter: Prompter,
 }
 
-/// Outcome of the exchange with a sudo.
+/// Reply to an event of sudo.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::ssh) enum SudoOutcome {
-    /// sudo has run the command, with this password if sudo wanted any.
-    Authenticated(Option<Password>),
-    /// sudo ended before the command began, or the channel was lost.
-    Ended,
-    /// sudo got end of file, because there was no answer, and ends.
+pub(super) enum SudoReply {
+    /// sudo gets this password, as a [`password_line`].
+    Password(Password),
+    /// sudo gets the end of the input, because there is no answer.
     NoAnswer,
+    /// sudo has run the command and needs nothing more. It accepted this password, if it wanted any.
+    Authenticated(Option<Password>),
 }
 
-/// Answers the prompts of a single sudo.
-pub(in crate::ssh) struct SudoResponder {
+/// Answers the prompts of a single sudo, from the first event to [`SudoReply::Authenticated`] or
+/// [`SudoReply::NoAnswer`]. Dropping the responder lets the next command have the typed password.
+pub(super) struct SudoResponder {
     /// Sources of answers.
-    request: SudoRequest,
-    /// User name of the log-in.
-    user: String,
-    /// Host name, as shown to the user.
-    host: String,
-    /// Description of the command, as shown to the user.
-    what: AsRoot,
-    /// True if the command has a terminal.
-    terminal: bool,
+    sources: SudoSources,
+    /// Account whose password is the given one; `None` if the password answers any prompt.
+    given_account: Option<String>,
+    /// Log-in and command, as shown to the user; `None` if the user is not asked.
+    shown: Option<(String, AsRoot)>,
     /// Lock on the typed password, held from the prompt until the answer has proved right or wrong;
     /// `None` before.
     memory: Option<OwnedMutexGuard<TypedPassword>>,
+    /// Account of the last prompt.
+    account: String,
     /// Last answer to sudo.
     last: Option<Password>,
     /// True if the given password was used.
     given_used: bool,
     /// Number of prompts to the user so far.
-    questions: usize,
+    user_prompts: usize,
     /// True if sudo has asked for more than a password. Such an answer, like a one-time code, is
     /// not worth keeping.
     asks_more: bool,
@@ -87,78 +83,76 @@ pub(in crate::ssh) struct SudoResponder {
 
 impl SudoResponder {
     /// Creates the answers for a command's sudo.
-    pub(in crate::ssh) fn new(
-        sudo: SudoRequest,
-        peer: &Peer,
-        what: AsRoot,
-        terminal: bool,
-    ) -> Self {
+    pub(super) fn new(sources: SudoSources, peer: &Peer, command: AsRoot) -> Self {
         Self {
-            request: sudo,
-            user: peer.user.clone(),
-            host: peer.host_name.clone(),
-            what,
-            terminal,
+            given_account: Some(peer.user.clone()),
+            shown: Some((format!("{}@{}", peer.user, peer.host_name), command)),
+            ..Self::from_sources(sources)
+        }
+    }
+
+    /// Creates the answers for a sudo that gets one password at the first prompt, and then nothing
+    /// more.
+    pub(super) fn with_password(password: Password) -> Self {
+        Self::from_sources(SudoSources {
+            given: Some(password),
+            ..SudoSources::default()
+        })
+    }
+
+    /// Creates answers which give the given password to any prompt, and do not ask the user.
+    fn from_sources(sources: SudoSources) -> Self {
+        Self {
+            sources,
+            given_account: None,
+            shown: None,
             memory: None,
+            account: String::new(),
             last: None,
             given_used: false,
-            questions: 0,
+            user_prompts: 0,
             asks_more: false,
         }
     }
 
-    /// Answers prompts until sudo has run the command or ends.
-    pub(in crate::ssh) async fn run(
-        mut self,
-        events: &mut mpsc::Receiver<SudoEvent>,
-        write: &ChannelWriteHalf<Msg>,
-    ) -> SudoOutcome {
-        let mut whose = String::new();
-        loop {
-            match events.recv().await {
-                None => return SudoOutcome::Ended,
-                Some(SudoEvent::Started(_) | SudoEvent::Ready) => {}
-                Some(SudoEvent::Through(_)) => return self.through(whose),
-                Some(SudoEvent::Prompt { account, said }) => {
-                    whose = account;
+    /// Returns the reply to an event; `None` if sudo waits for nothing.
+    pub(super) async fn reply(&mut self, event: SudoEvent) -> Option<SudoReply> {
+        match event {
+            SudoEvent::Started(_) | SudoEvent::Ready => None,
+            SudoEvent::Through(_) => Some(SudoReply::Authenticated(self.accepted())),
+            SudoEvent::Prompt { account, said } => {
+                self.account = account;
+                let Some(password) = self.next_password(said).await else {
+                    return Some(SudoReply::NoAnswer);
+                };
 
-                    // A failed write needs no handling here: the channel ends, and with it the
-                    // events.
-                    let Some(password) = self.password(&whose, said).await else {
-                        let _ = if self.terminal {
-                            write.data_bytes(END_OF_INPUT).await
-                        } else {
-                            write.eof().await
-                        };
-                        return SudoOutcome::NoAnswer;
-                    };
-
-                    let _ = write.data_bytes(line(&password)).await;
-                    self.last = Some(password);
-                }
+                self.last = Some(password.clone());
+                Some(SudoReply::Password(password))
             }
         }
     }
 
-    /// Ends the exchange with success, and keeps a password typed by the user for the next command.
-    fn through(mut self, whose: String) -> SudoOutcome {
+    /// Returns the password that sudo accepted, and keeps a password typed by the user for the next
+    /// command.
+    fn accepted(&mut self) -> Option<Password> {
         // The last answer may have been a one-time code, so no password is known for the stop
         // script.
         if self.asks_more {
-            return SudoOutcome::Authenticated(None);
+            return None;
         }
 
         if let (Some(memory), Some(password)) = (&mut self.memory, &self.last)
-            && self.questions > 0
+            && self.user_prompts > 0
         {
-            **memory = Some((whose, password.clone()));
+            **memory = Some((self.account.clone(), password.clone()));
         }
 
-        SudoOutcome::Authenticated(self.last)
+        self.last.clone()
     }
 
-    /// Returns the next answer for sudo; `None` if there is none left.
-    async fn password(&mut self, whose: &str, said: bool) -> Option<Password> {
+    /// Returns the next answer for sudo; `None` if there is none left. `said` is true if sudo has
+    /// printed anything since the prompt before.
+    async fn next_password(&mut self, said: bool) -> Option<Password> {
         // sudo reports a wrong answer before it asks again. Without a word it asks for something
         // else.
         let more = self.last.is_some() && !said;
@@ -168,11 +162,11 @@ impl SudoResponder {
         // answer of the first. The command's clock stands still meanwhile, as it does for the
         // prompt itself.
         if self.memory.is_none() && !self.asks_more {
-            let lock = Arc::clone(&self.request.memory.0).lock_owned();
-            let memory = self.request.prompter.pause().during(lock).await;
+            let lock = Arc::clone(&self.sources.memory.0).lock_owned();
+            let memory = self.sources.prompter.pause().during(lock).await;
 
             if let Some((account, password)) = &*memory
-                && account == whose
+                && *account == self.account
                 && self.last.as_ref() != Some(password)
             {
                 return Some(password.clone());
@@ -184,55 +178,57 @@ impl SudoResponder {
         // sudo has refused this password, so no later command should try it.
         if let Some(memory) = &mut self.memory {
             memory.take_if(|(account, password)| {
-                account == whose && self.last.as_ref() == Some(password)
+                *account == self.account && self.last.as_ref() == Some(password)
             });
         }
 
         // The given password is the log-in account's. With `rootpw` or `targetpw`, sudo asks for
         // another account's.
-        if whose == self.user && !self.given_used && !more {
+        let is_for_given = self
+            .given_account
+            .as_ref()
+            .is_none_or(|given| *given == self.account);
+        if is_for_given && !self.given_used && !more {
             self.given_used = true;
-            if let Some(given) = self.request.given.clone().filter(fits) {
+            if let Some(given) = self.sources.given.clone().filter(fits) {
                 return Some(given);
             }
         }
 
-        if self.questions == MAX_QUESTIONS {
+        if self.user_prompts == MAX_USER_PROMPTS {
             return None;
         }
 
-        self.questions += 1;
+        self.user_prompts += 1;
+        let prompt = self.user_prompt(more)?;
 
-        self.request
-            .prompter
-            .ask(self.question(whose, more))
-            .await?
-            .pop()
-            .filter(fits)
+        self.sources.prompter.ask(prompt).await?.pop().filter(fits)
     }
 
-    /// Writes the prompt for the user, with the command to run as root.
-    fn question(&self, whose: &str, more: bool) -> SecretPrompt {
+    /// Writes the prompt for the user, with the command to run as root. `None` if the user is not
+    /// asked.
+    fn user_prompt(&self, more: bool) -> Option<SecretPrompt> {
+        let (login, command) = self.shown.clone()?;
         let again = if self.last.is_some() {
             "Sorry, try again.\n"
         } else {
             ""
         };
 
-        let text = match whose {
+        let text = match self.account.as_str() {
             _ if more => "sudo asks for something more, such as a one-time code: ".to_owned(),
             "" => format!("{again}[sudo] password: "),
-            _ => format!("{again}[sudo] password for {whose}: "),
+            account => format!("{again}[sudo] password for {account}: "),
         };
 
-        SecretPrompt {
-            account: format!("{}@{}", self.user, self.host),
-            purpose: Purpose::Sudo(Box::new(self.what.clone())),
+        Some(SecretPrompt {
+            account: login,
+            purpose: Purpose::Sudo(Box::new(command)),
             prompts: vec![Prompt {
                 text: text.into(),
                 echo: false,
             }],
-        }
+        })
     }
 }
 
@@ -243,7 +239,7 @@ fn fits(password: &Password) -> bool {
 }
 
 /// Returns the password as a line for sudo, which is wiped once sent.
-pub(in crate::ssh) fn line(password: &Password) -> Bytes {
+pub(super) fn password_line(password: &Password) -> Bytes {
     let mut line = Zeroizing::new(Vec::with_capacity(password.reveal().len() + 1));
     line.extend_from_slice(password.reveal().as_bytes());
     line.push(b'\n');

@@ -112,13 +112,13 @@ pub(in crate::mcp) fn of_command(job: &Job, result: &CommandResult) -> Option<St
     // A shell or interpreter with an empty stdin ends at once and reports success. The caller would
     // take that for work done.
     if code == 0 {
-        let unattended = job.given.stdin == CommandStdin::Empty && !job.terminal;
+        let unattended = job.given.stdin == CommandStdin::Empty && !job.has_terminal();
         let silent = result.output.stdout.total == 0 && result.output.stderr.total == 0;
         return interactive::interactive_hint(&job.command, silent).filter(|_| unattended);
     }
 
     // A terminal has a single stream, which arrives as stdout.
-    let text = if job.terminal {
+    let text = if job.has_terminal() {
         &result.output.stdout
     } else {
         &result.output.stderr
@@ -129,7 +129,7 @@ pub(in crate::mcp) fn of_command(job: &Job, result: &CommandResult) -> Option<St
         command: &job.command,
         given: &job.given,
         in_shell: job.shell.is_some(),
-        terminal: job.terminal,
+        terminal: job.has_terminal(),
         sudo: job.sudo,
         detached: job.detached.is_some(),
         code,
@@ -398,6 +398,7 @@ fn last_lines(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ssh::command::spec::CommandSpec;
 
     fn hint(code: u32, said: &str, change: impl FnOnce(&mut Failed<'_>)) -> &'static str {
         let given = CommandInputs::default();
@@ -535,15 +536,14 @@ mod tests {
         assert_eq!(hint(1, "", |failed| failed.command = "a\r\nb"), "");
         assert_eq!(hint(1, "not a tty", |failed| failed.terminal = true), "");
 
-        let given = CommandInputs::new(
-            None,
-            false,
-            Some("$HOME/x"),
-            &[
+        let given = CommandInputs::new(&CommandSpec {
+            cwd: Some("$HOME/x".into()),
+            env: vec![
                 ("PATH".into(), "$PATH:/x".into()),
                 ("A".into(), "${B}".into()),
             ],
-        );
+            ..CommandSpec::default()
+        });
 
         let with = |code, said: &str| {
             let failed = Failed {
@@ -567,7 +567,10 @@ mod tests {
         assert!(with(1, "ls: ${B}/y: No such file").contains("values of env"));
         assert!(with(1, "cd: $HOME/x: No such file or directory").contains("cwd is taken"));
         assert_eq!(with(1, "other"), "");
-        let given = CommandInputs::new(Some(b"yes"), false, None, &[]);
+        let given = CommandInputs::new(&CommandSpec {
+            stdin: Some(b"yes".to_vec()),
+            ..CommandSpec::default()
+        });
 
         let failed = Failed {
             given: &given,

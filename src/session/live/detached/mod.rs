@@ -9,7 +9,7 @@ use std::{
 };
 
 use self::follower::Follower;
-use super::{ExecCall, LiveSession};
+use super::LiveSession;
 use crate::{
     foreign_text::escape_line,
     render::Style,
@@ -17,38 +17,37 @@ use crate::{
         caller::Caller,
         detached::{Detached, DetachedJob, Following, JobId},
         error::SessionError,
-        job::{CommandInputs, CommandStdin, Job, JobRunner, JobSpec, random_id},
+        job::{Job, JobRunner, JobSpec, random_id},
     },
     ssh::{
         command::{
-            detached::{DetachedError, DetachedRequest},
-            output::Output,
-            remote_host::RemoteHost,
+            detached::DetachedError, output::Output, remote_host::RemoteHost, spec::CommandSpec,
         },
         prompt::prompter::Prompter,
     },
 };
 
 impl LiveSession {
-    /// Starts a detached job and returns the handle at once.
+    /// Starts a detached job and returns the handle at once. The user is asked for secrets over
+    /// `prompter`.
     ///
     /// Failures to connect or start are reported as the end of the job.
     ///
     /// # Errors
     /// The system provides no random number for the id.
-    pub fn exec_detached(self: &Arc<Self>, call: ExecCall) -> Result<Arc<Job>, SessionError> {
+    pub fn exec_detached(
+        self: &Arc<Self>,
+        spec: CommandSpec,
+        prompter: Prompter,
+    ) -> Result<Arc<Job>, SessionError> {
         // The id is fixed before the first attempt, so that a second attempt cannot start a second
         // job.
         let id = random_id().map_err(|error| self.ssh(error))?;
-        let takes_input = call.stdin.is_none();
-        let output = Output::new(self.session_env.folder.clone(), Style::Plain, call.share);
-        let given = call.given(takes_input);
-        let (job, work, following) =
-            self.job(&id, call.command.clone(), given, Duration::ZERO, output)?;
+        let (job, work, following) = self.job(&id, &spec, Duration::ZERO)?;
         let (session, output) = (Arc::clone(self), job.output.clone());
 
         tokio::spawn(async move {
-            match session.begin(&id, &call, &work).await {
+            match session.begin(&id, &spec, &work, prompter).await {
                 Ok(()) => {
                     work.sent.set();
                     Follower::new(session, id, following, work, &output, Duration::ZERO)
@@ -76,15 +75,17 @@ impl LiveSession {
         let found = self
             .on_host(caller, |host| {
                 let id = id.clone();
-                async move { host.look_at_detached(&id).await }
+                async move { host.detached_state(&id).await }
             })
             .await?;
 
-        let output = Output::new(self.session_env.folder.clone(), Style::Plain, 1);
         let since = started(&found).elapsed().unwrap_or_default();
-        let given = CommandInputs::new(None, found.takes_input, None, &[]);
-        let (job, work, following) =
-            self.job(id, found.command.raw().to_owned(), given, since, output)?;
+        let spec = CommandSpec {
+            command: found.command.raw().to_owned(),
+            takes_input: found.takes_input,
+            ..CommandSpec::default()
+        };
+        let (job, work, following) = self.job(id, &spec, since)?;
         // Nobody has to wait for the command to be sent: it runs already.
         work.sent.set();
 
@@ -157,22 +158,16 @@ impl LiveSession {
     fn job(
         self: &Arc<Self>,
         id: &JobId,
-        command: String,
-        given: CommandInputs,
+        spec: &CommandSpec,
         since: Duration,
-        output: Output,
     ) -> Result<(Arc<Job>, JobRunner, Following), SessionError> {
         let (detached, requests, following) = Detached::new(id.clone(), self.name().to_owned());
 
         let (job, work) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: None,
-            command,
-            terminal: false,
-            takes_input: given.stdin == CommandStdin::Open,
-            output,
-            sudo: false,
-            given,
+            command: spec,
+            output: Output::new(self.session_env.folder.clone(), Style::Plain, spec.share),
             since,
             detached: Some(detached),
         })
@@ -189,39 +184,25 @@ impl LiveSession {
     async fn begin(
         &self,
         id: &JobId,
-        call: &ExecCall,
+        spec: &CommandSpec,
         work: &JobRunner,
+        prompter: Prompter,
     ) -> Result<(), SessionError> {
         let caller = Caller {
             cancelled: work.stop.clone(),
-            prompter: call.prompter.clone(),
-        };
-
-        let environment: Vec<_> = call
-            .environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect();
-
-        let mut request = DetachedRequest {
-            id,
-            command: &call.command,
-            directory: call.directory.as_deref(),
-            environment: &environment,
-            stdin: call.stdin.as_deref(),
-            limit: call.limit,
-            again: false,
+            prompter,
         };
 
         let _running = self.running.token();
+        let mut tried_again = false;
 
         loop {
             let host = self.host(&caller).await?;
-            match host.start_detached(request).await {
+            match host.start_detached(id, spec, tried_again).await {
                 Err(DetachedError::Ssh(error))
-                    if !request.again && self.drop_dead(&host, &error).await =>
+                    if !tried_again && self.drop_dead(&host, &error).await =>
                 {
-                    request.again = true;
+                    tried_again = true;
                 }
                 result => return result.map_err(|error| self.detached(error)),
             }

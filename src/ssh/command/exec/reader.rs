@@ -9,7 +9,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::control::KnownProcesses;
+use super::{control::KnownProcesses, end::CommandEnd};
 use crate::{
     foreign_text::ForeignText,
     framing::{
@@ -18,13 +18,7 @@ use crate::{
         stream::{PerStream, Stream},
         sudo::{SudoEvent, SudoListener},
     },
-    ssh::{
-        command::{
-            exit_status::ExitStatus,
-            output::{CommandOutput, OutputWriter},
-        },
-        error::{MAX_WORDS_BYTES, SshError},
-    },
+    ssh::command::{exit_status::ExitStatus, output::OutputWriter},
 };
 
 /// Silence after the exit status until the command counts as over. Output may still be on its way,
@@ -51,12 +45,10 @@ pub(super) struct ChannelReader {
     pub(super) events: mpsc::Sender<SudoEvent>,
     /// Known processes of the command, for whoever stops the command.
     pub(super) known: watch::Sender<KnownProcesses>,
-    /// Queue of the terminal's replies to the program.
-    pub(super) replies: mpsc::Sender<Vec<u8>>,
-    /// True if a terminal was asked for. A terminal has a single stream of output.
-    pub(super) terminal: bool,
+    /// Queue of the terminal's replies to the program; `None` without a terminal.
+    pub(super) replies: Option<mpsc::Sender<Vec<u8>>>,
     /// Requests without an answer so far. The server answers in this order (RFC 4254 section 5.4).
-    pub(super) due: VecDeque<AwaitedReply>,
+    pub(super) awaited_replies: VecDeque<AwaitedReply>,
     /// Token to end the task.
     pub(super) stop: CancellationToken,
 }
@@ -80,60 +72,6 @@ pub(super) enum PidSource {
     Settings(StreamDecoder),
 }
 
-/// Result of the task: output and exit status of the command.
-pub(super) struct ReadEnd {
-    /// Output of the command.
-    pub(super) output: CommandOutput,
-    /// Exit status; `None` if the connection was lost, because the channel ended without being
-    /// closed.
-    pub(super) status: Option<ExitStatus>,
-    /// Remark for the caller.
-    pub(super) notice: Option<String>,
-    /// True if the login shell got as far as our script.
-    pub(super) begun: bool,
-    /// True if the server refused to run the command.
-    pub(super) refused: bool,
-    /// Last words of a sudo which did not run the command.
-    pub(super) refusal: Option<ForeignText>,
-}
-
-impl ReadEnd {
-    /// Reports a command whose script did not begin, or which certainly did not run (`sure`).
-    ///
-    /// # Errors
-    /// Fails if the command ended with success or printed nothing. A shell that could not read the
-    /// command, for instance because of a syntax error, has printed a message and failed: that is a
-    /// result.
-    pub(super) fn not_begun(&mut self, sure: bool) -> Result<(), SshError> {
-        self.refusal = None;
-        let failed = matches!(self.status, Some(ExitStatus::Code(code)) if code != 0);
-        // Only a failure with a message can be the shell's own verdict on the command's syntax.
-        let words = self.output.stdout.text() + &self.output.stderr.text();
-        if failed && !sure && !words.trim().is_empty() {
-            self.notice = Some("the login shell ended before the command began".to_owned());
-            return Ok(());
-        }
-
-        Err(SshError::NotBegun {
-            said: ForeignText::from(words.trim()).cut(MAX_WORDS_BYTES),
-        })
-    }
-
-    /// Returns true if the command succeeded and printed exactly `alike`, the host's answer to any
-    /// command.
-    pub(super) fn is_all_that_is_said(&self, alike: Option<&[u8]>) -> bool {
-        let succeeded = matches!(
-            self.status,
-            Some(ExitStatus::Code(0) | ExitStatus::Unreported)
-        );
-
-        let stdout = self.output.stdout.text();
-        let same =
-            alike.is_some_and(|alike| String::from_utf8_lossy(alike).trim() == stdout.trim());
-        succeeded && same && self.output.stderr.total == 0
-    }
-}
-
 /// Returns the text without the first occurrence of `part`.
 fn without(mut text: Vec<u8>, part: &[u8]) -> Vec<u8> {
     if !part.is_empty()
@@ -146,8 +84,9 @@ fn without(mut text: Vec<u8>, part: &[u8]) -> Vec<u8> {
 
 impl ChannelReader {
     /// Reads to the end of the channel.
-    pub(super) async fn run(mut self) -> ReadEnd {
-        let (mut status, mut notice, mut closed, mut refused) = (None, None, false, false);
+    pub(super) async fn run(mut self) -> CommandEnd {
+        let (mut status, mut notice) = (None, None);
+        let (mut closed, mut is_refused) = (false, false);
 
         loop {
             // A background process that inherited the channel's streams keeps the channel open
@@ -172,27 +111,27 @@ impl ChannelReader {
             match message {
                 Some(ChannelMsg::Data { data }) => self.read_portion(Stream::Stdout, &data).await,
                 Some(ChannelMsg::ExtendedData { data, .. }) => {
-                    self.read_portion(Stream::Stderr, &data).await
+                    self.read_portion(Stream::Stderr, &data).await;
                 }
-                Some(ChannelMsg::Success) => drop(self.due.pop_front()),
-                Some(ChannelMsg::Failure) => match self.due.pop_front() {
+                Some(ChannelMsg::Success) => drop(self.awaited_replies.pop_front()),
+                Some(ChannelMsg::Failure) => match self.awaited_replies.pop_front() {
                     Some(AwaitedReply::Terminal) => {
-                        self.terminal = false;
+                        self.replies = None;
                         notice = Some("the server gave the command no terminal".to_owned());
                     }
                     Some(AwaitedReply::Command) => {
-                        (refused, closed) = (true, true);
+                        (is_refused, closed) = (true, true);
                         break;
                     }
                     None => {}
                 },
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     status = Some(ExitStatus::Code(exit_status));
-                    self.known.send_modify(KnownProcesses::end);
+                    self.known.send_modify(KnownProcesses::first_has_ended);
                 }
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                     status = Some(ExitStatus::from_signal(&signal_name));
-                    self.known.send_modify(KnownProcesses::end);
+                    self.known.send_modify(KnownProcesses::first_has_ended);
                 }
                 Some(ChannelMsg::Close) => {
                     closed = true;
@@ -205,22 +144,24 @@ impl ChannelReader {
 
         // The announcement is the script's first act: without it, the startup files never got that
         // far.
-        let begun = !matches!(*self.known.borrow(), KnownProcesses::NotYet);
-        let mut refusal = None;
+        let has_begun = !matches!(*self.known.borrow(), KnownProcesses::NotYet);
+        let mut sudo_messages = None;
         for stream in Stream::BOTH {
-            let said = self.close_source(stream).await;
-            refusal = refusal.or(said);
+            let messages = self.close_source(stream).await;
+            sudo_messages = sudo_messages.or(messages);
         }
 
         let status = status.or(closed.then_some(ExitStatus::Unreported));
 
-        ReadEnd {
+        CommandEnd {
             output: self.output.finish().await,
             status,
             notice,
-            begun,
-            refused,
-            refusal,
+            has_begun,
+            is_refused,
+            sudo_messages,
+            stopped: None,
+            process_gone: None,
         }
     }
 
@@ -280,12 +221,12 @@ impl ChannelReader {
             self.close_source(stream.other()).await;
         }
 
-        for events in events {
+        for event in events {
             self.known
-                .send_modify(|known| known.change(|target| events.target(target)));
+                .send_modify(|known| known.change(|target| event.target(target)));
             // Only a sudo that asks without end leaves no room. By then the answers have ended
             // anyway.
-            let _ = self.events.try_send(events);
+            let _ = self.events.try_send(event);
         }
 
         self.push(stream, &output).await;
@@ -297,7 +238,7 @@ impl ChannelReader {
         let source = self.pid_sources.get_mut(stream).take()?;
         let mut held = Vec::new();
 
-        let said = match source {
+        let messages = match source {
             PidSource::Shell(mut decoder) | PidSource::Settings(mut decoder) => {
                 decoder.finish(&mut held);
                 None
@@ -307,16 +248,16 @@ impl ChannelReader {
 
         self.push(stream, &held).await;
 
-        said
+        messages
     }
 
     /// Passes output on, and queues the replies for a program which queries the terminal.
     async fn push(&mut self, stream: Stream, bytes: &[u8]) {
         self.output.push(stream, bytes).await;
         let replies = self.output.replies();
-        if self.terminal && !replies.is_empty() {
+        if let Some(queue) = self.replies.as_ref().filter(|_| !replies.is_empty()) {
             // A program that asks its terminal and does not read gets no reply.
-            let _ = self.replies.try_send(replies);
+            let _ = queue.try_send(replies);
         }
     }
 }

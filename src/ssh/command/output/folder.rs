@@ -138,7 +138,7 @@ impl KeptOutput {
     /// Returns the stream that the file holds.
     #[must_use]
     pub fn stream(&self) -> Stream {
-        if self.name.ends_with(".err") {
+        if self.name.strip_suffix(".err").is_some() {
             Stream::Stderr
         } else {
             Stream::Stdout

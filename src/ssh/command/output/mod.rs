@@ -94,6 +94,12 @@ impl Output {
         OutputWriter::new(self.clone())
     }
 
+    /// Returns true for the output of a terminal.
+    #[must_use]
+    pub fn is_from_terminal(&self) -> bool {
+        self.style == Style::Terminal
+    }
+
     /// Returns the output so far.
     #[must_use]
     pub fn so_far(&self) -> CommandOutput {

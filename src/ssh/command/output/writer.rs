@@ -218,7 +218,7 @@ mod tests {
         output.push(Stream::Stdout, &vec![b'x'; 1_000_000]).await;
         let result = output.finish().await;
         assert_eq!((result.stdout.total, result.stdout_file), (1_000_000, None));
-        assert!(result.trouble.unwrap().contains("could not be outputs"));
+        assert!(result.trouble.unwrap().contains("could not be kept"));
     }
 
     #[cfg(unix)]

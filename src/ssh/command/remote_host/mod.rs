@@ -160,8 +160,8 @@ impl RemoteHost {
 
     /// Probes the login shell with up to two commands.
     async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
-        let ask = |probe| self.ask_and_see(probe, PROBE_LIMIT);
-        let Ok((first, first_failed)) = ask(POSIX_PROBE).await else {
+        let run = |script| self.probe(script, PROBE_LIMIT);
+        let Ok((first, first_failed)) = run(POSIX_PROBE).await else {
             return ShellProbe::unknown();
         };
 
@@ -171,7 +171,7 @@ impl RemoteHost {
 
         // Only a shell of another family gets the second probe: every POSIX shell has answered the
         // first.
-        let Ok((second, second_failed)) = ask(OTHER_PROBE).await else {
+        let Ok((second, second_failed)) = run(OTHER_PROBE).await else {
             return ShellProbe::unknown();
         };
         ShellProbe::other(first_failed || second_failed, &first, &second)

@@ -88,14 +88,14 @@ impl ShellTask {
             let (found, signal) = match step {
                 StopStep::Look => {
                     let answer = host
-                        .ask("exec /bin/sh", stop::look(&process), TRAILER_AFTER_OUTPUT)
+                        .run_helper("exec /bin/sh", stop::look(&process), TRAILER_AFTER_OUTPUT)
                         .await
                         .ok()?;
                     return Some(String::from_utf8_lossy(&answer).contains(stop::BUSY));
                 }
                 StopStep::Interrupt => {
                     let asked = host
-                        .ask(
+                        .run_helper(
                             "exec /bin/sh",
                             stop::interrupt(&process),
                             TRAILER_AFTER_STOP,

@@ -1,0 +1,96 @@
+//! The end of a command, as seen on the channel.
+
+use crate::{
+    foreign_text::ForeignText,
+    ssh::{
+        command::{exit_status::ExitStatus, limits::StopReason, output::CommandOutput},
+        error::{MAX_WORDS_BYTES, SshError},
+    },
+};
+
+/// End of a command's channel: output and exit status.
+pub(super) struct CommandEnd {
+    /// Output of the command.
+    pub(super) output: CommandOutput,
+    /// Exit status; `None` if the connection was lost, because the channel ended without being
+    /// closed.
+    pub(super) status: Option<ExitStatus>,
+    /// Remark for the caller.
+    pub(super) notice: Option<String>,
+    /// True if the login shell got as far as our script.
+    pub(super) has_begun: bool,
+    /// True if the server refused to run the command.
+    pub(super) is_refused: bool,
+    /// Last messages of a sudo which did not run the command.
+    pub(super) sudo_messages: Option<ForeignText>,
+    /// Reason of the stop; `None` if the command ended by itself.
+    pub(super) stopped: Option<StopReason>,
+    /// True if a stop script found the processes gone; `None` if nothing is known.
+    pub(super) process_gone: Option<bool>,
+}
+
+impl CommandEnd {
+    /// Checks that a command which was not stopped has run at all. A login shell that exits with
+    /// success before our script begins would otherwise look like a command that succeeded.
+    /// `too_late` is true if the script did not begin in time, and `same_answer` is the host's
+    /// answer to any command, if the host does not run commands.
+    ///
+    /// # Errors
+    /// Fails if the server refused the command, or the command did not begin.
+    pub(super) fn check_begun(
+        &mut self,
+        too_late: bool,
+        same_answer: Option<&[u8]>,
+    ) -> Result<(), SshError> {
+        if self.is_refused {
+            return Err(SshError::ExecRefused);
+        }
+
+        if self.stopped.is_some() {
+            return Ok(());
+        }
+
+        if self.status.is_some() && (too_late || !self.has_begun) {
+            self.not_begun(too_late)
+        } else if self.has_only_printed(same_answer) {
+            self.not_begun(true)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Reports a command whose script did not begin, or which certainly did not run (`is_certain`).
+    ///
+    /// # Errors
+    /// Fails if the command ended with success or printed nothing. A shell that could not read the
+    /// command, for instance because of a syntax error, has printed a message and failed: that is a
+    /// result.
+    fn not_begun(&mut self, is_certain: bool) -> Result<(), SshError> {
+        self.sudo_messages = None;
+        let failed = matches!(self.status, Some(ExitStatus::Code(code)) if code != 0);
+
+        // Only a failure with a message can be the shell's own verdict on the command's syntax.
+        let words = self.output.stdout.text() + &self.output.stderr.text();
+        if failed && !is_certain && !words.trim().is_empty() {
+            self.notice = Some("the login shell ended before the command began".to_owned());
+            return Ok(());
+        }
+
+        Err(SshError::NotBegun {
+            said: ForeignText::from(words.trim()).cut(MAX_WORDS_BYTES),
+        })
+    }
+
+    /// Returns true if the command succeeded and printed exactly `answer`.
+    fn has_only_printed(&self, answer: Option<&[u8]>) -> bool {
+        let succeeded = matches!(
+            self.status,
+            Some(ExitStatus::Code(0) | ExitStatus::Unreported)
+        );
+
+        let stdout = self.output.stdout.text();
+        let is_same =
+            answer.is_some_and(|answer| String::from_utf8_lossy(answer).trim() == stdout.trim());
+        succeeded && is_same && self.output.stderr.total == 0
+    }
+}

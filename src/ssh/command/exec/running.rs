@@ -1,0 +1,280 @@
+//! A command that runs: the tasks around the channel, and the wait for the end.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::{JoinError, JoinHandle},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CommandResult, ExecContext,
+    control::{CommandControl, KnownProcesses},
+    end::CommandEnd,
+    reader::{AwaitedReply, ChannelReader, PidSource},
+    send::ExecChannel,
+    stdin::StdinWriter,
+    sudo::{SudoExchange, SudoState},
+};
+use crate::{
+    event::Event,
+    framing::{decoder::StreamDecoder, stop::Signal, stream::PerStream, sudo::SudoListener},
+    ssh::{
+        command::{
+            exit_status::{Ending, ExitStatus},
+            limits::{StopConditions, StopReason},
+            remote_host::RemoteHost,
+            spec::CommandSpec,
+        },
+        error::SshError,
+        pool::ChannelSlot,
+    },
+};
+
+/// Capacity of the queue of [`SudoEvent`](crate::framing::sudo::SudoEvent)s. sudo says one thing at
+/// a time, so more than this is not to be expected.
+const MAX_SUDO_EVENTS: usize = 8;
+/// Capacity of the queue of terminal replies, which wait until the command reads.
+const MAX_TERMINAL_REPLIES: usize = 8;
+/// Longest time for which the channel may stay open after the command was stopped.
+const QUIET_AFTER_STOP: Duration = Duration::from_millis(500);
+
+/// Command on a channel of its own, from the exec request to the end. One task reads the channel
+/// and another writes stdin, from the first moment on.
+pub(super) struct RunningCommand {
+    /// Task that reads the channel.
+    reader: JoinHandle<CommandEnd>,
+    /// Token to end the reader.
+    stop_reading: CancellationToken,
+    /// Task that writes stdin.
+    stdin: JoinHandle<()>,
+    /// Handle for stopping and signalling.
+    control: CommandControl,
+    /// Event that the script did not begin in time.
+    not_begun: Event,
+    /// Slot of the channel.
+    slot: ChannelSlot,
+    /// Answer of the host to any command, if the host does not run commands.
+    same_answer: Option<Vec<u8>>,
+    /// Number of bytes sent over the connection before the request; `None` if the command took
+    /// input. Input that a lost connection has swallowed cannot be sent again.
+    sent_before: Option<u64>,
+}
+
+impl RunningCommand {
+    /// Starts the tasks around a channel whose exec request was sent.
+    pub(super) fn start(
+        host: &Arc<RemoteHost>,
+        channel: ExecChannel,
+        spec: &Arc<CommandSpec>,
+        context: &mut ExecContext,
+    ) -> Self {
+        let announces_process = channel.announces_process();
+        let (send_event, events) = mpsc::channel(MAX_SUDO_EVENTS);
+        let (send_reply, replies) = mpsc::channel(MAX_TERMINAL_REPLIES);
+        let (send_known, known) = watch::channel(if announces_process {
+            KnownProcesses::NotYet
+        } else {
+            KnownProcesses::Never
+        });
+
+        let (exchange, sudo) = context
+            .sudo
+            .clone()
+            .map(|sources| SudoExchange::new(host, &channel.slot, spec, sources))
+            .unzip();
+
+        let stop_reading = CancellationToken::new();
+        let not_begun = Event::new();
+        let sent_before = context.input.is_none().then_some(channel.sent_before);
+        let pid_source = || {
+            if channel.is_sudo {
+                return Some(PidSource::Sudo(SudoListener::new(&channel.mark, spec.pty)));
+            }
+            announces_process.then(|| PidSource::Shell(StreamDecoder::new(&channel.mark)))
+        };
+
+        let reader = ChannelReader {
+            read: channel.read,
+            output: context.output.writer(),
+            // The announcement is written to stderr, but startup files or a terminal may have
+            // joined both streams, so each stream has its own decoder.
+            pid_sources: PerStream {
+                stdout: pid_source(),
+                stderr: pid_source(),
+            },
+            preamble: channel.script.preamble,
+            ready: channel
+                .script
+                .says_ready
+                .then(|| StreamDecoder::new(&channel.mark)),
+            events: send_event,
+            known: send_known,
+            replies: spec.pty.then_some(send_reply),
+            awaited_replies: spec
+                .pty
+                .then_some(AwaitedReply::Terminal)
+                .into_iter()
+                .chain([AwaitedReply::Command])
+                .collect(),
+            stop: stop_reading.clone(),
+        };
+
+        let stdin = StdinWriter {
+            spec: Arc::clone(spec),
+            // Without anything to send, end of file may come at once.
+            waits_for_script: announces_process
+                && (channel.is_sudo || spec.pty || !channel.script.settings.is_empty()),
+            sudo: exchange,
+            sent: context.sent.clone(),
+            not_begun: not_begun.clone(),
+            stop_reading: stop_reading.clone(),
+            write: Arc::clone(&channel.write),
+            settings: channel.script.settings,
+            says_ready: channel.script.says_ready,
+            input: context.input.take(),
+            replies,
+        };
+
+        Self {
+            // A task of its own from the first moment on: an unread channel blocks the whole
+            // connection.
+            reader: tokio::spawn(reader.run()),
+            stop_reading,
+            // A task of its own: a command that does not read must not block its own output.
+            stdin: tokio::spawn(stdin.run(events)),
+            control: CommandControl {
+                host: Arc::clone(host),
+                write: channel.write,
+                known,
+                sudo,
+            },
+            not_begun,
+            slot: channel.slot,
+            same_answer: channel.probe.deaf,
+            sent_before,
+        }
+    }
+
+    /// Waits until the command has ended, and stops the command when a condition is met. The
+    /// command was requested at `started`.
+    pub(super) async fn wait(
+        mut self,
+        conditions: &StopConditions,
+        started: Instant,
+    ) -> Result<CommandResult, SshError> {
+        let met = conditions.wait(started.elapsed());
+        tokio::pin!(met);
+
+        // `biased`, with the end of the output first: a command that has ended by itself was not
+        // stopped.
+        let end = loop {
+            let reason = tokio::select! {
+                biased;
+                end = &mut self.reader => break end,
+                reason = &mut met => reason,
+                () = self.control.outlives_sudo() => StopReason::Cancelled,
+                signal = conditions.signals.next() => match signal {
+                    Signal::Stop(first_signal) => StopReason::Asked(first_signal),
+                    Signal::Once(name) => {
+                        self.control.signal(name).await;
+                        continue;
+                    }
+                }
+            };
+
+            break self.stop(reason).await;
+        };
+
+        // Input that the command did not read would wait for a window that never grows.
+        self.stdin.abort();
+        let _ = self.control.write.close().await;
+
+        let end = end.map_err(|error| SshError::Lost(Some(error.to_string())))?;
+        self.result(end, started).await
+    }
+
+    /// Stops the command, and returns the end.
+    async fn stop(&mut self, reason: StopReason) -> Result<CommandEnd, JoinError> {
+        if self
+            .control
+            .sudo
+            .as_ref()
+            .is_some_and(SudoState::is_pending)
+        {
+            // The answer to sudo's prompt is of no use any more.
+            self.stdin.abort();
+        }
+
+        // The reader task goes on meanwhile, so the stop script's channel is not held up by this
+        // command's output.
+        let process_gone = self.control.stop(reason).await;
+        let end = timeout(QUIET_AFTER_STOP, &mut self.reader).await;
+        self.stop_reading.cancel();
+        let end = match end {
+            Ok(end) => end?,
+            Err(_) => (&mut self.reader).await?,
+        };
+
+        Ok(CommandEnd {
+            stopped: Some(reason),
+            process_gone,
+            ..end
+        })
+    }
+
+    /// Builds the result of a command that has ended.
+    ///
+    /// # Errors
+    /// Fails if the command did not run: nothing was sent, or the login shell or sudo did not run
+    /// the command.
+    async fn result(
+        self,
+        mut end: CommandEnd,
+        started: Instant,
+    ) -> Result<CommandResult, SshError> {
+        end.check_begun(self.not_begun.is_set(), self.same_answer.as_deref())?;
+
+        if let (Some(said), Some(sudo)) = (end.sudo_messages.take(), &self.control.sudo) {
+            if let Some(refusal) = sudo.refusal(end.stopped.is_some(), end.status.as_ref()) {
+                return Err(SshError::Sudo { refusal, said });
+            }
+            end.notice = Some("sudo had not begun the command yet".to_owned());
+        }
+
+        let ending = match (end.stopped, end.status) {
+            (Some(reason), status) => {
+                let reported = status.filter(|status| *status != ExitStatus::Unreported);
+                reason.ending(reported.map(Ending::Exited))
+            }
+            (None, Some(status)) => Ending::Exited(status),
+            (None, None) => {
+                // russh ends the channels just before it reports the reason.
+                tokio::task::yield_now().await;
+                let connection = self.slot.connection();
+
+                // An unchanged byte counter proves that the request never left, so the caller may
+                // send it again.
+                if self.sent_before == Some(connection.traffic.sent()) {
+                    return Err(connection.lost());
+                }
+
+                Ending::ConnectionLost(connection.reason())
+            }
+        };
+
+        Ok(CommandResult {
+            ending,
+            stopped: end.stopped.is_some(),
+            process_gone: end.process_gone,
+            output: end.output,
+            duration: started.elapsed(),
+            notice: end.notice,
+        })
+    }
+}

@@ -1,0 +1,135 @@
+//! The exec request: its script and its channel.
+
+use std::sync::Arc;
+
+use russh::{ChannelReadHalf, ChannelWriteHalf, client::Msg};
+
+use super::{ExecContext, random_sentinel};
+use crate::{
+    foreign_text::ForeignText,
+    framing::{
+        exec::{ExecScript, Input, LoginShell, ShellProbe},
+        sentinel::Sentinel,
+    },
+    render::{COLUMNS, ROWS},
+    ssh::{
+        command::{remote_host::RemoteHost, spec::CommandSpec},
+        error::{MAX_WORDS_BYTES, SshError},
+        pool::{ChannelSlot, Priority},
+    },
+};
+
+/// Terminal type of a command with a terminal (RFC 4254 section 6.2).
+const TERMINAL: &str = "xterm-256color";
+
+/// Channel over which a command was requested, with the facts about the script.
+pub(super) struct ExecChannel {
+    /// Login shell that gets the script.
+    pub(super) probe: ShellProbe,
+    /// True if sudo runs the command.
+    pub(super) is_sudo: bool,
+    /// Mark of the script's announcements.
+    pub(super) mark: Sentinel,
+    pub(super) script: ExecScript,
+    pub(super) slot: ChannelSlot,
+    pub(super) read: ChannelReadHalf,
+    pub(super) write: Arc<ChannelWriteHalf<Msg>>,
+    /// Number of bytes sent over the connection before the request.
+    pub(super) sent_before: u64,
+}
+
+impl ExecChannel {
+    /// Returns true if the script announces a process id. Every script of a known login shell does,
+    /// and so does every script with sudo. Any other login shell gets the bare command.
+    pub(super) fn announces_process(&self) -> bool {
+        self.probe.shell != LoginShell::Other || self.is_sudo
+    }
+}
+
+impl RemoteHost {
+    /// Writes the script, opens a channel and sends the exec request. Nothing has run on the host
+    /// if an error is returned.
+    pub(super) async fn request_exec(
+        self: &Arc<Self>,
+        spec: &CommandSpec,
+        context: &ExecContext,
+    ) -> Result<ExecChannel, SshError> {
+        let mark = random_sentinel()?;
+        let is_sudo = context.sudo.is_some();
+
+        // The limit also covers the probe and the channel, but then the error says that nothing was
+        // sent.
+        let conditions = &context.conditions;
+        let (probe, script) = conditions
+            .before_sending(self.write_script(spec, is_sudo, &mark))
+            .await?;
+        let (channel, slot) = conditions
+            .before_sending(self.channels.open_channel(Priority::Work))
+            .await?;
+
+        let (read, write) = channel.split();
+        // Taken before the request: it shows later if the request has left this machine.
+        let sent_before = slot.connection().traffic.sent();
+
+        let send = async {
+            if spec.pty {
+                write
+                    .request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[])
+                    .await?;
+            }
+            slot.connection().command(&write, script.line.clone()).await
+        };
+
+        if send.await.is_err() {
+            return Err(slot.connection().lost());
+        }
+
+        Ok(ExecChannel {
+            probe,
+            is_sudo,
+            mark,
+            script,
+            slot,
+            read,
+            write: Arc::new(write),
+            sent_before,
+        })
+    }
+
+    /// Writes the script of a command in the language of the login shell.
+    async fn write_script(
+        self: &Arc<Self>,
+        spec: &CommandSpec,
+        is_sudo: bool,
+        mark: &Sentinel,
+    ) -> Result<(ShellProbe, ExecScript), SshError> {
+        let probe = self.login_shell().await;
+        let has_stdin = spec.takes_input || spec.stdin.as_ref().is_some_and(|it| !it.is_empty());
+
+        // A host that answered two different probes alike runs no commands: whatever reads there
+        // must not get the caller's input.
+        if let Some(answer) = &probe.deaf
+            && has_stdin
+        {
+            return Err(SshError::NotBegun {
+                said: ForeignText::from(answer.trim_ascii()).cut(MAX_WORDS_BYTES),
+            });
+        }
+
+        let input = match () {
+            () if spec.pty => Input::Terminal,
+            () if has_stdin => Input::Follows,
+            () => Input::Empty,
+        };
+
+        let (shell, program) = (probe.shell, probe.program.as_deref());
+        let (command, cwd, env) = (&spec.command, spec.cwd.as_deref(), spec.env());
+        let script = if is_sudo {
+            shell.sudo_script(program, command, cwd, &env, mark, input)?
+        } else {
+            shell.script(command, cwd, &env, mark, input)?
+        };
+
+        Ok((probe, script))
+    }
+}
