@@ -1,0 +1,105 @@
+// What the bench has found, in Markdown.
+
+import { table } from '../lib/markdown.mjs';
+
+/** Where a report goes in docs/benchmarks.md. */
+export const BEGIN = '<!-- npm run bench:agents -- --write: begin -->';
+export const END = '<!-- end -->';
+
+/** Goals for the thirteen tasks of every day, without the definitions. */
+const GOALS = { calls: 14, tokens: 3000 };
+
+/**
+ * @typedef {object} Outcome of a task
+ * @property {import('./agent.mjs').Counts} counts
+ * @property {string} [problem] why the end state is not as wanted
+ *
+ * @typedef {object} Column of a tool set
+ * @property {string} id
+ * @property {string} title
+ * @property {number} definitionTokens
+ * @property {Map<string, Outcome>[]} lines by task, for each line
+ * @property {string} [absent] why there are no outcomes
+ */
+
+/**
+ * @param {string[]} facts
+ * @param {import('./tasks/index.mjs').Task[]} tasks
+ * @param {number} everyday how many of the tasks are those of every day
+ * @param {Column[]} columns
+ * @param {string[]} lineTitles
+ */
+export function report(facts, tasks, everyday, columns, lineTitles) {
+  const present = columns.filter(({ absent }) => !absent);
+  const sums = (title, some) => [title, ...present.map((column) => sumOf(column, some))];
+  const first = tasks.slice(0, everyday);
+  const rest = tasks.slice(everyday);
+  const rows = [
+    ...tasks.map((task) => [task.title, ...present.map(({ lines }) => cell(lines[0].get(task.id)))]),
+    ...(first.length > 0 ? [sums('**the tasks of every day**', first)] : []),
+    ...(rest.length > 0 ? [sums('**the further tasks**', rest)] : []),
+    ['definitions and instructions, tokens', ...present.map(({ definitionTokens }) => count(definitionTokens))],
+    ['turns for the search of tools', ...present.map(({ definitionTokens }) => (definitionTokens > 0 ? '1' : '0'))],
+    ...lineTitles.map((title, line) => [`seconds, ${title}`, ...present.map(({ lines }) => seconds(lines[line], tasks))]),
+  ];
+  const parts = [
+    [...facts, ...columns.filter(({ absent }) => absent).map(({ title, absent }) => `${title} is left out: ${absent}`)]
+      .map((fact) => `- ${fact}`)
+      .join('\n'),
+    'calls · turns · tokens written + read',
+    table(['', ...present.map(({ title }) => title)], rows, true),
+    problems(present, tasks, lineTitles),
+    ...(first.length === everyday ? [goals(present[0], first)] : []),
+  ];
+  return `${parts.filter(Boolean).join('\n\n')}\n`;
+}
+
+function cell({ counts, problem }) {
+  return problem ? 'no' : numbers(counts);
+}
+
+/** Tasks that were not done count as nothing: their number is named instead. */
+function sumOf({ lines: [outcomes] }, tasks) {
+  const done = tasks.map(({ id }) => outcomes.get(id)).filter(({ problem }) => !problem);
+  const total = (name) => done.reduce((sum, { counts }) => sum + counts[name], 0);
+  const names = ['calls', 'turns', 'written', 'read'];
+  const sum = numbers(Object.fromEntries(names.map((name) => [name, total(name)])));
+  return done.length < tasks.length ? `${sum} (${done.length} of ${tasks.length})` : sum;
+}
+
+function numbers({ calls, turns, written, read }) {
+  return `${calls} · ${turns} · ${count(written)} + ${count(read)}`;
+}
+
+/** The time of all tasks that were done, but for those that last as long as a program on the host. */
+function seconds(outcomes, tasks) {
+  const done = tasks.filter(({ id, slow }) => !slow && !outcomes.get(id).problem);
+  return (done.reduce((sum, { id }) => sum + outcomes.get(id).counts.ms, 0) / 1000).toFixed(2);
+}
+
+function problems(columns, tasks, lineTitles) {
+  const lines = columns.flatMap(({ title, lines: all }) =>
+    all.flatMap((outcomes, line) =>
+      tasks
+        .filter(({ id }) => outcomes.get(id).problem)
+        .map(({ id, title: what }) => `- ${title}, ${lineTitles[line]}, ${what}: ${outcomes.get(id).problem}`),
+    ),
+  );
+  return lines.length > 0 ? `What was not done:\n\n${lines.join('\n')}` : '';
+}
+
+function goals({ id, lines: [outcomes] }, tasks) {
+  if (id !== 'ours' || tasks.some((task) => outcomes.get(task.id).problem)) return '';
+  const total = (name) => tasks.reduce((sum, task) => sum + outcomes.get(task.id).counts[name], 0);
+  const reached = { calls: total('calls'), tokens: total('written') + total('read') };
+  const rows = Object.entries(GOALS).map(([name, goal]) => [
+    `${name} of the tasks of every day: at most ${count(goal)}`,
+    count(reached[name]),
+    reached[name] <= goal ? 'met' : '**not met**',
+  ]);
+  return table(['goal', 'reached', ''], rows, false);
+}
+
+function count(number) {
+  return number.toLocaleString('en');
+}

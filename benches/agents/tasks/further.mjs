@@ -1,0 +1,130 @@
+// Further tasks, which are rarer or harder.
+
+import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { quote } from '../sets/shell.mjs';
+import { PASSWORD } from '../world.mjs';
+import { ended, lacks } from './checks.mjs';
+
+const EDIT_SECRET = "sed -i 's/old/new/' app/secret.conf";
+const EDIT_CRLF = "sed -i 's/^mode=slow/mode=fast/' app/legacy.ini && grep -n '^mode' app/legacy.ini";
+
+export const further = [
+  {
+    id: 'root',
+    title: 'change a file that only root may write',
+    plans: {
+      any: (agent, set) => set.run(agent, 'web', `sudo -n ${EDIT_SECRET}`),
+      ours: async (agent, set, world) => {
+        const session = await set.on(agent, 'web');
+        if (!set.has('ssh_edit')) return agent.call('ssh_exec', { command: EDIT_SECRET, sudo: true, ...session });
+        const edit = { path: world.at('web', 'app/secret.conf'), oldText: 'token=old', newText: 'token=new', sudo: true };
+        return agent.call('ssh_edit', { ...edit, ...session });
+      },
+    },
+    check: (world) => {
+      const mode = statSync(world.at('web', 'app/secret.conf')).mode & 0o777;
+      if (mode !== 0o600) return `its mode is ${mode.toString(8)}`;
+      return world.read('web', 'app/secret.conf') === 'token=new\n' ? undefined : 'it has not changed';
+    },
+  },
+  {
+    id: 'crlf',
+    title: 'change a line of a file with CRLF',
+    plans: {
+      any: (agent, set) => set.run(agent, 'web', EDIT_CRLF),
+      ours: async (agent, set, world) => {
+        if (!set.has('ssh_edit')) return set.run(agent, 'web', EDIT_CRLF);
+        const edit = { path: world.at('web', 'app/legacy.ini'), oldText: 'mode=slow', newText: 'mode=fast' };
+        return agent.call('ssh_edit', { ...edit, ...(await set.on(agent, 'web')) });
+      },
+    },
+    check: (world) => (world.read('web', 'app/legacy.ini') === '[main]\r\nmode=fast\r\nlimit=10\r\n' ? undefined : 'the file differs'),
+  },
+  {
+    id: 'restart',
+    title: 'restart a service, and see that it runs',
+    plans: { any: (agent, set) => set.run(agent, 'web', 'sudo -n systemctl restart app && systemctl is-active app') },
+    check: (world, results) => lacks(results, 'active') ?? (world.read('web', 'service.log') === 'restart\n' ? undefined : 'not restarted once'),
+  },
+  {
+    id: 'compare',
+    title: 'compare a tree with its copy',
+    // One file is other on the host, and one more is there.
+    prepare: (world) => {
+      const near = join(world.project, 'site', 'page0', 'file0.html');
+      writeFileSync(near, '<p>changed</p>\n');
+    },
+    plans: {
+      any: compare,
+      ssh: (agent) =>
+        agent.call('Bash', {
+          command: `diff <(cd site && find . -type f -exec sha256sum {} + | sort) <(ssh web 'cd site && find . -type f -exec sha256sum {} + | sort')`,
+        }),
+    },
+    check: (_, results) => lacks(results, 'page0/file0.html'),
+  },
+  {
+    id: 'unknown-host',
+    title: 'an unknown host, whose fingerprint the person knows',
+    plans: {
+      any: (agent, set) => set.run(agent, 'stray', 'cat hostname'),
+      ours: async (agent, set) => {
+        await agent.call('ssh_connect', { host: 'stray' });
+        return agent.call('ssh_exec', { command: 'cat hostname', session: 'stray' });
+      },
+      ssh: (agent, _, world) => {
+        const { address, port } = world.hosts.stray;
+        const [key, print] = ['/tmp/k', world.fingerprint('stray')].map((word) => word.replace('/tmp', world.home));
+        const scan = `ssh-keyscan -t ed25519 -p ${port} ${address} 2>/dev/null > ${key}`;
+        const trust = `ssh-keygen -lf ${key} | grep -qF ${quote(print)} && cat ${key} >> ${world.knownHosts}`;
+        return agent.call('Bash', { command: `${scan} && ${trust} && ssh stray 'cat hostname'` });
+      },
+    },
+    check: (world, results) => {
+      const key = readFileSync(world.at('stray', 'host_key.pub'), 'utf8').split(' ')[1];
+      if (!results.includes('stray')) return 'no answer of the host';
+      return readFileSync(world.knownHosts, 'utf8').includes(key) ? undefined : 'trusted without a question';
+    },
+  },
+  {
+    id: 'prompt',
+    title: 'a program that asks for a password at the terminal',
+    plans: {
+      ours: async (agent, set) => {
+        const begun = await agent.call('ssh_exec', { command: 'dbtool', pty: true, waitMs: 2000, ...(await set.on(agent, 'web')) });
+        const job = begun.meta?.['mcp-ssh-sessions/outcome']?.job;
+        return agent.call('ssh_job', { job, input: `${PASSWORD}\n` });
+      },
+      ssh: (agent) => agent.call('Bash', { command: `(sleep 1; echo ${PASSWORD}) | ssh -tt web dbtool` }),
+      peer: (agent, set) => set.run(agent, 'web', `(sleep 1; echo ${PASSWORD}) | script -qec dbtool /dev/null`),
+    },
+    check: (_, results) => lacks(results, 'rows: 42'),
+  },
+  {
+    id: 'follow',
+    title: 'follow a log for a minute',
+    slow: true,
+    plans: {
+      any: (agent, set, world) => set.run(agent, 'web', follow(world)),
+      ours: async (agent, set, world) => {
+        const session = await set.on(agent, 'web');
+        const command = `app/live & tail -f app/live.log`;
+        const timeoutMs = world.slowSeconds * 1000 + 1000;
+        return set.toEnd(agent, await agent.call('ssh_exec', { command, timeoutMs, ...session }));
+      },
+    },
+    check: (_, results) => ended(results, 'event 10'),
+  },
+];
+
+/** Starts what writes the log, and follows it until that has ended. */
+function follow({ slowSeconds }) {
+  return `app/live & timeout ${slowSeconds + 1} tail -f app/live.log`;
+}
+
+/** The sums of both sides, which the model compares; an agent with a tool set for SSH has its own shell, too. */
+function compare(agent, set) {
+  const sums = 'cd site && find . -type f -exec sha256sum {} +';
+  return agent.together([['Bash', { command: sums }], set.commandCall('web', sums)]);
+}
