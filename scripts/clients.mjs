@@ -1,11 +1,12 @@
 // `npm run clients`: the packages, and the daemon, in real clients. Installs Claude Code and Codex CLI from npm into a
 // temporary folder, adds the server to them with the documented commands and files, and sees it connected and its tools
-// answering. Needs the npm registry for the installations alone (a gigabyte when unpacked), and no account: no model is
-// asked anything.
+// answering. Then a scripted model on 127.0.0.1 shows that our words arrive, and which tools a search finds. Needs the npm
+// registry for the installations alone (a gigabyte when unpacked), and no account: no real model is asked anything.
 //
 //   node scripts/clients.mjs                    builds the release program and the demo's SSH server first
 //   node scripts/clients.mjs --binary PATH      takes that program
 //   node scripts/clients.mjs --sshd PATH        takes that `demo-sshd`
+//   node scripts/clients.mjs --words            the part with the scripted model only
 //   node scripts/clients.mjs --require          a client that cannot be installed is a failure, too
 
 import { constants } from 'node:os';
@@ -15,6 +16,7 @@ import { claude } from './clients/claude.mjs';
 import { codex } from './clients/codex.mjs';
 import { install } from './clients/install.mjs';
 import { Stage } from './clients/stage.mjs';
+import { words } from './clients/words.mjs';
 import { epilogue, title } from './demo/screen.mjs';
 import { build, needCargo } from './lib/cargo.mjs';
 import { needProgram } from './lib/programs.mjs';
@@ -39,14 +41,18 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
 }
 
 try {
-  const { values } = parseArgs({
-    options: { binary: { type: 'string' }, sshd: { type: 'string' }, require: { type: 'boolean', default: false } },
-  });
+  const options = {
+    binary: { type: 'string' },
+    sshd: { type: 'string' },
+    words: { type: 'boolean', default: false },
+    require: { type: 'boolean', default: false },
+  };
+  const { values } = parseArgs({ options });
   needProgram('ssh', 'openssh-client');
   const binary = values.binary ? resolve(values.binary) : built(NAME, ['--release', '--bin', NAME]);
   const sshd = values.sshd ? resolve(values.sshd) : built('demo-sshd', ['--example', 'demo-sshd']);
   await stage.open(binary, sshd);
-  for (const client of clients) await tryOut(client);
+  for (const client of clients) await tryOut(client, binary, values.words);
   const left = await stage.survivors();
   const remains = left.map(({ pid, command }) => `process ${pid} (${command})`);
   if (stage.refused.length > 0) {
@@ -68,7 +74,7 @@ function built(name, args) {
 }
 
 /** One client, in each of its versions. What goes wrong with it keeps no other one from its turn. */
-async function tryOut({ name, packageName, bin, proof }) {
+async function tryOut({ name, packageName, bin, proof }, binary, wordsOnly) {
   const remark = `what npm chooses for Node ${process.version}, and the newest version if that is another`;
   title(`${name} from npm`, remark);
   const { versions, problems } = await install(packageName, bin, stage);
@@ -76,7 +82,8 @@ async function tryOut({ name, packageName, bin, proof }) {
   for (const problem of problems) console.log(`    not run: ${problem}`);
   for (const client of versions) {
     try {
-      await proof(client, stage);
+      if (!wordsOnly) await proof(client, stage);
+      await words(client, stage, binary);
       seen.push(client);
     } catch (error) {
       if (!(error instanceof Stop)) throw error;
