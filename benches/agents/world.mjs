@@ -142,6 +142,8 @@ function settings(end) {
 }
 
 function writeProject(folder) {
+  // One of the servers moves files of a private folder only.
+  mkdirSync(folder, { mode: 0o700 });
   for (let n = 0; n < 20; n++) {
     const file = join(folder, 'site', `page${n % 4}`, `file${n}.html`);
     mkdirSync(dirname(file), { recursive: true });

@@ -72,16 +72,11 @@ export class Ours extends Server {
   }
 
   async upload(agent, host, localPath, remotePath) {
-    return agent.call('ssh_upload', { localPath: join(this.world.project, localPath), remotePath: this.#absolute(host, remotePath), ...(await this.on(agent, host)) });
+    return agent.call('ssh_upload', { localPath: join(this.world.project, localPath), remotePath: this.world.at(host, remotePath), ...(await this.on(agent, host)) });
   }
 
   async download(agent, host, remotePath, localPath) {
-    return agent.call('ssh_download', { remotePath: this.#absolute(host, remotePath), localPath: join(this.world.project, localPath), ...(await this.on(agent, host)) });
-  }
-
-  /** sshd's SFTP does not know the home of the bench. */
-  #absolute(host, path) {
-    return this.world.at(host, path);
+    return agent.call('ssh_download', { remotePath: this.world.at(host, remotePath), localPath: join(this.world.project, localPath), ...(await this.on(agent, host)) });
   }
 }
 

@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { installed, installedCrate, installedPython } from '../../../scripts/lib/installed.mjs';
+import { filesIn } from '../tasks/checks.mjs';
 import { Server } from './server.mjs';
 
 const VERSIONS = { sshMcp: '2.11.0', gateway: '7.0.0', portal: '4.0.3', fast: '0.5.1' };
@@ -19,7 +20,7 @@ class SshMcp extends Server {
 
   command() {
     const { home, hosts, project, user } = this.world;
-    const profile = (host) => [
+    const section = (host) => [
       '[[profiles]]',
       `name = "${host}"`,
       `host = "${hosts[host].address}"`,
@@ -32,21 +33,23 @@ class SshMcp extends Server {
       'approvalPolicy = "auto"',
     ];
     const defaults = ['[defaults]', 'defaultProfile = "web"', `transferRoot = "${project}"`];
-    keep(join(home, '.config', 'ssh-mcp', 'config.toml'), [...defaults, ...Object.keys(hosts).flatMap(profile)]);
+    keep(join(home, '.config', 'ssh-mcp', 'config.toml'), [...defaults, ...Object.keys(hosts).flatMap(section)]);
     return { program: SshMcp.#program };
   }
 
   commandCall(host, command, { timeoutMs } = {}) {
     const bounded = timeoutMs ? `timeout -k 1 ${timeoutMs / 1000} ${command}` : command;
-    return ['run-command', { command: bounded, ...(host !== 'web' && { profile: host }) }];
+    return ['run-command', { command: bounded, ...profile(host) }];
   }
 
-  upload(agent, host, local, remote) {
-    return agent.call('sftp-upload-file', { localPath: join(this.world.project, local), remotePath: this.world.at(host, remote) });
+  upload = byFile;
+
+  uploadCall(host, local, remote) {
+    return ['sftp-upload-file', { localPath: join(this.world.project, local), remotePath: this.world.at(host, remote), ...profile(host) }];
   }
 
   download(agent, host, remote, local) {
-    return agent.call('sftp-download-file', { remotePath: this.world.at(host, remote), localPath: join(this.world.project, local) });
+    return agent.call('sftp-download-file', { remotePath: this.world.at(host, remote), localPath: join(this.world.project, local), ...profile(host) });
   }
 }
 
@@ -74,8 +77,10 @@ class McpSshGateway extends Server {
     return ['run', { server, command, wait: 110, ...(timeoutMs && { timeout: timeoutMs / 1000 }) }];
   }
 
-  upload(agent, server, local, remote) {
-    return agent.call('file', { server, action: 'write', path: this.world.at(server, remote), local_path: join(this.world.project, local) });
+  upload = byFile;
+
+  uploadCall(server, local, remote) {
+    return ['file', { server, action: 'write', path: this.world.at(server, remote), local_path: join(this.world.project, local) }];
   }
 
   download(agent, server, remote, local) {
@@ -145,8 +150,10 @@ class FastMcpSsh extends Server {
     return ['exec', { host, cmd, ...(timeoutMs && { timeout: timeoutMs / 1000 }) }];
   }
 
-  upload(agent, host, local, remote) {
-    return agent.call('up', { host, local: join(this.world.project, local), remote: this.world.at(host, remote) });
+  upload = byFile;
+
+  uploadCall(host, local, remote) {
+    return ['up', { host, local: join(this.world.project, local), remote: this.world.at(host, remote) }];
   }
 
   download(agent, host, remote, local) {
@@ -155,6 +162,19 @@ class FastMcpSsh extends Server {
 }
 
 export const peers = [SshMcp, McpSshGateway, PortalMcpServer, FastMcpSsh];
+
+/** Names the host where it is not the default. */
+function profile(host) {
+  return host === 'web' ? {} : { profile: host };
+}
+
+/** Uploads a tree with a server that moves single files: the folders first, then all files in one turn. */
+async function byFile(agent, host, local, remote) {
+  const files = filesIn(join(this.world.project, local));
+  const folders = [...new Set(files.map((file) => join(remote, dirname(file))))];
+  await this.run(agent, host, `mkdir -p ${folders.join(' ')}`);
+  return agent.together(files.map((file) => this.uploadCall(host, join(local, file), join(remote, file))));
+}
 
 function keep(file, lines) {
   mkdirSync(dirname(file), { recursive: true, mode: 0o700 });

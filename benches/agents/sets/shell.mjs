@@ -53,11 +53,11 @@ export class Shell {
   }
 
   upload(agent, host, local, remote) {
-    return agent.call('Bash', { command: `scp -qr ${local} ${host}:${remote}` });
+    return agent.call('Bash', { command: `scp -qr ${local} ${host}:${this.world.at(host, remote)}` });
   }
 
   download(agent, host, remote, local) {
-    return agent.call('Bash', { command: `scp -q ${host}:${remote} ${local}` });
+    return agent.call('Bash', { command: `scp -q ${host}:${this.world.at(host, remote)} ${local}` });
   }
 
   async stop() {}

@@ -1,12 +1,12 @@
 // The thirteen tasks that an agent meets every day.
 
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { all } from '../../../npm/processes.mjs';
 import { running } from '../sets/ours.mjs';
 import { KNOWN } from '../world.mjs';
-import { ended, lacks } from './checks.mjs';
+import { ended, filesIn, lacks } from './checks.mjs';
 
 const ENV_FILE = `# it's "quoted"\nGREETING='hello $USER'\nPATH_TO="/opt/a b"\n`;
 
@@ -175,8 +175,6 @@ function homeOf(pid) {
 /** Names and contents of a tree. */
 function digest(folder) {
   const hash = createHash('sha256');
-  const files = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
-  const paths = files.map(({ parentPath, path, name }) => join(parentPath ?? path, name)).sort();
-  for (const path of paths) hash.update(`${path.slice(folder.length)}\0`).update(readFileSync(path));
+  for (const path of filesIn(folder)) hash.update(`${path}\0`).update(readFileSync(join(folder, path)));
   return hash.digest('hex');
 }
