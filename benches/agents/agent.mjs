@@ -1,5 +1,10 @@
 // An agent without a model: it carries out plans, and counts what a model would write and read.
 
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** A model takes longer for a turn; some servers refuse a dozen calls a second. */
+const THOUGHT_MS = 300;
+
 /**
  * @typedef {object} Counts
  * @property {number} calls
@@ -41,6 +46,7 @@ export class Agent {
    * @param {[tool: string, args: object][]} calls
    */
   async together(calls) {
+    await sleep(THOUGHT_MS);
     const begun = performance.now();
     const results = await Promise.all(calls.map(([tool, args]) => this.#perform(tool, args)));
     this.counts.ms += performance.now() - begun;

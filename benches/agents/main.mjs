@@ -117,6 +117,7 @@ async function conversation(Kind, column, folder, line, { sshd, tasks, tokens, s
       task.prepare?.(world);
       let problem = await problemOf(within(planOf(task, set)(agent, set, world)));
       problem ??= await problemOf((async () => check(task, world, agent.results.join('\n'), set))());
+      problem &&= world.short(problem);
       outcomes.set(task.id, { counts: agent.counts, problem });
       const { calls, written, read, ms } = agent.counts;
       console.log(`  ${Kind.title}, ${task.id}: ${problem ?? `${calls} calls, ${written + read} tokens, ${Math.round(ms)} ms`}`);

@@ -113,8 +113,8 @@ function furnish(home, host, slowSeconds) {
     writeFileSync(join(home, name), text, { mode });
   };
 
-  // sshd sets PATH and goes to the home that the system knows; bash and zsh read these for every command.
-  for (const name of ['.bashrc', '.zshenv']) keep(name, 'PATH=$HOME/bin:$PATH\n[ -n "$BENCH" ] || cd\nexport BENCH=1\n');
+  // sshd sets PATH and goes to the home that the system knows; shells read these first.
+  for (const name of ['.bashrc', '.profile', '.zshenv']) keep(name, 'PATH=$HOME/bin:$PATH\n[ -n "$BENCH" ] || cd\nexport BENCH=1\n');
   for (const [name, text] of Object.entries(PROGRAMS)) keep(`bin/${name}`, `#!/bin/sh\n${text}\n`, 0o755);
   keep('service', 'active\n');
   keep('hostname', `${host}\n`);

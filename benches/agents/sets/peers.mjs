@@ -57,6 +57,7 @@ class McpSshGateway extends Server {
   static id = 'mcp-ssh-gateway';
   static title = `mcp-ssh-gateway ${VERSIONS.gateway}`;
   static #program;
+  #sessions = new Map();
 
   static async install() {
     const python = await installedPython('mcp-ssh-gateway', [`mcp-ssh-gateway==${VERSIONS.gateway}`]);
@@ -65,16 +66,24 @@ class McpSshGateway extends Server {
 
   command() {
     const { home, hosts, project, user } = this.world;
-    const server = (host) => ({ host: hosts[host].address, port: hosts[host].port, user, key_path: join(home, '.ssh', `id_${host}`) });
+    const server = (host) => ({ host: hosts[host].address, port: hosts[host].port, user, key_path: join(home, '.ssh', `id_${host}`), extra_path: `${this.world.at(host, 'bin')}:/usr/bin:/bin` });
     const servers = Object.fromEntries(Object.keys(hosts).map((host) => [host, server(host)]));
     const config = join(home, 'gateway', 'servers.json');
     keep(config, [JSON.stringify({ servers })]);
     return { program: McpSshGateway.#program, args: ['--servers-config', config, '--cache-dir', join(home, 'gateway', 'cache'), '--project-root', project] };
   }
 
-  /** It waits ten seconds by default; the rest of the output is read by further calls. */
+  /** Goes on in the session of the host, as it has room for eight. It waits ten seconds by default. */
   commandCall(server, command, { timeoutMs } = {}) {
-    return ['run', { server, command, wait: 110, ...(timeoutMs && { timeout: timeoutMs / 1000 }) }];
+    const where = this.#sessions.has(server) ? { session_id: this.#sessions.get(server) } : { server };
+    return ['run', { ...where, command, wait: 110, ...(timeoutMs && { timeout: timeoutMs / 1000 }) }];
+  }
+
+  async perform(name, args) {
+    const result = await super.perform(name, args);
+    const session = result.text.match(/"session_id":\s*"(([^"/]+)\/[^"]+)"/);
+    if (session) this.#sessions.set(session[2], session[1]);
+    return result;
   }
 
   upload = byFile;
@@ -102,8 +111,10 @@ class PortalMcpServer extends Server {
     return { program: PortalMcpServer.#program, env: { PORTAL_SSH_CONFIG: join(this.world.home, '.ssh', 'config') } };
   }
 
-  commandCall(host, command, { timeoutMs = 100_000 } = {}) {
-    return ['remote_exec', { host, command, timeout: timeoutMs / 1000 }];
+  /** Its own timeout loses the output and leaves the program running. */
+  commandCall(host, command, { timeoutMs } = {}) {
+    const bounded = timeoutMs ? `timeout -k 1 ${timeoutMs / 1000} ${command}` : command;
+    return ['remote_exec', { host, command: bounded, timeout: 100 }];
   }
 
   everywhere(agent, host, command) {

@@ -50,6 +50,8 @@ export const everyday = [
     title: 'write a new file with quotes and $',
     plans: {
       any: (agent, set) => set.run(agent, 'web', `cat > app/.env <<'EOF'\n${ENV_FILE}EOF`),
+      'ssh-mcp': (agent, _, world) =>
+        agent.call('sftp-upload', { remotePath: world.at('web', 'app/.env'), content: ENV_FILE }),
       ours: async (agent, set, world) => {
         const session = await set.on(agent, 'web');
         if (set.has('ssh_edit')) return agent.call('ssh_edit', { path: world.at('web', 'app/.env'), content: ENV_FILE, ...session });
@@ -79,6 +81,12 @@ export const everyday = [
         await set.run(agent, 'web', `${enter} && echo $MODE > mode.txt`);
         await set.run(agent, 'web', `${enter} && cp part1.py part99.py`);
         return set.run(agent, 'web', `${enter} && echo $MODE:$(ls *.py | wc -l)`);
+      },
+      // Every command runs in the same shell, which goes back to the home in the end.
+      'mcp-ssh-gateway': async (agent, set) => {
+        await set.run(agent, 'web', 'cd app/src && export MODE=test && echo $MODE > mode.txt');
+        await set.run(agent, 'web', 'cp part1.py part99.py');
+        return set.run(agent, 'web', 'echo $MODE:$(ls *.py | wc -l); cd ~');
       },
       ours: async (agent, set) => {
         const session = await set.on(agent, 'web');

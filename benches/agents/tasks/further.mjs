@@ -73,12 +73,11 @@ export const further = [
         await agent.call('ssh_connect', { host: 'stray' });
         return agent.call('ssh_exec', { command: 'cat hostname', session: 'stray' });
       },
-      ssh: (agent, _, world) => {
-        const { address, port } = world.hosts.stray;
-        const [key, print] = ['/tmp/k', world.fingerprint('stray')].map((word) => word.replace('/tmp', world.home));
-        const scan = `ssh-keyscan -t ed25519 -p ${port} ${address} 2>/dev/null > ${key}`;
-        const trust = `ssh-keygen -lf ${key} | grep -qF ${quote(print)} && cat ${key} >> ${world.knownHosts}`;
-        return agent.call('Bash', { command: `${scan} && ${trust} && ssh stray 'cat hostname'` });
+      ssh: (agent, _, world) => agent.call('Bash', { command: `${trust(world)} && ssh stray 'cat hostname'` }),
+      // It refuses unknown keys, and has no tool that learns one.
+      'portal-mcp-server': async (agent, set, world) => {
+        await agent.call('Bash', { command: trust(world) });
+        return set.run(agent, 'stray', 'cat hostname');
       },
     },
     check: (world, results) => {
@@ -97,6 +96,11 @@ export const further = [
         return agent.call('ssh_job', { job, input: `${PASSWORD}\n` });
       },
       ssh: (agent) => agent.call('Bash', { command: `(sleep 1; echo ${PASSWORD}) | ssh -tt web dbtool` }),
+      'mcp-ssh-gateway': async (agent, set) => {
+        const { text } = await set.run(agent, 'web', 'dbtool');
+        const session = JSON.parse(text).session_id;
+        return agent.call('signal', { session_id: session, action: 'stdin', text: PASSWORD });
+      },
       peer: (agent, set) => set.run(agent, 'web', `(sleep 1; echo ${PASSWORD}) | script -qec dbtool /dev/null`),
     },
     check: (_, results) => lacks(results, 'rows: 42'),
@@ -123,8 +127,17 @@ function follow({ slowSeconds }) {
   return `app/live & timeout ${slowSeconds + 1} tail -f app/live.log`;
 }
 
+/** A command that learns the key of the unknown host if it has the fingerprint that the person knows. */
+function trust(world) {
+  const { address, port } = world.hosts.stray;
+  const file = join(world.home, 'key');
+  const scan = `ssh-keyscan -t ed25519 -p ${port} ${address} 2>/dev/null > ${file}`;
+  const matches = `ssh-keygen -lf ${file} | grep -qF ${quote(world.fingerprint('stray'))}`;
+  return `${scan} && ${matches} && cat ${file} >> ${world.knownHosts}`;
+}
+
 /** The sums of both sides, which the model compares; an agent with a tool set for SSH has its own shell, too. */
 function compare(agent, set) {
-  const sums = 'cd site && find . -type f -exec sha256sum {} +';
+  const sums = '(cd site && find . -type f -exec sha256sum {} +)';
   return agent.together([['Bash', { command: sums }], set.commandCall('web', sums)]);
 }

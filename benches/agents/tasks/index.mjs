@@ -1,7 +1,8 @@
 // The tasks, in the order of one conversation.
 //
 // A plan is the shortest honest way of a tool set to a task. `any` uses the verbs that every set has (`run`, `everywhere`,
-// `upload`, `download`); `ours`, `ssh` or `peer` stands for a kind of set that has a shorter way or needs another one.
+// `upload`, `download`); `ours`, `ssh` `peer` or the id of a set stands for those that have a shorter way or need
+// another one.
 
 import { everyday } from './everyday.mjs';
 import { further } from './further.mjs';
@@ -15,7 +16,7 @@ import { further } from './further.mjs';
  * @property {string} id
  * @property {string} title
  * @property {boolean} [slow] its time is that of a program on the host
- * @property {{ any?: Plan, ours?: Plan, ssh?: Plan, peer?: Plan }} plans
+ * @property {Record<string, Plan>} plans
  * @property {(world: World, results: string, set: object) => string | undefined} check what is wrong in the end
  */
 
@@ -24,5 +25,5 @@ export const tasks = [...everyday, ...further];
 
 /** @returns {Plan} the plan of a set */
 export function planOf({ plans }, set) {
-  return plans[set.kind] ?? plans.any;
+  return plans[set.constructor.id] ?? plans[set.kind] ?? plans.any;
 }
