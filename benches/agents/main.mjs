@@ -140,8 +140,9 @@ async function problemOf(work) {
     await work;
     return undefined;
   } catch (error) {
-    // A file that a task should have made is not there.
-    if (!(error instanceof Stop) && error.code === undefined) throw error;
+    // A file that a task should have made is not there, or an answer is no JSON.
+    const expected = error instanceof Stop || error instanceof SyntaxError || error.code !== undefined;
+    if (!expected) throw error;
     return error.message.trim().split('\n')[0];
   }
 }

@@ -4,8 +4,9 @@ import { execFileSync } from 'node:child_process';
 import { appendFileSync, chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
+import { all, tree } from '../../npm/processes.mjs';
 import { privateEnv } from '../../scripts/lib/daemon.mjs';
-import { startSshd } from '../../scripts/lib/sshd.mjs';
+import { kill, startSshd } from '../../scripts/lib/sshd.mjs';
 
 /** The hosts whose keys are known; the key of `stray` is not. */
 export const KNOWN = ['web', 'db', 'cache'];
@@ -87,8 +88,16 @@ export class World {
     return text.replaceAll(this.folder, '/srv');
   }
 
+  /** What runs on the hosts for their users, where that can be seen: on Linux. */
+  processes() {
+    const homes = Object.values(this.hosts).map(({ folder }) => folder);
+    return all().filter(({ pid }) => homes.includes(homeOf(pid)));
+  }
+
   close() {
-    for (const { sshd } of Object.values(this.hosts)) sshd.child.kill('SIGKILL');
+    for (const { sshd } of Object.values(this.hosts)) for (const { pid } of tree(sshd.child.pid)) kill(pid);
+    // A program that was not stopped has no parent any more.
+    for (const { pid } of this.processes()) kill(pid);
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -148,6 +157,15 @@ function writeProject(folder) {
     const file = join(folder, 'site', `page${n % 4}`, `file${n}.html`);
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, `<p>page ${n}</p>\n`);
+  }
+}
+
+function homeOf(pid) {
+  try {
+    const variables = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+    return variables.find((one) => one.startsWith('HOME='))?.slice('HOME='.length);
+  } catch {
+    return undefined; // It has ended, or this is no Linux.
   }
 }
 

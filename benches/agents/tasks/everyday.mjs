@@ -3,7 +3,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { all } from '../../../npm/processes.mjs';
 import { running } from '../sets/ours.mjs';
 import { KNOWN } from '../world.mjs';
 import { ended, filesIn, lacks } from './checks.mjs';
@@ -143,7 +142,7 @@ export const everyday = [
     id: 'hang',
     title: 'stop a command that hangs, after 2 seconds',
     plans: { any: (agent, set) => set.run(agent, 'web', 'app/hang', { timeoutMs: 2000 }) },
-    check: (world, results) => lacks(results, 'begun') ?? (hangs(world) ? 'it still runs' : undefined),
+    check: (world, results) => lacks(results, 'begun') ?? (world.processes().some(({ command }) => command === 'sleep 987654') ? 'it still runs' : undefined),
   },
   {
     id: 'build',
@@ -164,20 +163,6 @@ export const everyday = [
 
 function planOfAny(id, agent, set) {
   return everyday.find((task) => task.id === id).plans.any(agent, set);
-}
-
-function hangs(world) {
-  // The stand-in replaces itself by this, and hosts of other sets run the same.
-  const home = world.at('web');
-  return all().some(({ pid, command }) => command === 'sleep 987654' && homeOf(pid) === home);
-}
-
-function homeOf(pid) {
-  try {
-    return readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').find((one) => one.startsWith('HOME='))?.slice(5);
-  } catch {
-    return undefined; // It has ended, or this is no Linux.
-  }
 }
 
 /** Names and contents of a tree. */
