@@ -1,6 +1,7 @@
 // What the bench has found, in Markdown.
 
 import { table } from '../lib/markdown.mjs';
+import { everyday } from './tasks/everyday.mjs';
 
 /** Where a report goes in docs/benchmarks.md. */
 export const BEGIN = '<!-- npm run bench:agents -- --write: begin -->';
@@ -25,15 +26,14 @@ const GOALS = { calls: 14, tokens: 3000 };
 /**
  * @param {string[]} facts
  * @param {import('./tasks/index.mjs').Task[]} tasks
- * @param {number} everyday how many of the tasks are those of every day
  * @param {Column[]} columns
  * @param {string[]} lineTitles
  */
-export function report(facts, tasks, everyday, columns, lineTitles) {
+export function report(facts, tasks, columns, lineTitles) {
   const present = columns.filter(({ absent }) => !absent);
   const sums = (title, some) => [title, ...present.map((column) => sumOf(column, some))];
-  const first = tasks.slice(0, everyday);
-  const rest = tasks.slice(everyday);
+  const first = tasks.filter((task) => everyday.includes(task));
+  const rest = tasks.filter((task) => !everyday.includes(task));
   const rows = [
     ...tasks.map((task) => [task.title, ...present.map(({ lines }) => cell(lines[0].get(task.id)))]),
     ...(first.length > 0 ? [sums('**the tasks of every day**', first)] : []),
@@ -49,7 +49,7 @@ export function report(facts, tasks, everyday, columns, lineTitles) {
     'calls · turns · tokens written + read',
     table(['', ...present.map(({ title }) => title)], rows, true),
     problems(present, tasks, lineTitles),
-    ...(first.length === everyday ? [goals(present[0], first)] : []),
+    ...(first.length === everyday.length && present.length > 0 ? [goals(present[0], first)] : []),
   ];
   return `${parts.filter(Boolean).join('\n\n')}\n`;
 }
@@ -73,8 +73,10 @@ function numbers({ calls, turns, written, read }) {
 
 /** The time of all tasks that were done, but for those that last as long as a program on the host. */
 function seconds(outcomes, tasks) {
-  const done = tasks.filter(({ id, slow }) => !slow && !outcomes.get(id).problem);
-  return (done.reduce((sum, { id }) => sum + outcomes.get(id).counts.ms, 0) / 1000).toFixed(2);
+  const timed = tasks.filter(({ slow }) => !slow);
+  const done = timed.filter(({ id }) => !outcomes.get(id).problem);
+  const sum = (done.reduce((total, { id }) => total + outcomes.get(id).counts.ms, 0) / 1000).toFixed(2);
+  return done.length < timed.length ? `${sum} (${done.length} of ${timed.length})` : sum;
 }
 
 function problems(columns, tasks, lineTitles) {

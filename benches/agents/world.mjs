@@ -98,7 +98,7 @@ export class World {
     for (const { sshd } of Object.values(this.hosts)) for (const { pid } of tree(sshd.child.pid)) kill(pid);
     // A program that was not stopped has no parent any more.
     for (const { pid } of this.processes()) kill(pid);
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 10 });
   }
 
   /** Makes the configuration of the person, as if this one had used the host before. */

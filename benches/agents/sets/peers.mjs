@@ -1,6 +1,6 @@
 // MCP servers for SSH of other people. Each says by which call it runs a command, and how it moves a file.
 
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { installed, installedCrate, installedPython } from '../../../scripts/lib/installed.mjs';
 import { filesIn } from '../tasks/checks.mjs';
@@ -157,8 +157,9 @@ class FastMcpSsh extends Server {
     return { program: FastMcpSsh.#program };
   }
 
+  /** Its own timeout leaves the program running. */
   commandCall(host, cmd, { timeoutMs } = {}) {
-    return ['exec', { host, cmd, ...(timeoutMs && { timeout: timeoutMs / 1000 }) }];
+    return ['exec', { host, cmd: timeoutMs ? `timeout -k 1 ${timeoutMs / 1000} ${cmd}` : cmd }];
   }
 
   upload = byFile;
@@ -181,6 +182,7 @@ function profile(host) {
 
 /** Uploads a tree with a server that moves single files: the folders first, then all files in one turn. */
 async function byFile(agent, host, local, remote) {
+  if (statSync(join(this.world.project, local)).isFile()) return agent.call(...this.uploadCall(host, local, remote));
   const files = filesIn(join(this.world.project, local));
   const folders = [...new Set(files.map((file) => join(remote, dirname(file))))];
   await this.run(agent, host, `mkdir -p ${folders.join(' ')}`);

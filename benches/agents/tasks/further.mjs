@@ -136,8 +136,9 @@ function trust(world) {
   return `${scan} && ${matches} && cat ${file} >> ${world.knownHosts}`;
 }
 
-/** The sums of both sides, which the model compares; an agent with a tool set for SSH has its own shell, too. */
-function compare(agent, set) {
-  const sums = '(cd site && find . -type f -exec sha256sum {} +)';
-  return agent.together([['Bash', { command: sums }], set.commandCall('web', sums)]);
+/** Brings the sums of the near side to the host, which says what differs; an agent has its own shell, too. */
+async function compare(agent, set) {
+  await agent.call('Bash', { command: '(cd site && find . -type f -exec sha256sum {} +) > sums' });
+  await set.upload(agent, 'web', 'sums', 'sums');
+  return set.run(agent, 'web', '(cd site && sha256sum -c --quiet ../sums)');
 }
