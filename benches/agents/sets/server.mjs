@@ -1,6 +1,7 @@
 // An MCP server over stdio, as a tool set.
 
-import { Client } from '../../../scripts/demo/client.mjs';
+import { initialize } from '../../../scripts/lib/mcp/handshake.mjs';
+import { Client } from '../../../scripts/lib/mcp/stdio.mjs';
 import { Stop } from '../../../scripts/lib/repository.mjs';
 import { runLocally } from './shell.mjs';
 
@@ -26,10 +27,10 @@ export class Server {
     const [first, ...rest] = [...this.world.near, program, ...args];
     this.client = new Client(first, rest, { ...this.world.env, ...env }, this.world.project);
     this.client.onRequest = (request) => this.answer(request);
-    const clientInfo = { name: 'bench', version: '0' };
-    const params = { protocolVersion: '2025-06-18', capabilities: this.capabilities, clientInfo };
-    const { instructions = '' } = await this.client.request('initialize', params);
-    this.client.notify('notifications/initialized');
+    const { instructions = '' } = await initialize(this.client, {
+      revision: '2025-06-18',
+      capabilities: this.capabilities,
+    });
     this.instructions = instructions;
     this.tools = (await this.client.request('tools/list')).tools;
   }
