@@ -5,7 +5,8 @@ use super::{
     TransferDirection::{Read, Write},
 };
 
-/// Places which are guarded for the same reason.
+/// Local files and directories of one kind, such as SSH keys or shell startup files, which a transfer
+/// reads or writes only with the user's consent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct GuardRule {
     /// Reason to show to the user and the agent.

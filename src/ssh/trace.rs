@@ -60,7 +60,7 @@ impl Stage {
     ];
 }
 
-/// Outcome of a stage.
+/// Outcome of one stage of connecting, as `doctor` reports each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StageOutcome {
     /// The stage succeeded.

@@ -3,7 +3,8 @@
 use super::{ExecScriptError, LoginShell, READY};
 use crate::framing::sentinel::Sentinel;
 
-/// Script parts for reading the settings, with the settings themselves.
+/// Parts of the script which read the environment variables of a command from stdin, and the bytes to
+/// send there. Sent in this way, the values never show in a list of processes.
 pub(super) struct SettingsLoader {
     /// Script part before the announcement of the process id.
     pub(super) before: String,

@@ -34,7 +34,8 @@ struct RestoreStep {
     name: String,
 }
 
-/// Kind of thing to restore, in the order of the report.
+/// Part of a shell's state that a new shell takes over after a reconnect. The report to the agent
+/// names the parts in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RestoredKind {
     Directory,

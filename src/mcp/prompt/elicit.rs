@@ -59,7 +59,8 @@ pub(in crate::mcp) fn prompter(
         .with_banners(questions.clone())
 }
 
-/// Request to a client.
+/// Request which the server sends to the client during a call, for an answer of the user or for the
+/// folders of the client.
 pub(in crate::mcp) enum FormRequest {
     /// Question for the user.
     Elicit(ElicitRequestParams),

@@ -33,7 +33,8 @@ struct WaitingNewcomer {
     leave: Arc<CancellationToken>,
 }
 
-/// Place of a connection among the newcomers. Dropping it gives the place up.
+/// Permit of an accepted connection that has not authenticated a request. The number of permits is
+/// limited, and dropping one frees it.
 #[derive(Debug)]
 pub(in crate::mcp) struct Newcomer {
     all: Arc<Newcomers>,

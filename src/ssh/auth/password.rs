@@ -75,7 +75,7 @@ struct Exchange {
     had_questions: bool,
 }
 
-/// End of a keyboard-interactive exchange.
+/// Result of one `keyboard-interactive` exchange with the server (RFC 4256).
 struct ExchangeEnd {
     outcome: MethodOutcome,
     /// True if another exchange makes sense: the server asked, and every question was answered.

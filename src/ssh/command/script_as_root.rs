@@ -108,8 +108,8 @@ impl RemoteHost {
     }
 }
 
-/// Writes a reply to sudo, and the script once sudo has run the root shell. With `hurry` the script
-/// follows the password.
+/// Writes a reply to sudo, and the script once sudo has run the root shell. With `hurry`, the script
+/// follows the password at once, so that it arrives even if nobody waits for the answer.
 async fn send_to_root(
     write: &ChannelWriteHalf<Msg>,
     reply: &SudoReply,

@@ -42,7 +42,7 @@ pub(super) struct PoolLoad {
     pub(super) keeps_one: bool,
 }
 
-/// Decision on where to open a channel.
+/// Decision on which connection of a host opens the next channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Choice {
     /// Open the channel over the connection with this index.
