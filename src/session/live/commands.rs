@@ -279,7 +279,7 @@ impl LiveSession {
             let known_state = slot
                 .shell
                 .as_ref()
-                .map(|(before, _)| before.kept())
+                .map(|(before, _)| before.known_state())
                 .unwrap_or_default();
 
             // Restoring has its own limit, and signals are meant for the command that follows.

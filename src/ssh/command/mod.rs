@@ -11,5 +11,6 @@ pub(super) mod script_as_root;
 pub mod shell;
 pub(super) mod signals;
 pub mod spec;
+mod stop_ladder;
 pub mod sudo;
 pub(super) mod unexpected_output;

@@ -9,7 +9,7 @@ pub(in crate::ssh) struct UnexpectedOutput(Vec<u8>);
 
 impl UnexpectedOutput {
     /// Takes the next bytes of output.
-    pub(in crate::ssh) fn hear(&mut self, bytes: &[u8]) {
+    pub(in crate::ssh) fn push(&mut self, bytes: &[u8]) {
         let room = (MAX_WORDS_BYTES + 1).saturating_sub(self.0.len());
         self.0.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
     }
@@ -20,7 +20,7 @@ impl UnexpectedOutput {
     }
 
     /// Returns `what` happened, followed by this output, if any.
-    pub(in crate::ssh) fn after(&self, what: String) -> String {
+    pub(in crate::ssh) fn appended_to(&self, what: String) -> String {
         let words = ForeignText::from(self.0.trim_ascii()).cut(MAX_WORDS_BYTES);
         if words.is_empty() {
             what
@@ -52,8 +52,8 @@ mod tests {
             ),
         ] {
             let mut words = UnexpectedOutput::default();
-            events.chunks(7).for_each(|part| words.hear(part));
-            assert_eq!(words.after("it ended".to_owned()), expected);
+            events.chunks(7).for_each(|part| words.push(part));
+            assert_eq!(words.appended_to("it ended".to_owned()), expected);
         }
     }
 }

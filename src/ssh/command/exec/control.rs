@@ -1,21 +1,22 @@
 //! Stopping and signalling a command that runs on a channel of its own.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use russh::{ChannelWriteHalf, Sig, client::Msg};
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::sudo::SudoState;
 use crate::{
-    framing::stop::StopTarget,
+    framing::stop::{FirstSignal, StopReport, StopTarget},
     password::Password,
-    ssh::command::{limits::StopReason, remote_host::RemoteHost},
+    ssh::command::{
+        limits::StopReason,
+        remote_host::RemoteHost,
+        stop_ladder::{StepResult, StopAction, StopEvent, StopLadder, StopScope, StopStep},
+    },
 };
 
 /// Longest wait for the process id of a command before a stop. The command's login shell may be
@@ -129,6 +130,44 @@ impl CommandControl {
     /// Stops the command's processes: by process id over a second channel, else by signal requests.
     /// Returns true if the processes are gone, false if some are left, and `None` if unknown.
     pub(super) async fn stop(&self, reason: StopReason) -> Option<bool> {
+        let mut ladder = StopLadder::new(StopScope::Channel);
+        let mut action = ladder.on(StopEvent::Asked(reason), Instant::now());
+
+        loop {
+            action = match action {
+                StopAction::Take(step, reason) => {
+                    let result = self.take_step(step, reason).await;
+                    ladder.on(StopEvent::StepDone(result), Instant::now())
+                }
+                StopAction::Wait => {
+                    let now = Instant::now();
+                    sleep_until(ladder.deadline().unwrap_or(now)).await;
+                    ladder.on(StopEvent::TimeOver, Instant::now())
+                }
+                StopAction::GiveUp => return ladder.process_gone(),
+            };
+        }
+    }
+
+    /// Takes a step of a stop.
+    async fn take_step(&self, step: StopStep, reason: StopReason) -> StepResult {
+        let signal = match step {
+            StopStep::Processes => {
+                let report = self.stop_processes(reason).await;
+                return report.map_or(StepResult::Unknown, StepResult::Report);
+            }
+            StopStep::Request(FirstSignal::Term) => Sig::TERM,
+            StopStep::Kill | StopStep::Request(FirstSignal::Kill) => Sig::KILL,
+            StopStep::Look | StopStep::Interrupt | StopStep::Request(FirstSignal::Int) => Sig::INT,
+        };
+
+        let _ = self.write.signal(signal).await;
+
+        StepResult::Unknown
+    }
+
+    /// Stops the command's processes by process id; `None` if no script could run.
+    async fn stop_processes(&self, reason: StopReason) -> Option<StopReport> {
         // A command that has just been sent may not have reported its process id yet.
         let patience = if reason == StopReason::Ending {
             ANNOUNCED_AT_THE_END
@@ -143,25 +182,11 @@ impl CommandControl {
         )
         .await;
 
-        let target = known.ok().and_then(|known| known.ok()?.target());
+        let target = known.ok().and_then(|known| known.ok()?.target())?;
 
-        if let Some(target) = target
-            && let Some(report) = self
-                .host
-                .stop_processes(&target, self.password().as_ref(), reason)
-                .await
-        {
-            return report.gone();
-        }
-
-        // A signal request has no answer (RFC 4254 section 6.9): all three are sent in turn, and
-        // the result stays unknown.
-        for signal in [Sig::INT, Sig::TERM, Sig::KILL] {
-            let _ = self.write.signal(signal).await;
-            sleep(Duration::from_millis(u64::from(reason.grace_tenths()) * 30)).await;
-        }
-
-        None
+        self.host
+            .stop_processes(&target, self.password().as_ref(), reason)
+            .await
     }
 
     /// Sends a single signal to the command's processes, or as a signal request if no process id is

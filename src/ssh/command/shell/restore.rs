@@ -8,10 +8,10 @@ use crate::{
 };
 
 impl Shell {
-    /// Returns the kept state of the shell.
+    /// Returns the known state of the shell.
     #[must_use]
-    pub fn kept(&self) -> KnownState {
-        lock(&self.kept).clone()
+    pub fn known_state(&self) -> KnownState {
+        lock(&self.known_state).clone()
     }
 
     /// Gives this shell the state kept of another shell, which was last in `directory`. Nothing may
@@ -49,7 +49,7 @@ impl Shell {
 
         // The new shell may be lost before its first snapshot: until then, the kept state is that
         // of the old shell.
-        *lock(&self.kept) = KnownState {
+        *lock(&self.known_state) = KnownState {
             jobs: Vec::new(),
             behind: 0,
             ended: false,
@@ -81,14 +81,14 @@ impl Shell {
             .map(|missing| format!("; not restored: {missing}"))
             .unwrap_or_default();
 
-        let what = if before.ended {
+        let reason = if before.ended {
             "the shell had ended and this is a new shell"
         } else {
             "this is a new shell over a new connection"
         };
 
         Ok(format!(
-            "{what}; restored: {restored}{missing}; lost: {jobs}, open files{behind}"
+            "{reason}; restored: {restored}{missing}; lost: {jobs}, open files{behind}"
         ))
     }
 

@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::Event;
+use super::task::ShellMessage;
 use crate::{
     framing::{
         shell_kind::{ShellDescriptors, ShellKind},
@@ -20,6 +20,7 @@ use crate::{
             Snapshot,
             extractor::{Extracted, SnapshotExtractor},
         },
+        stream::Stream,
     },
     lock::lock,
     ssh::{command::exec::random_sentinel, error::SshError},
@@ -56,7 +57,7 @@ pub struct KnownState {
 /// following commands, and the pieces are filtered out of stdout.
 pub(super) struct Snapshotter {
     /// Known state, shared with the [`Shell`](super::Shell)s.
-    kept: Arc<Mutex<KnownState>>,
+    state: Arc<Mutex<KnownState>>,
     /// Filter to collect the pieces.
     extractor: SnapshotExtractor,
     /// Time of the next snapshot; `None` if none is due.
@@ -65,7 +66,7 @@ pub(super) struct Snapshotter {
     /// written meanwhile.
     sending: Option<JoinHandle<()>>,
     /// Time of the last request.
-    begun: Instant,
+    requested: Instant,
     /// Number of commands begun since the last request.
     since: u32,
     /// Number of commands to let end before the next snapshot.
@@ -89,11 +90,11 @@ impl Snapshotter {
     /// Fails if the system gives no random number.
     pub(super) fn new() -> Result<Self, SshError> {
         Ok(Self {
-            kept: Arc::default(),
+            state: Arc::default(),
             extractor: SnapshotExtractor::new(random_sentinel()?),
             due: None,
             sending: None,
-            begun: Instant::now(),
+            requested: Instant::now(),
             since: 0,
             skip: 0,
             failures: 0,
@@ -101,8 +102,8 @@ impl Snapshotter {
     }
 
     /// Returns the known state, which changes with later snapshots.
-    pub(super) fn kept(&self) -> Arc<Mutex<KnownState>> {
-        Arc::clone(&self.kept)
+    pub(super) fn known_state(&self) -> Arc<Mutex<KnownState>> {
+        Arc::clone(&self.state)
     }
 
     /// Returns true while a request is being written. No command may be written meanwhile.
@@ -110,21 +111,21 @@ impl Snapshotter {
         self.sending.is_some()
     }
 
-    /// Removes the pieces of a snapshot from stdout. All other events pass unchanged.
-    pub(super) fn filter(&mut self, event: Event) -> Event {
-        let Event::Stdout(bytes) = event else {
-            return event;
+    /// Removes the pieces of a snapshot from stdout. All other messages pass unchanged.
+    pub(super) fn filter(&mut self, message: ShellMessage) -> ShellMessage {
+        let ShellMessage::Output(Stream::Stdout, bytes) = message else {
+            return message;
         };
 
         let Some(rest) = self.extractor.push(&bytes) else {
-            return Event::Stdout(bytes);
+            return ShellMessage::Output(Stream::Stdout, bytes);
         };
 
         if let Some(extracted) = self.extractor.extracted() {
-            self.note(extracted);
+            self.finish_snapshot(extracted);
         }
 
-        Event::Stdout(rest.into())
+        ShellMessage::Output(Stream::Stdout, rest.into())
     }
 
     /// Returns the bytes of stdout held back, when no more will come.
@@ -132,27 +133,27 @@ impl Snapshotter {
         self.extractor.finish()
     }
 
-    /// Notes the start of a command, which makes the snapshot older.
+    /// Records the start of a command, which makes the snapshot older.
     pub(super) fn command_begins(&mut self) {
         self.due = None;
         self.since = self.since.saturating_add(1);
-        let mut kept = lock(&self.kept);
-        kept.behind = kept.behind.saturating_add(1);
+        let mut state = lock(&self.state);
+        state.behind = state.behind.saturating_add(1);
     }
 
-    /// Notes the end of a command, and plans the next snapshot.
+    /// Records the end of a command, and plans the next snapshot.
     pub(super) fn command_ended(&mut self, jobs: &[u32]) {
-        lock(&self.kept).jobs = jobs.to_vec();
+        lock(&self.state).jobs = jobs.to_vec();
         self.skip = self.skip.saturating_sub(1);
         self.due = (self.skip == 0).then(|| Instant::now() + IDLE);
     }
 
-    /// Notes the end of the shell itself, without a loss of the connection. Returns true if there
+    /// Records the end of the shell itself, without a loss of the connection. Returns true if there
     /// is a state for the next shell.
     pub(super) fn shell_ended(&mut self) -> bool {
-        let mut kept = lock(&self.kept);
-        kept.ended = true;
-        kept.snapshot.is_some()
+        let mut state = lock(&self.state);
+        state.ended = true;
+        state.snapshot.is_some()
     }
 
     /// Returns true while pieces of a snapshot are still to come.
@@ -175,9 +176,9 @@ impl Snapshotter {
             }
 
             // A new request would give up a snapshot on its way, so that one may end first.
-            let busy = self.extractor.is_taking() && self.begun.elapsed() < GIVEN_UP;
-            self.due = busy.then(|| Instant::now() + IDLE);
-            if !busy {
+            let is_busy = self.extractor.is_taking() && self.requested.elapsed() < GIVEN_UP;
+            self.due = is_busy.then(|| Instant::now() + IDLE);
+            if !is_busy {
                 return SnapshotTrigger::Due;
             }
         }
@@ -185,7 +186,7 @@ impl Snapshotter {
 
     /// Writes a request for the shell's state. The pieces come through [`filter`](Self::filter), at
     /// any time.
-    pub(super) fn take(
+    pub(super) fn request_snapshot(
         &mut self,
         kind: ShellKind,
         streams: ShellDescriptors,
@@ -202,9 +203,9 @@ impl Snapshotter {
     /// Returns a request to write before a command which may be the shell's last. Empty if the
     /// state is known, or too slow to be asked for each time.
     pub(super) fn catch_up(&mut self, kind: ShellKind, streams: ShellDescriptors) -> Vec<u8> {
-        let known =
-            self.since == 0 && (self.extractor.is_taking() || lock(&self.kept).snapshot.is_some());
-        if known || self.skip > 0 {
+        let is_known =
+            self.since == 0 && (self.extractor.is_taking() || lock(&self.state).snapshot.is_some());
+        if is_known || self.skip > 0 {
             Vec::new()
         } else {
             self.request(kind, streams)
@@ -216,28 +217,28 @@ impl Snapshotter {
         let Ok(id) = random_sentinel() else {
             return Vec::new();
         };
-        (self.begun, self.since) = (Instant::now(), 0);
+        (self.requested, self.since) = (Instant::now(), 0);
         self.extractor.request(kind, streams, id)
     }
 
-    /// Takes a finished snapshot, and plans the next.
-    fn note(&mut self, extracted: Extracted) {
-        let mut kept = lock(&self.kept);
+    /// Keeps a finished snapshot, and plans the next.
+    fn finish_snapshot(&mut self, extracted: Extracted) {
+        let mut state = lock(&self.state);
 
-        let fine = match extracted {
+        let is_good = match extracted {
             Extracted::Whole(snapshot) => {
-                kept.snapshot = Some(Arc::from(snapshot));
-                (kept.behind, kept.too_large) = (self.since, false);
-                self.begun.elapsed() < SLOW
+                state.snapshot = Some(Arc::from(snapshot));
+                (state.behind, state.too_large) = (self.since, false);
+                self.requested.elapsed() < SLOW
             }
             Extracted::TooLarge => {
-                (kept.snapshot, kept.too_large) = (None, true);
+                (state.snapshot, state.too_large) = (None, true);
                 false
             }
             Extracted::Spoiled => false,
         };
 
-        self.failures = if fine {
+        self.failures = if is_good {
             0
         } else {
             self.failures.saturating_add(1)
@@ -245,7 +246,7 @@ impl Snapshotter {
 
         // Doubled each time: a shell whose state cannot be kept must not be slowed down by attempts
         // after every command.
-        self.skip = if fine {
+        self.skip = if is_good {
             0
         } else {
             2_u32.saturating_pow(self.failures).min(MAX_SKIPPED)

@@ -5,69 +5,27 @@ use std::{sync::Arc, time::Duration};
 use russh::Sig;
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::ShellTask;
+use super::task::ShellTask;
 use crate::{
-    framing::stop::{self, StopReport, StopTarget},
-    ssh::command::limits::StopReason,
+    framing::stop::{self, Process, StopReport, StopTarget},
+    ssh::command::{
+        limits::StopReason,
+        remote_host::RemoteHost,
+        stop_ladder::{END_AFTER_OUTPUT, END_AFTER_STOP, StepResult, StopStep},
+    },
 };
 
-/// Longest wait for the trailer of a stopped command, before the shell is interrupted and then
-/// killed.
-pub(super) const TRAILER_AFTER_STOP: Duration = Duration::from_secs(2);
-/// Longest wait for the trailer while output still comes in, because the trailer comes after the
-/// output.
-pub(super) const TRAILER_AFTER_OUTPUT: Duration = Duration::from_secs(20);
-/// Silence after the shell's exit until the output counts as complete. Background jobs may hold the
-/// output open.
-pub(super) const QUIET_AFTER_EXIT: Duration = Duration::from_millis(300);
 /// Silence after the shell's exit while a snapshot is still to come.
 pub(super) const STATE_AFTER_EXIT: Duration = Duration::from_secs(3);
 
-/// Step towards the end of a command. Each step is taken if the step before did not bring the
-/// command's trailer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StopStep {
-    /// Stops the command's processes and tells the shell to give up the command.
-    Stop,
-    /// Checks if the shell still computes while output comes in, or if only the trailer is late. A
-    /// shell interrupted while it writes the trailer would be out of step.
-    Look,
-    /// Interrupts the shell, because the command removed the trap or runs a long builtin.
-    Interrupt,
-    /// Kills the shell, because the shell ignores the interrupt or waits for an unkillable process.
-    Kill,
-}
-
-impl StopStep {
-    /// Returns the next step; `None` after the last.
-    pub(super) fn next(self, stop: Option<StopReason>) -> Option<Self> {
-        match self {
-            Self::Stop if stop != Some(StopReason::Ending) => Some(Self::Interrupt),
-            Self::Stop | Self::Look | Self::Interrupt => Some(Self::Kill),
-            Self::Kill => None,
-        }
-    }
-
-    /// Returns the longest wait for the trailer after this step.
-    pub(super) fn patience(self, stop: Option<StopReason>) -> Duration {
-        match self {
-            _ if stop == Some(StopReason::Ending) => Duration::ZERO,
-            Self::Kill => QUIET_AFTER_EXIT,
-            Self::Stop | Self::Look | Self::Interrupt => TRAILER_AFTER_STOP,
-        }
-    }
-}
-
 impl ShellTask {
-    /// Begins a step against the command sent at `sent`, in a new task. The answer to
-    /// [`StopStep::Look`] is true if the shell computes. [`StopStep::Interrupt`] answers `None`,
-    /// and the other steps true if the processes are gone.
+    /// Begins a step against the command sent at `sent`, in a new task.
     pub(super) fn begin(
         &self,
         step: StopStep,
-        why: StopReason,
+        reason: StopReason,
         sent: Instant,
-    ) -> JoinHandle<Option<bool>> {
+    ) -> JoinHandle<StepResult> {
         let (host, process, jobs) = (
             Arc::clone(&self.host),
             self.process.clone(),
@@ -83,47 +41,37 @@ impl ShellTask {
         );
 
         tokio::spawn(async move {
-            // Without a second channel, a signal request is all that is left (RFC 4254 section
-            // 6.9). It has no answer.
-            let (found, signal) = match step {
-                StopStep::Look => {
-                    let answer = host
-                        .run_helper("exec /bin/sh", stop::look(&process), TRAILER_AFTER_OUTPUT)
-                        .await
-                        .ok()?;
-                    return Some(String::from_utf8_lossy(&answer).contains(stop::BUSY));
-                }
-                StopStep::Interrupt => {
-                    let asked = host
-                        .run_helper(
-                            "exec /bin/sh",
-                            stop::interrupt(&process),
-                            TRAILER_AFTER_STOP,
-                        )
-                        .await;
-
-                    (asked.ok().map(|_| StopReport::Unsure), Sig::INT)
-                }
-                StopStep::Stop => {
+            let report = match step {
+                StopStep::Look => return look(&host, &process).await,
+                StopStep::Interrupt => interrupt(&host, &process).await,
+                StopStep::Processes => {
                     let target = StopTarget::Shell {
                         process,
                         jobs: &jobs,
                         age,
                     };
-                    (host.stop_processes(&target, None, why).await, Sig::INT)
+                    host.stop_processes(&target, None, reason).await
                 }
-                StopStep::Kill => (
-                    host.stop_processes(&StopTarget::Exec { process, lived }, None, why)
-                        .await,
-                    Sig::KILL,
-                ),
+                StopStep::Kill => {
+                    let target = StopTarget::Exec { process, lived };
+                    host.stop_processes(&target, None, reason).await
+                }
+                StopStep::Request(_) => None,
             };
 
-            if found.is_none() {
-                let _ = write.signal(signal).await;
+            if let Some(report) = report {
+                return StepResult::Report(report);
             }
 
-            found.and_then(StopReport::gone)
+            // Without a second channel, a signal request is all that is left (RFC 4254 section
+            // 6.9). It has no answer.
+            let signal = match step {
+                StopStep::Kill => Sig::KILL,
+                _ => Sig::INT,
+            };
+            let _ = write.signal(signal).await;
+
+            StepResult::Unknown
         })
     }
 
@@ -154,4 +102,24 @@ impl ShellTask {
     fn age(&self, sent: Instant) -> Duration {
         sent.duration_since(self.ready)
     }
+}
+
+/// Checks if the shell computes.
+async fn look(host: &Arc<RemoteHost>, shell: &Process) -> StepResult {
+    let answer = host
+        .run_helper("exec /bin/sh", stop::look(shell), END_AFTER_OUTPUT)
+        .await;
+
+    match answer {
+        Ok(answer) if String::from_utf8_lossy(&answer).contains(stop::BUSY) => StepResult::Busy,
+        _ => StepResult::Unknown,
+    }
+}
+
+/// Interrupts the shell itself; `None` if no script could run.
+async fn interrupt(host: &Arc<RemoteHost>, shell: &Process) -> Option<StopReport> {
+    host.run_helper("exec /bin/sh", stop::interrupt(shell), END_AFTER_STOP)
+        .await
+        .ok()
+        .map(|_| StopReport::Unsure)
 }

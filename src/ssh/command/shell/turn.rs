@@ -12,7 +12,7 @@ use crate::event::Event;
 #[derive(Debug, Clone, Default)]
 pub struct ShellTurn {
     /// True if the turn was taken or given up.
-    is_over: Arc<AtomicBool>,
+    is_decided: Arc<AtomicBool>,
     /// Event to set when the turn comes.
     started: Event,
 }
@@ -22,14 +22,14 @@ impl ShellTurn {
     #[must_use]
     pub fn new(started: Event) -> Self {
         Self {
-            is_over: Arc::default(),
+            is_decided: Arc::default(),
             started,
         }
     }
 
     /// Takes the turn. Returns false if the caller has given up.
     pub(super) fn begin(&self) -> bool {
-        let is_free = !self.is_over.swap(true, Ordering::AcqRel);
+        let is_free = !self.is_decided.swap(true, Ordering::AcqRel);
         if is_free {
             self.started.set();
         }
@@ -39,6 +39,6 @@ impl ShellTurn {
     /// Gives the turn up: the command will not run. Returns false if the command has begun.
     #[must_use]
     pub fn give_up(&self) -> bool {
-        !self.is_over.swap(true, Ordering::AcqRel)
+        !self.is_decided.swap(true, Ordering::AcqRel)
     }
 }

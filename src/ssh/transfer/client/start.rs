@@ -85,7 +85,7 @@ impl SftpClient {
                 if words.is_empty() {
                     let _ = timeout(ELSEWHERE, hear_elsewhere(host, &mut words)).await;
                 }
-                Err(TransferError::Start(words.after(reason)))
+                Err(TransferError::Start(words.appended_to(reason)))
             }
             started => started,
         }
@@ -232,11 +232,11 @@ async fn hear_version(
     loop {
         match channel.wait().await {
             Some(ChannelMsg::Data { data }) => {
-                words.hear(&data);
+                words.push(&data);
                 frames.push(data);
             }
             Some(ChannelMsg::ExtendedData { data, .. }) => {
-                words.hear(&data);
+                words.push(&data);
                 continue;
             }
             Some(ChannelMsg::Failure) => return Err(TransferError::NoSftp),
@@ -292,7 +292,7 @@ async fn hear_out(channel: &mut ChannelReadHalf, words: &mut UnexpectedOutput) -
     loop {
         match channel.wait().await {
             Some(ChannelMsg::Data { data } | ChannelMsg::ExtendedData { data, .. }) => {
-                words.hear(&data);
+                words.push(&data);
             }
             Some(ChannelMsg::ExitStatus { exit_status }) => status = Some(exit_status),
             Some(ChannelMsg::Close) | None => return status,

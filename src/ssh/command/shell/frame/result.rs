@@ -1,0 +1,149 @@
+//! The result of a command on a shell, from the end of its frame.
+
+use std::time::Duration;
+
+use super::running::{FrameEnd, RunningFrame};
+use crate::{
+    capture::Captured,
+    framing::stream::Stream,
+    ssh::command::{
+        exec::CommandResult,
+        exit_status::{Ending, ExitStatus},
+        output::CommandOutput,
+        shell::{ShellResult, task::ShellTask},
+    },
+};
+
+/// Notice about the end of a shell whose state was kept.
+const ENDED: &str = "the shell itself has ended; the next command gets a new one, in the state from before this command";
+/// Notice about the end of a shell whose state was not kept.
+const ENDED_FOR_GOOD: &str = "the shell itself has ended; the next command gets a new one, in the same directory but \
+     without the variables and functions of this one";
+
+impl ShellTask {
+    /// Builds the result from the end of the frame.
+    pub(super) async fn frame_result(
+        &mut self,
+        mut running: RunningFrame,
+        end: FrameEnd,
+        between: Captured,
+    ) -> ShellResult {
+        let mut rest = Vec::new();
+
+        // Without a trailer, bytes that were held back as a possible mark are output after all.
+        if running.trailer.is_none() {
+            let held = self.snapshotter.finish();
+            self.read_stdout(&mut running, &held).await;
+            running.stdout.finish(&mut rest);
+            running.output.push(Stream::Stdout, &rest).await;
+        }
+
+        rest.clear();
+
+        // stderr has a trailer of its own, and may lack it even where stdout is complete.
+        if !running.stderr_done {
+            let mut text = Vec::new();
+            running.stderr.finish(&mut text);
+            running.noise.push(&text, &mut rest);
+            running.noise.finish(&mut rest);
+            running.output.push(Stream::Stderr, &rest).await;
+        }
+
+        // Output after the trailers belongs to the time between two commands.
+        self.between.push(&running.late.bytes());
+        let mut notice = None;
+
+        let ending = match (end, running.ladder.reason()) {
+            (FrameEnd::ConnectionLost, _) => {
+                // russh ends the channels just before it reports the reason.
+                tokio::task::yield_now().await;
+                Ending::ConnectionLost(self.slot.connection().reason())
+            }
+            (FrameEnd::Complete | FrameEnd::ShellEnded, Some(stop)) => {
+                let status = running
+                    .trailer
+                    .as_ref()
+                    .map(|trailer| ExitStatus::Code(trailer.status));
+
+                stop.ending(
+                    status
+                        .or_else(|| running.status.clone())
+                        .map(Ending::Exited),
+                )
+            }
+            (FrameEnd::Complete, None) => {
+                let status = running.trailer.as_ref().map_or(0, |trailer| trailer.status);
+                Ending::Exited(ExitStatus::Code(status))
+            }
+            (FrameEnd::ShellEnded, None) => {
+                Ending::Exited(running.status.unwrap_or(ExitStatus::Unreported))
+            }
+        };
+
+        let crippled = running
+            .trailer
+            .as_ref()
+            .is_some_and(|trailer| trailer.crippled);
+
+        let shell_ended = match running.trailer {
+            Some(trailer) => {
+                self.previous_status = u8::try_from(trailer.status).unwrap_or(u8::MAX);
+                self.directory = trailer.directory;
+                self.jobs = trailer.jobs;
+
+                trailer.crippled
+            }
+            None => true,
+        };
+
+        // After a lost connection the ending says enough: the shell did not end by itself.
+        if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
+            let ended = if self.snapshotter.shell_ended() {
+                ENDED
+            } else {
+                ENDED_FOR_GOOD
+            };
+
+            notice = Some(if crippled {
+                format!(
+                    "it took away a builtin or the descriptors that every command needs; {ended}"
+                )
+            } else {
+                ended.to_owned()
+            });
+        }
+
+        let command = CommandResult {
+            ending,
+            stopped: running.ladder.reason().is_some(),
+            process_gone: running.ladder.process_gone(),
+            output: running.output.finish().await,
+            duration: running.started.elapsed(),
+            notice,
+        };
+
+        ShellResult {
+            command,
+            directory: self.directory.clone(),
+            between,
+            shell_ended,
+        }
+    }
+
+    /// Returns the result of a command not sent for want of a random sentinel.
+    pub(super) fn no_random(&self) -> ShellResult {
+        ShellResult {
+            command: CommandResult {
+                ending: Ending::Cancelled,
+                stopped: true,
+                process_gone: Some(true),
+                output: CommandOutput::default(),
+                duration: Duration::ZERO,
+                notice: Some("the system gave no random bytes; the command was not run".to_owned()),
+            },
+            directory: self.directory.clone(),
+            between: Captured::default(),
+            shell_ended: false,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The task that owns a shell's channel.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::{
+    ShellJob, ShellResult, ShellRunError,
+    snapshotter::{SnapshotTrigger, Snapshotter},
+};
+use crate::{
+    capture::Capture,
+    framing::{
+        decoder::{DecodeStep, StreamDecoder, Trailer},
+        mentioned::Mentioned,
+        script,
+        shell_kind::{ShellDescriptors, ShellKind},
+        stop::Process,
+        stream::Stream,
+    },
+    ssh::{
+        command::{
+            exec::random_sentinel, exit_status::ExitStatus, remote_host::RemoteHost,
+            unexpected_output::UnexpectedOutput,
+        },
+        error::SshError,
+        pool::ChannelSlot,
+    },
+};
+
+/// Longest output kept from background processes between two commands, in bytes.
+const BETWEEN_BUDGET: usize = 4 * 1024;
+
+/// Task around a shell's channel, which runs commands, takes snapshots and collects output between
+/// commands. The task ends with the shell, the connection or the last [`Shell`].
+pub(super) struct ShellTask {
+    /// Host of the shell.
+    pub(super) host: Arc<RemoteHost>,
+    /// Slot of the channel.
+    pub(super) slot: ChannelSlot,
+    /// Channel to read, always: an unread channel blocks the connection.
+    pub(super) read: ChannelReadHalf,
+    /// Channel to write to.
+    pub(super) write: Arc<ChannelWriteHalf<Msg>>,
+    /// Language of the shell.
+    pub(super) kind: ShellKind,
+    /// Descriptors where the shell keeps the channel's streams.
+    pub(super) streams: ShellDescriptors,
+    /// Options and traps mentioned by commands so far.
+    pub(super) mentioned: Mentioned,
+    /// Process of the shell.
+    pub(super) process: Process,
+    /// Time at which the shell was seen to be ready, some time after the start.
+    pub(super) ready: Instant,
+    /// Exit status of the last command, for `$?`.
+    pub(super) previous_status: u8,
+    /// Working directory after the last command.
+    pub(super) directory: Vec<u8>,
+    /// Process ids of the shell's background jobs.
+    pub(super) jobs: Vec<u32>,
+    /// Output since the last command.
+    pub(super) between: Capture,
+    /// Snapshots of the shell's state.
+    pub(super) snapshotter: Snapshotter,
+}
+
+/// Meaning of a channel message for the shell.
+pub(super) enum ShellMessage {
+    /// Bytes on a stream.
+    Output(Stream, Bytes),
+    /// Exit status of the shell itself.
+    Status(ExitStatus),
+    /// The channel was closed, so the shell has ended.
+    Closed,
+    /// The channel ended without being closed, so the connection is lost.
+    Lost,
+    /// Any other message.
+    Other,
+}
+
+impl ShellTask {
+    /// Launches a shell on the channel, and waits until the shell is ready. Unexpected output goes
+    /// into `words`.
+    pub(super) async fn start(
+        host: Arc<RemoteHost>,
+        slot: ChannelSlot,
+        mut read: ChannelReadHalf,
+        write: Arc<ChannelWriteHalf<Msg>>,
+        words: &mut UnexpectedOutput,
+    ) -> Result<Self, SshError> {
+        let sentinel = random_sentinel()?;
+        slot.connection().command(&write, script::LAUNCH).await?;
+        write.data_bytes(script::start(&sentinel)).await?;
+        let (mut stdout, mut stderr) =
+            (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
+        let mut noise = Vec::new();
+        let (mut ready, mut stderr_done, mut status) = (None, false, None);
+
+        // Both streams must be in step before the first command, so both trailers are awaited.
+        while ready.is_none() || !stderr_done {
+            match shell_message(read.wait().await) {
+                ShellMessage::Output(Stream::Stdout, bytes) => {
+                    if let DecodeStep::Complete { trailer, .. } = stdout.push(&bytes, &mut noise) {
+                        ready = Trailer::parse(&trailer);
+                    }
+                }
+                ShellMessage::Output(Stream::Stderr, bytes) => {
+                    stderr_done |=
+                        matches!(stderr.push(&bytes, &mut noise), DecodeStep::Complete { .. });
+                }
+                ShellMessage::Closed => {
+                    return Err(SshError::ShellStart(words.appended_to(match status {
+                        Some(ExitStatus::Code(code)) => {
+                            format!("it ended at once with status {code}")
+                        }
+                        Some(ExitStatus::Signal(name)) => {
+                            format!("it was killed by {name} at once")
+                        }
+                        Some(ExitStatus::Unreported) | None => "it ended at once".to_owned(),
+                    })));
+                }
+                ShellMessage::Lost => return Err(slot.connection().lost()),
+                ShellMessage::Status(reported) => status = Some(reported),
+                ShellMessage::Other => {}
+            }
+
+            words.push(&noise);
+            noise.clear();
+        }
+
+        let Some(ready) = ready else {
+            return Err(SshError::ShellStart("it did not answer".to_owned()));
+        };
+
+        // The first trailer has a fixed form: the first job is the number of the descriptors, the
+        // directory names shell and start time.
+        let Some(&number) = ready.jobs.first() else {
+            return Err(SshError::ShellStart(
+                "it did not say where its streams are".to_owned(),
+            ));
+        };
+
+        let (kind, process) = script::started(&ready).ok_or_else(|| {
+            SshError::ShellStart("it did not say when its process began".to_owned())
+        })?;
+
+        Ok(Self {
+            host,
+            slot,
+            read,
+            write,
+            kind,
+            streams: ShellDescriptors::from_number(kind, number),
+            mentioned: Mentioned::default(),
+            process,
+            ready: Instant::now(),
+            previous_status: 0,
+            directory: Vec::new(),
+            jobs: Vec::new(),
+            between: fresh_between(),
+            snapshotter: Snapshotter::new()?,
+        })
+    }
+
+    /// Runs commands in order, until the shell has ended or nobody can send commands any more.
+    pub(super) async fn run(mut self, mut waiting: mpsc::Receiver<ShellJob>) {
+        loop {
+            // While a snapshot request is being written, no command is taken: both would be written
+            // into each other.
+            tokio::select! {
+                job = waiting.recv(), if !self.snapshotter.is_sending() => {
+                    let Some(ShellJob { request, reply }) = job else { break };
+                    let result = if request.conditions.already_met() || !request.turn.begin() {
+                        Ok(ShellResult::not_run(self.directory.clone()))
+                    } else {
+                        self.frame(request).await
+                    };
+                    let ended = result.as_ref().is_ok_and(|result| result.shell_ended);
+                    if ended {
+                        // Before the answer: the caller who gets it must see that this shell is
+                        // gone.
+                        waiting.close();
+                    } else {
+                        self.snapshotter.command_ended(&self.jobs);
+                    }
+                    let _ = reply.send(result);
+                    if ended {
+                        break;
+                    }
+                }
+                next = self.snapshotter.next() => if matches!(next, SnapshotTrigger::Due) {
+                    self.snapshotter.request_snapshot(self.kind, self.streams, &self.write);
+                },
+                message = self.read.wait() => match self.snapshotter.filter(shell_message(message)) {
+                    ShellMessage::Output(_, bytes) => self.between.push(&bytes),
+                    ShellMessage::Closed => {
+                        self.snapshotter.shell_ended();
+                        break;
+                    }
+                    ShellMessage::Lost => break,
+                    ShellMessage::Status(_) | ShellMessage::Other => {}
+                }
+            }
+        }
+
+        // Callers who still wait for a turn may try another shell: nothing of theirs was sent.
+        // `try_recv` would miss a caller who is about to send, and who would then wait without end.
+        waiting.close();
+        while let Some(ShellJob { reply, .. }) = waiting.recv().await {
+            let _ = reply.send(Err(ShellRunError::Gone));
+        }
+
+        let _ = self.write.close().await;
+    }
+}
+
+/// Translates a message of the channel.
+pub(super) fn shell_message(message: Option<ChannelMsg>) -> ShellMessage {
+    match message {
+        Some(ChannelMsg::Data { data }) => ShellMessage::Output(Stream::Stdout, data),
+        Some(ChannelMsg::ExtendedData { data, .. }) => ShellMessage::Output(Stream::Stderr, data),
+        Some(ChannelMsg::ExitStatus { exit_status }) => {
+            ShellMessage::Status(ExitStatus::Code(exit_status))
+        }
+        Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
+            ShellMessage::Status(ExitStatus::from_signal(&signal_name))
+        }
+        // The server refuses to run a shell.
+        Some(ChannelMsg::Close | ChannelMsg::Failure) => ShellMessage::Closed,
+        Some(_) => ShellMessage::Other,
+        None => ShellMessage::Lost,
+    }
+}
+
+/// Creates an empty capture for output between two commands.
+pub(super) fn fresh_between() -> Capture {
+    Capture::new(BETWEEN_BUDGET / 2, BETWEEN_BUDGET / 2)
+}
