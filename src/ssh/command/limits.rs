@@ -120,10 +120,10 @@ impl StopReason {
     }
 
     /// Returns the end of a stopped command, given the end reported by the server.
-    pub(in crate::ssh) fn ending(self, told: Option<Ending>) -> Ending {
+    pub(in crate::ssh) fn ending(self, reported: Option<Ending>) -> Ending {
         match self {
             Self::TimedOut => Ending::TimedOut,
-            Self::Asked(_) => told.unwrap_or(Ending::Cancelled),
+            Self::Asked(_) => reported.unwrap_or(Ending::Cancelled),
             Self::Cancelled | Self::Ending => Ending::Cancelled,
         }
     }
@@ -133,12 +133,12 @@ impl StopConditions {
     /// Returns true if a command should not begin any more.
     #[must_use]
     pub fn already_met(&self) -> bool {
-        self.ends().iter().any(|token| token.is_cancelled())
+        self.tokens().iter().any(|token| token.is_cancelled())
     }
 
     /// Waits until a command should not begin any more.
     pub async fn met(&self) {
-        let [ending, closing, cancelled, asked] = self.ends();
+        let [ending, closing, cancelled, asked] = self.tokens();
 
         tokio::select! {
             () = ending.cancelled() => {}
@@ -150,7 +150,7 @@ impl StopConditions {
 
     /// Returns the tokens of the conditions. The time limit is left out, because it runs from the
     /// start of the command.
-    fn ends(&self) -> [&CancellationToken; 4] {
+    fn tokens(&self) -> [&CancellationToken; 4] {
         [
             &self.ending,
             &self.closing,
@@ -159,20 +159,20 @@ impl StopConditions {
         ]
     }
 
-    /// Runs `work`, the preparation of a command, unless a condition is met first.
+    /// Runs the preparation of a command unless a condition is met first.
     ///
     /// # Errors
-    /// Returns the errors of `work`, [`SshError::NotSent`] if the time limit was reached, and
+    /// Returns the errors of the preparation, [`SshError::NotSent`] if the time limit was reached, and
     /// [`SshError::Cancelled`].
     pub(in crate::ssh) async fn before_sending<T>(
         &self,
-        work: impl Future<Output = Result<T, SshError>>,
+        preparation: impl Future<Output = Result<T, SshError>>,
     ) -> Result<T, SshError> {
-        // `biased`: work that is done counts, even if the command is to be stopped at the same
+        // `biased`: a preparation that is done counts, even if the command is to be stopped at the same
         // moment. A signal queued for the command would go to nobody, so it cancels here.
         tokio::select! {
             biased;
-            result = work => result,
+            result = preparation => result,
             () = self.signals.stop.cancelled() => Err(SshError::Cancelled),
             stop = self.wait(Duration::ZERO) => Err(match (stop, self.limit) {
                 (StopReason::TimedOut, Some(after)) => SshError::NotSent { after },

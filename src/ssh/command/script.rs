@@ -73,7 +73,7 @@ impl RemoteHost {
             limit,
         } = script;
 
-        let late = || SshError::Timeout {
+        let timed_out = || SshError::Timeout {
             stage: "a script on the remote host",
             after: limit,
         };
@@ -83,7 +83,7 @@ impl RemoteHost {
         let deadline = tokio::time::Instant::now() + limit;
         let open = timeout(limit, self.channels.open_channel(priority));
         let (channel, slot) = tokio::select! {
-            opened = open => opened.map_err(|_| late())??,
+            opened = open => opened.map_err(|_| timed_out())??,
             () = given_up.cancelled() => return Err(SshError::Cancelled),
         };
 
@@ -139,7 +139,7 @@ impl RemoteHost {
         let read = tokio::select! {
             read = reading => read,
             () = given_up.cancelled() => Err(SshError::Cancelled),
-            () = tokio::time::sleep_until(deadline) => Err(late()),
+            () = tokio::time::sleep_until(deadline) => Err(timed_out()),
         };
 
         // Closed on every path: an open channel would keep its slot on the connection.

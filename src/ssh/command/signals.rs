@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// Time limit of a script which sends a single signal.
-const SENT_WITHIN: Duration = Duration::from_secs(10);
+const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// Time in which stops are collected for a shared script. When a client goes away, all commands are
 /// stopped at once, with little time and perhaps a single channel.
-const TOGETHER: Duration = Duration::from_millis(10);
+const COLLECT_TIME: Duration = Duration::from_millis(10);
 
 impl RemoteHost {
     /// Stops the processes of a command; `None` if no script could run. `password` is the password
@@ -34,13 +34,13 @@ impl RemoteHost {
         // with others.
         if let StopTarget::Sudo { sudo, lived, .. } = target {
             let script = stop::script(std::slice::from_ref(&order));
-            let limit = limit(stop.grace_tenths(), stop == StopReason::Ending);
+            let limit = time_limit(stop.grace_tenths(), stop == StopReason::Ending);
             let answer = self
                 .run_helper_as_root(password, script, limit, stop == StopReason::Ending)
                 .await;
 
-            if let Some(found) = read(answer.ok().as_deref(), 0) {
-                return Some(found);
+            if let Some(report) = read_report(answer.ok().as_deref(), 0) {
+                return Some(report);
             }
 
             // The user who started sudo may signal it, and sudo passes INT and TERM on.
@@ -65,38 +65,38 @@ impl RemoteHost {
         order: Order,
         stop: StopReason,
     ) -> Option<StopReport> {
-        let (tell, told) = oneshot::channel();
+        let (send_report, report) = oneshot::channel();
         if self.stops.push(PendingStop {
             order,
             grace_tenths: stop.grace_tenths(),
-            in_a_hurry: stop == StopReason::Ending,
-            tell,
+            is_urgent: stop == StopReason::Ending,
+            send_report,
         }) {
             let host = Arc::clone(self);
             // A task of its own: the other stops need this script, whatever becomes of this caller.
             tokio::spawn(async move {
-                sleep(TOGETHER).await;
+                sleep(COLLECT_TIME).await;
                 host.stop_all(host.stops.take_all()).await;
             });
         }
 
-        told.await.ok().flatten()
+        report.await.ok().flatten()
     }
 
     /// Runs a single script for all these stops, and sends each caller a part of the answer.
     async fn stop_all(self: &Arc<Self>, all: Vec<PendingStop>) {
         // The script runs the stops side by side, so it takes as long as the most patient one. It
-        // is in a hurry only if all of them are.
-        let grace = all.iter().map(|one| one.grace_tenths).max().unwrap_or(0);
-        let limit = limit(grace, all.iter().all(|one| one.in_a_hurry));
-        let orders: Vec<_> = all.iter().map(|one| one.order.clone()).collect();
+        // is urgent only if all of them are.
+        let grace = all.iter().map(|stop| stop.grace_tenths).max().unwrap_or(0);
+        let limit = time_limit(grace, all.iter().all(|stop| stop.is_urgent));
+        let orders: Vec<_> = all.iter().map(|stop| stop.order.clone()).collect();
         let answer = self
             .run_helper("exec /bin/sh", stop::script(&orders), limit)
             .await
             .ok();
 
-        for (index, PendingStop { tell, .. }) in all.into_iter().enumerate() {
-            let _ = tell.send(read(answer.as_deref(), index));
+        for (index, PendingStop { send_report, .. }) in all.into_iter().enumerate() {
+            let _ = send_report.send(read_report(answer.as_deref(), index));
         }
     }
 
@@ -110,11 +110,11 @@ impl RemoteHost {
         let script = stop::send(target, name);
         let _: Result<_, SshError> = match target {
             StopTarget::Sudo { .. } => {
-                self.run_helper_as_root(password, script, SENT_WITHIN, false)
+                self.run_helper_as_root(password, script, SEND_LIMIT, false)
                     .await
             }
             StopTarget::Exec { .. } | StopTarget::Shell { .. } => {
-                self.run_helper("exec /bin/sh", script, SENT_WITHIN).await
+                self.run_helper("exec /bin/sh", script, SEND_LIMIT).await
             }
         };
     }
@@ -122,11 +122,11 @@ impl RemoteHost {
 
 /// Returns the time limit of a stop script. The answer may have to wait for megabytes of a
 /// command's own output.
-fn limit(grace_tenths: u32, in_a_hurry: bool) -> Duration {
-    Duration::from_millis(u64::from(grace_tenths) * 300 + if in_a_hurry { 5_000 } else { 30_000 })
+fn time_limit(grace_tenths: u32, is_urgent: bool) -> Duration {
+    Duration::from_millis(u64::from(grace_tenths) * 300 + if is_urgent { 5_000 } else { 30_000 })
 }
 
 /// Reads the report on the command at `index` from the answer.
-fn read(answer: Option<&[u8]>, index: usize) -> Option<StopReport> {
+fn read_report(answer: Option<&[u8]>, index: usize) -> Option<StopReport> {
     StopReport::read(&String::from_utf8_lossy(answer?), index)
 }

@@ -134,10 +134,10 @@ impl StopLadder {
     }
 
     /// Returns the action after an event.
-    pub(super) fn on(&mut self, event: StopEvent, now: Instant) -> StopAction {
+    pub(super) fn handle(&mut self, event: StopEvent, now: Instant) -> StopAction {
         match (event, self.reason) {
-            (StopEvent::Asked(reason), None) => self.take(StopStep::Processes, reason),
-            (StopEvent::OutOfStep, None) => self.take(StopStep::Kill, StopReason::Cancelled),
+            (StopEvent::Asked(reason), None) => self.begin(StopStep::Processes, reason),
+            (StopEvent::OutOfStep, None) => self.begin(StopStep::Kill, StopReason::Cancelled),
             (StopEvent::Output, _) => {
                 self.has_output = true;
                 StopAction::Wait
@@ -149,7 +149,7 @@ impl StopLadder {
     }
 
     /// Begins a step.
-    fn take(&mut self, step: StopStep, reason: StopReason) -> StopAction {
+    fn begin(&mut self, step: StopStep, reason: StopReason) -> StopAction {
         self.reason = Some(reason);
         self.current = Some(step);
         self.deadline = None;
@@ -170,7 +170,7 @@ impl StopLadder {
             if result == StepResult::Busy
                 && let Some(next) = self.next(reason)
             {
-                return self.take(next, reason);
+                return self.begin(next, reason);
             }
         } else {
             (self.last, self.last_result) = (Some(step), result);
@@ -203,7 +203,7 @@ impl StopLadder {
                 .is_some_and(|done| now.saturating_duration_since(done) < END_AFTER_OUTPUT);
         let looks = may_be_late && self.scope == StopScope::Shell && reason != StopReason::Ending;
 
-        self.take(if looks { StopStep::Look } else { next }, reason)
+        self.begin(if looks { StopStep::Look } else { next }, reason)
     }
 
     /// Returns the step after the last one; `None` if there are no more steps.
@@ -258,7 +258,7 @@ mod tests {
 
         for (row, (after, event, action, patience)) in rows.iter().enumerate() {
             now += Duration::from_millis(*after);
-            assert_eq!(ladder.on(*event, now), *action, "row {row}");
+            assert_eq!(ladder.handle(*event, now), *action, "row {row}");
             let deadline = patience.map(|patience| now + Duration::from_millis(patience));
             assert_eq!(ladder.deadline(), deadline, "row {row}");
         }

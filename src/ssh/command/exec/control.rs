@@ -113,7 +113,7 @@ pub(super) struct CommandControl {
     /// Channel of the command.
     pub(super) write: Arc<ChannelWriteHalf<Msg>>,
     /// Processes of the command.
-    pub(super) known: watch::Receiver<KnownProcesses>,
+    pub(super) processes: watch::Receiver<KnownProcesses>,
     /// State of the exchange with sudo; `None` for a command without sudo.
     pub(super) sudo: Option<SudoState>,
 }
@@ -131,18 +131,18 @@ impl CommandControl {
     /// Returns true if the processes are gone, false if some are left, and `None` if unknown.
     pub(super) async fn stop(&self, reason: StopReason) -> Option<bool> {
         let mut ladder = StopLadder::new(StopScope::Channel);
-        let mut action = ladder.on(StopEvent::Asked(reason), Instant::now());
+        let mut action = ladder.handle(StopEvent::Asked(reason), Instant::now());
 
         loop {
             action = match action {
                 StopAction::Take(step, reason) => {
                     let result = self.take_step(step, reason).await;
-                    ladder.on(StopEvent::StepDone(result), Instant::now())
+                    ladder.handle(StopEvent::StepDone(result), Instant::now())
                 }
                 StopAction::Wait => {
                     let now = Instant::now();
                     sleep_until(ladder.deadline().unwrap_or(now)).await;
-                    ladder.on(StopEvent::TimeOver, Instant::now())
+                    ladder.handle(StopEvent::TimeOver, Instant::now())
                 }
                 StopAction::GiveUp => return ladder.process_gone(),
             };
@@ -175,10 +175,10 @@ impl CommandControl {
             ANNOUNCED_WITHIN
         };
 
-        let mut known = self.known.clone();
+        let mut processes = self.processes.clone();
         let known = timeout(
             patience,
-            known.wait_for(|known| !matches!(known, KnownProcesses::NotYet)),
+            processes.wait_for(|processes| !matches!(processes, KnownProcesses::NotYet)),
         )
         .await;
 
@@ -192,7 +192,7 @@ impl CommandControl {
     /// Sends a single signal to the command's processes, or as a signal request if no process id is
     /// known.
     pub(super) async fn signal(&self, name: &'static str) {
-        let target = self.known.borrow().target();
+        let target = self.processes.borrow().target();
         match target {
             Some(target) => {
                 self.host

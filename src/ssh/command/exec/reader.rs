@@ -44,7 +44,7 @@ pub(super) struct ChannelReader {
     /// Queue of events for the [`StdinWriter`](super::stdin::StdinWriter).
     pub(super) events: mpsc::Sender<SudoEvent>,
     /// Known processes of the command, for whoever stops the command.
-    pub(super) known: watch::Sender<KnownProcesses>,
+    pub(super) processes: watch::Sender<KnownProcesses>,
     /// Queue of the terminal's replies to the program; `None` without a terminal.
     pub(super) replies: Option<mpsc::Sender<Vec<u8>>>,
     /// Requests without an answer so far. The server answers in this order (RFC 4254 section 5.4).
@@ -127,11 +127,11 @@ impl ChannelReader {
                 },
                 Some(ChannelMsg::ExitStatus { exit_status }) => {
                     status = Some(ExitStatus::Code(exit_status));
-                    self.known.send_modify(KnownProcesses::first_has_ended);
+                    self.processes.send_modify(KnownProcesses::first_has_ended);
                 }
                 Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                     status = Some(ExitStatus::from_signal(&signal_name));
-                    self.known.send_modify(KnownProcesses::first_has_ended);
+                    self.processes.send_modify(KnownProcesses::first_has_ended);
                 }
                 Some(ChannelMsg::Close) => {
                     closed = true;
@@ -144,7 +144,7 @@ impl ChannelReader {
 
         // The announcement is the script's first act: without it, the startup files never got that
         // far.
-        let has_begun = !matches!(*self.known.borrow(), KnownProcesses::NotYet);
+        let has_begun = !matches!(*self.processes.borrow(), KnownProcesses::NotYet);
         let mut sudo_messages = None;
         for stream in Stream::BOTH {
             let messages = self.close_source(stream).await;
@@ -222,8 +222,8 @@ impl ChannelReader {
         }
 
         for event in events {
-            self.known
-                .send_modify(|known| known.change(|target| event.target(target)));
+            self.processes
+                .send_modify(|processes| processes.change(|target| event.target(target)));
             // Only a sudo that asks without end leaves no room. By then the answers have ended
             // anyway.
             let _ = self.events.try_send(event);

@@ -16,14 +16,14 @@ use super::{
     CommandResult, ExecContext,
     control::{CommandControl, KnownProcesses},
     end::CommandEnd,
-    reader::{AwaitedReply, ChannelReader, PidSource},
+    reader::{AwaitedReply, ChannelReader},
     send::ExecChannel,
     stdin::StdinWriter,
     sudo::{SudoExchange, SudoState},
 };
 use crate::{
     event::Event,
-    framing::{decoder::StreamDecoder, stop::Signal, stream::PerStream, sudo::SudoListener},
+    framing::{decoder::StreamDecoder, stop::Signal},
     ssh::{
         command::{
             exit_status::{Ending, ExitStatus},
@@ -75,9 +75,10 @@ impl RunningCommand {
         context: &mut ExecContext,
     ) -> Self {
         let announces_process = channel.announces_process();
+        let pid_sources = channel.pid_sources(spec.pty);
         let (send_event, events) = mpsc::channel(MAX_SUDO_EVENTS);
         let (send_reply, replies) = mpsc::channel(MAX_TERMINAL_REPLIES);
-        let (send_known, known) = watch::channel(if announces_process {
+        let (send_processes, processes) = watch::channel(if announces_process {
             KnownProcesses::NotYet
         } else {
             KnownProcesses::Never
@@ -92,29 +93,17 @@ impl RunningCommand {
         let stop_reading = CancellationToken::new();
         let not_begun = Event::new();
         let sent_before = context.input.is_none().then_some(channel.sent_before);
-        let pid_source = || {
-            if channel.is_sudo {
-                return Some(PidSource::Sudo(SudoListener::new(&channel.mark, spec.pty)));
-            }
-            announces_process.then(|| PidSource::Shell(StreamDecoder::new(&channel.mark)))
-        };
-
         let reader = ChannelReader {
             read: channel.read,
             output: context.output.writer(),
-            // The announcement is written to stderr, but startup files or a terminal may have
-            // joined both streams, so each stream has its own decoder.
-            pid_sources: PerStream {
-                stdout: pid_source(),
-                stderr: pid_source(),
-            },
+            pid_sources,
             preamble: channel.script.preamble,
             ready: channel
                 .script
                 .says_ready
                 .then(|| StreamDecoder::new(&channel.mark)),
             events: send_event,
-            known: send_known,
+            processes: send_processes,
             replies: spec.pty.then_some(send_reply),
             awaited_replies: spec
                 .pty
@@ -151,7 +140,7 @@ impl RunningCommand {
             control: CommandControl {
                 host: Arc::clone(host),
                 write: channel.write,
-                known,
+                processes,
                 sudo,
             },
             not_begun,
@@ -173,10 +162,10 @@ impl RunningCommand {
 
         // `biased`, with the end of the output first: a command that has ended by itself was not
         // stopped.
-        let end = loop {
+        let ended = loop {
             let reason = tokio::select! {
                 biased;
-                end = &mut self.reader => break end,
+                ended = &mut self.reader => break ended,
                 reason = &mut met => reason,
                 () = self.control.outlives_sudo() => StopReason::Cancelled,
                 signal = conditions.signals.next() => match signal {
@@ -195,8 +184,8 @@ impl RunningCommand {
         self.stdin.abort();
         let _ = self.control.write.close().await;
 
-        let end = end.map_err(|error| SshError::Lost(Some(error.to_string())))?;
-        self.result(end, started).await
+        let command_end = ended.map_err(|error| SshError::Lost(Some(error.to_string())))?;
+        self.result(command_end, started).await
     }
 
     /// Stops the command, and returns the end.
@@ -214,17 +203,17 @@ impl RunningCommand {
         // The reader task goes on meanwhile, so the stop script's channel is not held up by this
         // command's output.
         let process_gone = self.control.stop(reason).await;
-        let end = timeout(QUIET_AFTER_STOP, &mut self.reader).await;
+        let ended = timeout(QUIET_AFTER_STOP, &mut self.reader).await;
         self.stop_reading.cancel();
-        let end = match end {
-            Ok(end) => end?,
+        let command_end = match ended {
+            Ok(ended) => ended?,
             Err(_) => (&mut self.reader).await?,
         };
 
         Ok(CommandEnd {
             stopped: Some(reason),
             process_gone,
-            ..end
+            ..command_end
         })
     }
 
@@ -235,19 +224,21 @@ impl RunningCommand {
     /// the command.
     async fn result(
         self,
-        mut end: CommandEnd,
+        mut command_end: CommandEnd,
         started: Instant,
     ) -> Result<CommandResult, SshError> {
-        end.check_begun(self.not_begun.is_set(), self.same_answer.as_deref())?;
+        command_end.check_begun(self.not_begun.is_set(), self.same_answer.as_deref())?;
 
-        if let (Some(said), Some(sudo)) = (end.sudo_messages.take(), &self.control.sudo) {
-            if let Some(refusal) = sudo.refusal(end.stopped.is_some(), end.status.as_ref()) {
+        if let (Some(said), Some(sudo)) = (command_end.sudo_messages.take(), &self.control.sudo) {
+            if let Some(refusal) =
+                sudo.refusal(command_end.stopped.is_some(), command_end.status.as_ref())
+            {
                 return Err(SshError::Sudo { refusal, said });
             }
-            end.notice = Some("sudo had not begun the command yet".to_owned());
+            command_end.notice = Some("sudo had not begun the command yet".to_owned());
         }
 
-        let ending = match (end.stopped, end.status) {
+        let ending = match (command_end.stopped, command_end.status) {
             (Some(reason), status) => {
                 let reported = status.filter(|status| *status != ExitStatus::Unreported);
                 reason.ending(reported.map(Ending::Exited))
@@ -270,11 +261,11 @@ impl RunningCommand {
 
         Ok(CommandResult {
             ending,
-            stopped: end.stopped.is_some(),
-            process_gone: end.process_gone,
-            output: end.output,
+            stopped: command_end.stopped.is_some(),
+            process_gone: command_end.process_gone,
+            output: command_end.output,
             duration: started.elapsed(),
-            notice: end.notice,
+            notice: command_end.notice,
         })
     }
 }

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use russh::{ChannelReadHalf, ChannelWriteHalf, client::Msg};
 
-use super::{ExecContext, random_sentinel};
+use super::{ExecContext, random_sentinel, reader::PidSource};
 use crate::{
     foreign_text::ForeignText,
     framing::{
+        decoder::StreamDecoder,
         exec::{ExecScript, Input, LoginShell, ShellProbe},
         sentinel::Sentinel,
+        stream::PerStream,
+        sudo::SudoListener,
     },
     render::{COLUMNS, ROWS},
     ssh::{
@@ -43,6 +46,23 @@ impl ExecChannel {
     /// and so does every script with sudo. Any other login shell gets the bare command.
     pub(super) fn announces_process(&self) -> bool {
         self.probe.shell != LoginShell::Other || self.is_sudo
+    }
+
+    /// Creates the decoders which find the process id. The announcement is written to stderr, but
+    /// startup files or a terminal may have joined both streams, so each stream gets a decoder.
+    pub(super) fn pid_sources(&self, pty: bool) -> PerStream<Option<PidSource>> {
+        let pid_source = || {
+            if self.is_sudo {
+                return Some(PidSource::Sudo(SudoListener::new(&self.mark, pty)));
+            }
+            self.announces_process()
+                .then(|| PidSource::Shell(StreamDecoder::new(&self.mark)))
+        };
+
+        PerStream {
+            stdout: pid_source(),
+            stderr: pid_source(),
+        }
     }
 }
 
@@ -104,7 +124,8 @@ impl RemoteHost {
         mark: &Sentinel,
     ) -> Result<(ShellProbe, ExecScript), SshError> {
         let probe = self.login_shell().await;
-        let has_stdin = spec.takes_input || spec.stdin.as_ref().is_some_and(|it| !it.is_empty());
+        let has_stdin =
+            spec.takes_input || spec.stdin.as_ref().is_some_and(|stdin| !stdin.is_empty());
 
         // A host that answered two different probes alike runs no commands: whatever reads there
         // must not get the caller's input.

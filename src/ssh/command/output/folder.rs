@@ -105,11 +105,11 @@ impl OutputFolder {
         self.off_thread(create).await
     }
 
-    /// Runs `work` on a thread for blocking calls, because file operations must not block the async
+    /// Runs `action` on a thread for blocking calls, because file operations must not block the async
     /// threads.
     async fn off_thread<T: Send + 'static>(
         &self,
-        work: impl FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
+        action: impl FnOnce(PathBuf) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let nowhere = "there is no home directory to keep it in; set HOME or XDG_STATE_HOME";
         let path = self
@@ -117,7 +117,7 @@ impl OutputFolder {
             .clone()
             .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, nowhere))?;
 
-        spawn_blocking(move || work(path))
+        spawn_blocking(move || action(path))
             .await
             .unwrap_or_else(|error| Err(io::Error::other(error)))
     }

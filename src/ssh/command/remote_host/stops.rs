@@ -20,18 +20,18 @@ pub(in crate::ssh::command) struct PendingStop {
     pub(in crate::ssh::command) order: Order,
     /// Time for each signal to take effect, in tenths of a second.
     pub(in crate::ssh::command) grace_tenths: u32,
-    /// True if the program ends.
-    pub(in crate::ssh::command) in_a_hurry: bool,
+    /// True if the program ends, so that little time is left.
+    pub(in crate::ssh::command) is_urgent: bool,
     /// Way back for the result; `None` means no report.
-    pub(in crate::ssh::command) tell: oneshot::Sender<Option<StopReport>>,
+    pub(in crate::ssh::command) send_report: oneshot::Sender<Option<StopReport>>,
 }
 
 impl Stops {
     /// Adds a stop. Returns true for the first in the queue, whose caller must then run the script.
-    pub(in crate::ssh::command) fn push(&self, one: PendingStop) -> bool {
-        let mut waiting = lock(&self.0);
-        waiting.push(one);
-        waiting.len() == 1
+    pub(in crate::ssh::command) fn push(&self, stop: PendingStop) -> bool {
+        let mut pending = lock(&self.0);
+        pending.push(stop);
+        pending.len() == 1
     }
 
     /// Takes all stops out of the queue.

@@ -4,6 +4,7 @@
 //! shell.
 
 mod frame;
+mod message;
 mod restore;
 mod snapshotter;
 mod stop;

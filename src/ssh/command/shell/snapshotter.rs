@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::task::ShellMessage;
+use super::message::ShellMessage;
 use crate::{
     framing::{
         shell_kind::{ShellDescriptors, ShellKind},

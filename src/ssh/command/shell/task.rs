@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
+use russh::{ChannelReadHalf, ChannelWriteHalf, client::Msg};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     ShellJob, ShellResult, ShellRunError,
+    message::ShellMessage,
     snapshotter::{SnapshotTrigger, Snapshotter},
 };
 use crate::{
@@ -66,20 +66,6 @@ pub(super) struct ShellTask {
     pub(super) snapshotter: Snapshotter,
 }
 
-/// Meaning of a channel message for the shell.
-pub(super) enum ShellMessage {
-    /// Bytes on a stream.
-    Output(Stream, Bytes),
-    /// Exit status of the shell itself.
-    Status(ExitStatus),
-    /// The channel was closed, so the shell has ended.
-    Closed,
-    /// The channel ended without being closed, so the connection is lost.
-    Lost,
-    /// Any other message.
-    Other,
-}
-
 impl ShellTask {
     /// Launches a shell on the channel, and waits until the shell is ready. Unexpected output goes
     /// into `words`.
@@ -100,7 +86,7 @@ impl ShellTask {
 
         // Both streams must be in step before the first command, so both trailers are awaited.
         while ready.is_none() || !stderr_done {
-            match shell_message(read.wait().await) {
+            match ShellMessage::read(read.wait().await) {
                 ShellMessage::Output(Stream::Stdout, bytes) => {
                     if let DecodeStep::Complete { trailer, .. } = stdout.push(&bytes, &mut noise) {
                         ready = Trailer::parse(&trailer);
@@ -193,7 +179,7 @@ impl ShellTask {
                 next = self.snapshotter.next() => if matches!(next, SnapshotTrigger::Due) {
                     self.snapshotter.request_snapshot(self.kind, self.streams, &self.write);
                 },
-                message = self.read.wait() => match self.snapshotter.filter(shell_message(message)) {
+                message = self.read.wait() => match self.snapshotter.filter(ShellMessage::read(message)) {
                     ShellMessage::Output(_, bytes) => self.between.push(&bytes),
                     ShellMessage::Closed => {
                         self.snapshotter.shell_ended();
@@ -213,24 +199,6 @@ impl ShellTask {
         }
 
         let _ = self.write.close().await;
-    }
-}
-
-/// Translates a message of the channel.
-pub(super) fn shell_message(message: Option<ChannelMsg>) -> ShellMessage {
-    match message {
-        Some(ChannelMsg::Data { data }) => ShellMessage::Output(Stream::Stdout, data),
-        Some(ChannelMsg::ExtendedData { data, .. }) => ShellMessage::Output(Stream::Stderr, data),
-        Some(ChannelMsg::ExitStatus { exit_status }) => {
-            ShellMessage::Status(ExitStatus::Code(exit_status))
-        }
-        Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
-            ShellMessage::Status(ExitStatus::from_signal(&signal_name))
-        }
-        // The server refuses to run a shell.
-        Some(ChannelMsg::Close | ChannelMsg::Failure) => ShellMessage::Closed,
-        Some(_) => ShellMessage::Other,
-        None => ShellMessage::Lost,
     }
 }
 

@@ -14,8 +14,9 @@ use tokio::{
 use self::running::{FrameEnd, RunningFrame};
 use super::{
     ShellReply, ShellRequest,
+    message::ShellMessage,
     stop::STATE_AFTER_EXIT,
-    task::{ShellMessage, ShellTask, fresh_between, shell_message},
+    task::{ShellTask, fresh_between},
 };
 use crate::{
     framing::{
@@ -100,12 +101,12 @@ impl ShellTask {
         // A task of its own: a script of megabytes must not wait for output that only this task can
         // take.
         let writer = send(Arc::clone(&self.write), text);
-        let end = self.read_frame(&mut running, request.conditions).await;
-        self.end_step(&mut running, matches!(end, FrameEnd::Complete))
+        let frame_end = self.read_frame(&mut running, request.conditions).await;
+        self.end_step(&mut running, matches!(frame_end, FrameEnd::Complete))
             .await;
         writer.abort();
 
-        Ok(self.frame_result(running, end, between).await)
+        Ok(self.frame_result(running, frame_end, between).await)
     }
 
     /// Reads both streams to the end of the frame, and carries out the steps of a stop meanwhile.
@@ -125,25 +126,19 @@ impl ShellTask {
             // `biased`: a stop comes before output, or endless output would put it off.
             let event = tokio::select! {
                 biased;
-                reason = &mut met, if runs_on => StopEvent::Asked(reason),
-                signal = conditions.signals.next(), if runs_on => match signal {
-                    Signal::Stop(first_signal) => StopEvent::Asked(StopReason::Asked(first_signal)),
-                    Signal::Once(name) => {
-                        self.signal(name, running.started);
-                        continue;
-                    }
-                },
-                event = running.step_done() => event,
-                () = until(deadline) => StopEvent::TimeOver,
+                reason = &mut met, if runs_on => Some(StopEvent::Asked(reason)),
+                signal = conditions.signals.next(), if runs_on => self.stop_event(signal, running),
+                event = running.step_done() => Some(event),
+                () = until(deadline) => Some(StopEvent::TimeOver),
                 message = self.read.wait() => match self.read_message(running, message).await {
-                    Some(end) => return end,
-                    None if running.broken => StopEvent::OutOfStep,
-                    None => continue,
+                    Ok(event) => event,
+                    Err(frame_end) => return frame_end,
                 },
                 () = until(quiet) => return FrameEnd::ShellEnded,
             };
 
-            match running.ladder.on(event, Instant::now()) {
+            let Some(event) = event else { continue };
+            match running.ladder.handle(event, Instant::now()) {
                 StopAction::Take(step, reason) => {
                     running.step = Some(self.begin(step, reason, running.started));
                 }
@@ -162,11 +157,11 @@ impl ShellTask {
         while running.step.is_some() {
             tokio::select! {
                 event = running.step_done() => {
-                    running.ladder.on(event, Instant::now());
+                    running.ladder.handle(event, Instant::now());
                 }
                 message = self.read.wait(), if is_open => {
-                    match self.snapshotter.filter(shell_message(message)) {
-                        ShellMessage::Output(_, bytes) => running.late.push(&bytes),
+                    match self.snapshotter.filter(ShellMessage::read(message)) {
+                        ShellMessage::Output(_, bytes) => running.output_after.push(&bytes),
                         ShellMessage::Closed | ShellMessage::Lost => is_open = false,
                         ShellMessage::Status(_) | ShellMessage::Other => {}
                     }
@@ -189,22 +184,36 @@ impl ShellTask {
         running.status.is_some().then(|| Instant::now() + quiet)
     }
 
-    /// Reads a message of the channel. Returns the end of the frame if nothing more will come.
+    /// Returns the event for a signal that stops the command. Sends any other signal once.
+    fn stop_event(&self, signal: Signal, running: &RunningFrame) -> Option<StopEvent> {
+        match signal {
+            Signal::Stop(first_signal) => Some(StopEvent::Asked(StopReason::Asked(first_signal))),
+            Signal::Once(name) => {
+                self.signal(name, running.started);
+                None
+            }
+        }
+    }
+
+    /// Reads a message of the channel. Returns the event for a shell that is out of step.
+    ///
+    /// # Errors
+    /// Fails with the end of the frame if nothing more will come.
     async fn read_message(
         &mut self,
         running: &mut RunningFrame,
         message: Option<ChannelMsg>,
-    ) -> Option<FrameEnd> {
-        match self.snapshotter.filter(shell_message(message)) {
+    ) -> Result<Option<StopEvent>, FrameEnd> {
+        match self.snapshotter.filter(ShellMessage::read(message)) {
             ShellMessage::Output(Stream::Stdout, bytes) => self.read_stdout(running, &bytes).await,
             ShellMessage::Output(Stream::Stderr, bytes) => running.read_stderr(&bytes).await,
             ShellMessage::Status(status) => running.status = Some(status),
-            ShellMessage::Closed => return Some(FrameEnd::ShellEnded),
-            ShellMessage::Lost => return Some(FrameEnd::ConnectionLost),
+            ShellMessage::Closed => return Err(FrameEnd::ShellEnded),
+            ShellMessage::Lost => return Err(FrameEnd::ConnectionLost),
             ShellMessage::Other => {}
         }
 
-        None
+        Ok(running.broken.then_some(StopEvent::OutOfStep))
     }
 
     /// Reads stdout, at first up to the mark of the first line.

@@ -25,93 +25,29 @@ impl ShellTask {
     pub(super) async fn frame_result(
         &mut self,
         mut running: RunningFrame,
-        end: FrameEnd,
+        frame_end: FrameEnd,
         between: Captured,
     ) -> ShellResult {
-        let mut rest = Vec::new();
-
-        // Without a trailer, bytes that were held back as a possible mark are output after all.
-        if running.trailer.is_none() {
-            let held = self.snapshotter.finish();
-            self.read_stdout(&mut running, &held).await;
-            running.stdout.finish(&mut rest);
-            running.output.push(Stream::Stdout, &rest).await;
-        }
-
-        rest.clear();
-
-        // stderr has a trailer of its own, and may lack it even where stdout is complete.
-        if !running.stderr_done {
-            let mut text = Vec::new();
-            running.stderr.finish(&mut text);
-            running.noise.push(&text, &mut rest);
-            running.noise.finish(&mut rest);
-            running.output.push(Stream::Stderr, &rest).await;
-        }
-
+        self.release_held(&mut running).await;
         // Output after the trailers belongs to the time between two commands.
-        self.between.push(&running.late.bytes());
-        let mut notice = None;
+        self.between.push(&running.output_after.bytes());
 
-        let ending = match (end, running.ladder.reason()) {
-            (FrameEnd::ConnectionLost, _) => {
-                // russh ends the channels just before it reports the reason.
-                tokio::task::yield_now().await;
-                Ending::ConnectionLost(self.slot.connection().reason())
-            }
-            (FrameEnd::Complete | FrameEnd::ShellEnded, Some(stop)) => {
-                let status = running
-                    .trailer
-                    .as_ref()
-                    .map(|trailer| ExitStatus::Code(trailer.status));
-
-                stop.ending(
-                    status
-                        .or_else(|| running.status.clone())
-                        .map(Ending::Exited),
-                )
-            }
-            (FrameEnd::Complete, None) => {
-                let status = running.trailer.as_ref().map_or(0, |trailer| trailer.status);
-                Ending::Exited(ExitStatus::Code(status))
-            }
-            (FrameEnd::ShellEnded, None) => {
-                Ending::Exited(running.status.unwrap_or(ExitStatus::Unreported))
-            }
-        };
-
-        let crippled = running
+        let ending = self.frame_ending(frame_end, &running).await;
+        let is_crippled = running
             .trailer
             .as_ref()
             .is_some_and(|trailer| trailer.crippled);
+        let shell_ended = is_crippled || running.trailer.is_none();
 
-        let shell_ended = match running.trailer {
-            Some(trailer) => {
-                self.previous_status = u8::try_from(trailer.status).unwrap_or(u8::MAX);
-                self.directory = trailer.directory;
-                self.jobs = trailer.jobs;
-
-                trailer.crippled
-            }
-            None => true,
-        };
+        if let Some(trailer) = running.trailer {
+            self.previous_status = u8::try_from(trailer.status).unwrap_or(u8::MAX);
+            self.directory = trailer.directory;
+            self.jobs = trailer.jobs;
+        }
 
         // After a lost connection the ending says enough: the shell did not end by itself.
-        if shell_ended && !matches!(ending, Ending::ConnectionLost(_)) {
-            let ended = if self.snapshotter.shell_ended() {
-                ENDED
-            } else {
-                ENDED_FOR_GOOD
-            };
-
-            notice = Some(if crippled {
-                format!(
-                    "it took away a builtin or the descriptors that every command needs; {ended}"
-                )
-            } else {
-                ended.to_owned()
-            });
-        }
+        let notice = (shell_ended && !matches!(ending, Ending::ConnectionLost(_)))
+            .then(|| self.end_notice(is_crippled));
 
         let command = CommandResult {
             ending,
@@ -127,6 +63,69 @@ impl ShellTask {
             directory: self.directory.clone(),
             between,
             shell_ended,
+        }
+    }
+
+    /// Passes on bytes that were held back as possible marks: without the trailer of their stream
+    /// they are output after all.
+    async fn release_held(&mut self, running: &mut RunningFrame) {
+        let mut rest = Vec::new();
+
+        if running.trailer.is_none() {
+            let held = self.snapshotter.finish();
+            self.read_stdout(running, &held).await;
+            running.stdout.finish(&mut rest);
+            running.output.push(Stream::Stdout, &rest).await;
+        }
+
+        rest.clear();
+
+        // stderr has a trailer of its own, and may lack it even where stdout is complete.
+        if !running.stderr_done {
+            let mut text = Vec::new();
+            running.stderr.finish(&mut text);
+            running.noise.push(&text, &mut rest);
+            running.noise.finish(&mut rest);
+            running.output.push(Stream::Stderr, &rest).await;
+        }
+    }
+
+    /// Returns the end of the command.
+    async fn frame_ending(&self, frame_end: FrameEnd, running: &RunningFrame) -> Ending {
+        let exit_code = running
+            .trailer
+            .as_ref()
+            .map(|trailer| ExitStatus::Code(trailer.status));
+
+        match (frame_end, running.ladder.reason()) {
+            (FrameEnd::ConnectionLost, _) => {
+                // russh ends the channels just before it reports the reason.
+                tokio::task::yield_now().await;
+                Ending::ConnectionLost(self.slot.connection().reason())
+            }
+            (FrameEnd::Complete | FrameEnd::ShellEnded, Some(reason)) => {
+                let status = exit_code.or_else(|| running.status.clone());
+                reason.ending(status.map(Ending::Exited))
+            }
+            (FrameEnd::Complete, None) => Ending::Exited(exit_code.unwrap_or(ExitStatus::Code(0))),
+            (FrameEnd::ShellEnded, None) => {
+                Ending::Exited(running.status.clone().unwrap_or(ExitStatus::Unreported))
+            }
+        }
+    }
+
+    /// Returns the notice about the end of the shell.
+    fn end_notice(&mut self, is_crippled: bool) -> String {
+        let ended = if self.snapshotter.shell_ended() {
+            ENDED
+        } else {
+            ENDED_FOR_GOOD
+        };
+
+        if is_crippled {
+            format!("it took away a builtin or the descriptors that every command needs; {ended}")
+        } else {
+            ended.to_owned()
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) struct RunningFrame {
     /// the channel that the step needs.
     pub(super) step: Option<JoinHandle<StepResult>>,
     /// Output after the trailers, from processes in the background.
-    pub(super) late: Capture,
+    pub(super) output_after: Capture,
     /// Exit status of the shell itself, if the server has reported any.
     pub(super) status: Option<ExitStatus>,
     /// True if the stream is out of step and no trailer can be found any more.
@@ -83,7 +83,7 @@ impl RunningFrame {
             noise: TerminalNoise::for_shell(shell.pid()),
             ladder: StopLadder::new(StopScope::Shell),
             step: None,
-            late: fresh_between(),
+            output_after: fresh_between(),
             status: None,
             broken: false,
         }
@@ -108,14 +108,14 @@ impl RunningFrame {
 
     /// Records output for the ladder.
     fn record_output(&mut self) {
-        self.ladder.on(StopEvent::Output, Instant::now());
+        self.ladder.handle(StopEvent::Output, Instant::now());
     }
 
     /// Reads stdout up to the trailer, and later bytes as output between two commands.
     pub(super) async fn read_stdout(&mut self, bytes: &[u8]) {
         self.record_output();
         if self.trailer.is_some() {
-            return self.late.push(bytes);
+            return self.output_after.push(bytes);
         }
 
         // A trailer that does not parse was written over by something else: the frame has no
@@ -127,7 +127,7 @@ impl RunningFrame {
             DecodeStep::Complete { trailer, rest } => {
                 self.trailer = Trailer::parse(&trailer);
                 self.broken |= self.trailer.is_none();
-                self.late.push(&rest);
+                self.output_after.push(&rest);
             }
             DecodeStep::Broken => self.broken = true,
         }
@@ -139,7 +139,7 @@ impl RunningFrame {
     pub(super) async fn read_stderr(&mut self, bytes: &[u8]) {
         self.record_output();
         if self.stderr_done {
-            return self.late.push(bytes);
+            return self.output_after.push(bytes);
         }
 
         let (mut text, mut output) = (Vec::new(), Vec::new());
@@ -151,7 +151,7 @@ impl RunningFrame {
             DecodeStep::Complete { rest, .. } => {
                 self.stderr_done = true;
                 self.noise.finish(&mut output);
-                self.late.push(&rest);
+                self.output_after.push(&rest);
             }
             DecodeStep::Broken => self.broken = true,
         }
