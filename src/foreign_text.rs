@@ -69,7 +69,7 @@ impl ForeignText {
         block
     }
 
-    /// Returns the text for HTML; see [`escape_html`].
+    /// Returns the text for HTML; see `escape_html`.
     #[must_use]
     pub fn html(&self) -> String {
         escape_html(&self.0)

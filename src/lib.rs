@@ -3,7 +3,7 @@
 //! [`mcp`] is the only module that knows MCP, and [`ssh`] is the only one that knows SSH.
 //! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
 //! the user how [`ssh`] reaches a host, or why it does not. [`openssh`], [`framing`], [`sftp`],
-//! [`tree`], [`policy`], [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no clock.
+//! [`tree`], `policy`, [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no clock.
 
 pub mod capture;
 mod child;

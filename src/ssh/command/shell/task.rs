@@ -34,7 +34,7 @@ use crate::{
 const BETWEEN_BUDGET: usize = 4 * 1024;
 
 /// Task around a shell's channel, which runs commands, takes snapshots and collects output between
-/// commands. The task ends with the shell, the connection or the last [`Shell`].
+/// commands. The task ends with the shell, the connection or the last [`Shell`](super::Shell).
 pub(super) struct ShellTask {
     /// Host of the shell.
     pub(super) host: Arc<RemoteHost>,

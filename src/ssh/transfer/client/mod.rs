@@ -63,8 +63,9 @@ const ENDED_WITHIN: Duration = Duration::from_millis(500);
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// SFTP client over a channel of its own, created by [`open`](Self::open), [`begin`](Self::begin),
-/// [`spare`](Self::spare) or [`apart`](Self::apart). Dropping the client closes the channel, even
-/// with requests in flight. A client whose channel has ended fails every request.
+/// [`opportunistic`](Self::opportunistic) or
+/// [`on_another_connection`](Self::on_another_connection). Dropping the client closes the channel,
+/// even with requests in flight. A client whose channel has ended fails every request.
 #[derive(Debug)]
 pub(super) struct SftpClient {
     connection: Arc<Connection>,
