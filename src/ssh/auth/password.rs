@@ -8,10 +8,9 @@ use russh::{
 
 use super::{Credentials, Login, MethodOutcome, PasswordSource, typed_secrets::TypedSecrets};
 use crate::{
-    foreign_text::ForeignText,
     password::Password,
     ssh::{
-        error::{MAX_WORDS_BYTES, Remedy, SshError},
+        error::{Remedy, SshError, excerpt},
         prompt::prompter::{Prompt, Purpose},
     },
 };
@@ -304,37 +303,35 @@ impl Login<'_> {
             return vec![password.reveal().to_owned()];
         }
 
-        // A server could otherwise fill the user's screen with its words.
-        let cut = |words: &str| ForeignText::from(words).cut(MAX_WORDS_BYTES);
-
+        // Excerpts, because a server could otherwise fill the user's screen with its words.
         let prompts: Vec<Prompt> = questions
             .iter()
             .take(MAX_QUESTIONS)
             .map(|question| Prompt {
-                text: cut(&question.prompt),
+                text: excerpt(&question.prompt),
                 echo: question.echo,
             })
-            .collect();
-
-        let texts: Vec<String> = questions
-            .iter()
-            .map(|question| question.prompt.clone())
             .collect();
 
         let answers = if questions.len() > MAX_QUESTIONS {
             None
         } else {
             self.typed_secrets
-                .ask(Purpose::KeyboardInteractive(cut(&words)), prompts)
+                .ask(Purpose::KeyboardInteractive(excerpt(&words)), prompts)
                 .await
         };
 
         // The error shows the unanswered questions, because these explain which secret is missing.
         let Some(answers) = answers else {
             if !exchange.unanswered {
+                let texts: Vec<&str> = questions
+                    .iter()
+                    .map(|question| question.prompt.as_str())
+                    .collect();
+
                 self.log.failed.push(format!(
                     "keyboard-interactive: the server asks {}",
-                    cut(&texts.join(", "))
+                    excerpt(texts.join(", "))
                 ));
             }
 

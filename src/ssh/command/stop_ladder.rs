@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use russh::Sig;
 use tokio::time::Instant;
 
 use super::limits::StopReason;
@@ -63,6 +64,19 @@ pub(super) enum StopStep {
     Interrupt,
     /// Kills the shell, because the shell ignores the interrupt or waits for an unkillable process.
     Kill,
+}
+
+impl StopStep {
+    /// Returns the signal request (RFC 4254 section 6.9) for a step, where no script can take it.
+    pub(super) fn signal_request(self) -> Sig {
+        match self {
+            Self::Request(FirstSignal::Term) => Sig::TERM,
+            Self::Kill | Self::Request(FirstSignal::Kill) => Sig::KILL,
+            Self::Processes | Self::Look | Self::Interrupt | Self::Request(FirstSignal::Int) => {
+                Sig::INT
+            }
+        }
+    }
 }
 
 /// Result of a step.

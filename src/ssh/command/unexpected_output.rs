@@ -1,7 +1,7 @@
 //! Output of a server where something else was expected, such as a startup file's question or a
 //! message to a wrong user.
 
-use crate::{foreign_text::ForeignText, ssh::error::MAX_WORDS_BYTES};
+use crate::ssh::error::{MAX_WORDS_BYTES, excerpt};
 
 /// Beginning of unexpected output, as much as an error message shows.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ impl UnexpectedOutput {
 
     /// Returns `what` happened, followed by this output, if any.
     pub(in crate::ssh) fn appended_to(&self, what: String) -> String {
-        let words = ForeignText::from(self.0.trim_ascii()).cut(MAX_WORDS_BYTES);
+        let words = excerpt(self.0.trim_ascii());
         if words.is_empty() {
             what
         } else {

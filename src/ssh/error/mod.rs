@@ -384,7 +384,7 @@ impl From<russh::Error> for SshError {
             russh::Error::NoCommonAlgo { kind, ours, theirs } => Self::NoCommonAlgorithm {
                 kind: format!("{kind:?}"),
                 ours: ours.join(","),
-                theirs: ForeignText::from(theirs.join(",")).cut(MAX_WORDS_BYTES),
+                theirs: excerpt(theirs.join(",")),
             },
             russh::Error::ChannelOpenFailure(reason) => Self::ChannelRefused(format!("{reason:?}")),
             // These errors give no reason for the end of the connection.
@@ -392,13 +392,14 @@ impl From<russh::Error> for SshError {
             | russh::Error::HUP
             | russh::Error::SendError
             | russh::Error::RecvError => Self::Lost(None),
-            other => Self::Lost(Some(
-                ForeignText::from(other.to_string())
-                    .cut(MAX_WORDS_BYTES)
-                    .to_string(),
-            )),
+            other => Self::Lost(Some(excerpt(other.to_string()).to_string())),
         }
     }
+}
+
+/// Returns as much of a server's words as an error or a prompt shows.
+pub(super) fn excerpt(words: impl AsRef<[u8]>) -> ForeignText {
+    ForeignText::from(words).cut(MAX_WORDS_BYTES)
 }
 
 /// Rounds to milliseconds. A limit that was passed on has lost the moments before this stage.

@@ -26,7 +26,7 @@ use crate::{
     foreign_text::ForeignText,
     openssh::banner,
     ssh::{
-        error::{MAX_WORDS_BYTES, SshError},
+        error::{MAX_WORDS_BYTES, SshError, excerpt},
         prompt::prompter::{Banner, Prompter, UnknownKey},
         trace::StageTrace,
     },
@@ -74,7 +74,7 @@ impl ConnectionFacts {
     /// Returns the text of all banners; `None` if the server sent none.
     pub(in crate::ssh) fn banner(&self) -> Option<ForeignText> {
         let banners = self.banners.lock().ok()?;
-        let words = ForeignText::from(banners.join("\n").trim()).cut(MAX_WORDS_BYTES);
+        let words = excerpt(banners.join("\n").trim());
         (!words.is_empty()).then_some(words)
     }
 
@@ -196,10 +196,9 @@ impl client::Handler for ClientHandler {
                 self.facts.page.notify_one();
             }
 
-            let words = ForeignText::from(words.trim()).cut(MAX_WORDS_BYTES);
             self.prompter.show_banner(Banner {
                 account: self.account.clone(),
-                words,
+                words: excerpt(words.trim()),
                 page,
                 login_ended: self.facts.login_ended.clone(),
             });
@@ -352,7 +351,7 @@ impl client::Handler for ClientHandler {
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {
         let (text, result) = match reason {
             DisconnectReason::ReceivedDisconnect(received) => {
-                let message = ForeignText::from(received.message).cut(MAX_WORDS_BYTES);
+                let message = excerpt(received.message);
                 (format!("the server said: {message}"), Ok(()))
             }
             DisconnectReason::Error(SshError::Lost(Some(cause))) => {

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::sudo::SudoState;
 use crate::{
-    framing::stop::{FirstSignal, StopReport, StopTarget},
+    framing::stop::{StopReport, StopTarget},
     password::Password,
     ssh::command::{
         limits::StopReason,
@@ -151,17 +151,12 @@ impl CommandControl {
 
     /// Takes a step of a stop.
     async fn take_step(&self, step: StopStep, reason: StopReason) -> StepResult {
-        let signal = match step {
-            StopStep::Processes => {
-                let report = self.stop_processes(reason).await;
-                return report.map_or(StepResult::Unknown, StepResult::Report);
-            }
-            StopStep::Request(FirstSignal::Term) => Sig::TERM,
-            StopStep::Kill | StopStep::Request(FirstSignal::Kill) => Sig::KILL,
-            StopStep::Look | StopStep::Interrupt | StopStep::Request(FirstSignal::Int) => Sig::INT,
-        };
+        if step == StopStep::Processes {
+            let report = self.stop_processes(reason).await;
+            return report.map_or(StepResult::Unknown, StepResult::Report);
+        }
 
-        let _ = self.write.signal(signal).await;
+        let _ = self.write.signal(step.signal_request()).await;
 
         StepResult::Unknown
     }

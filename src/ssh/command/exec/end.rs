@@ -4,7 +4,7 @@ use crate::{
     foreign_text::ForeignText,
     ssh::{
         command::{exit_status::ExitStatus, limits::StopReason, output::CommandOutput},
-        error::{MAX_WORDS_BYTES, SshError},
+        error::{SshError, excerpt},
     },
 };
 
@@ -77,7 +77,7 @@ impl CommandEnd {
         }
 
         Err(SshError::NotBegun {
-            said: ForeignText::from(words.trim()).cut(MAX_WORDS_BYTES),
+            said: excerpt(words.trim()),
         })
     }
 

@@ -6,7 +6,6 @@ use russh::{ChannelReadHalf, ChannelWriteHalf, client::Msg};
 
 use super::{ExecContext, random_sentinel, reader::PidSource};
 use crate::{
-    foreign_text::ForeignText,
     framing::{
         decoder::StreamDecoder,
         exec::{ExecScript, Input, LoginShell, ShellProbe},
@@ -17,7 +16,7 @@ use crate::{
     render::{COLUMNS, ROWS},
     ssh::{
         command::{remote_host::RemoteHost, spec::CommandSpec},
-        error::{MAX_WORDS_BYTES, SshError},
+        error::{SshError, excerpt},
         pool::{ChannelSlot, Priority},
     },
 };
@@ -133,7 +132,7 @@ impl RemoteHost {
             && has_stdin
         {
             return Err(SshError::NotBegun {
-                said: ForeignText::from(answer.trim_ascii()).cut(MAX_WORDS_BYTES),
+                said: excerpt(answer.trim_ascii()),
             });
         }
 

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use russh::Sig;
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::task::ShellTask;
@@ -65,11 +64,7 @@ impl ShellTask {
 
             // Without a second channel, a signal request is all that is left (RFC 4254 section
             // 6.9). It has no answer.
-            let signal = match step {
-                StopStep::Kill => Sig::KILL,
-                _ => Sig::INT,
-            };
-            let _ = write.signal(signal).await;
+            let _ = write.signal(step.signal_request()).await;
 
             StepResult::Unknown
         })

@@ -61,7 +61,7 @@ impl FinishWrite<'_> {
         self.check("writing", written)?;
         let found = self.check("checking", found)?.size;
         self.check_length(found)?;
-        // A refusal to set mode or times is no failure: the content has arrived.
+        // The content has arrived, so the upload succeeds even if the server refuses mode and times.
         let attributes_set = self.check("setting mode and times of", unless_refused(set))?;
         self.check("writing to disk", flushed)?;
         self.check("closing", closed)?;
