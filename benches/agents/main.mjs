@@ -95,7 +95,7 @@ try {
   fail('bench', error);
 }
 
-/** Carries out all tasks with a tool set. Quick tasks run first, so that nothing else runs while they are timed. */
+/** Carries out all tasks with a tool set, one after the other. */
 async function conversation(Kind, column, folder, line, { sshd, tasks, tokens, slowSeconds, show }) {
   const world = await World.open(sshd, folder, line, slowSeconds);
   const set = new Kind(world);
