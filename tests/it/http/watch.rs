@@ -407,6 +407,8 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
     let call = hostile(&bench).await;
     let browser = Browser::open(&bench.daemon).await;
     browser.shows(&["oops"]).await;
+    // The command prints before it becomes the program that is looked for at the end.
+    eventually("it runs", || bench.runs("31415")).await;
     let (stop, close) = (
         browser.fields("/stop").await,
         browser.fields("/disconnect").await,
