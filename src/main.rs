@@ -203,7 +203,7 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
         registry,
         listeners,
         token,
-        keys: access_keys,
+        access: access_keys,
         shared: None,
     };
     daemon.serve(stop).await;

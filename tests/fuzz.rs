@@ -39,7 +39,7 @@ fn frames_hold_for_the_corpus_and_its_mutations() {
 
 #[test]
 fn output_holds_for_the_corpus_and_its_mutations() {
-    replay("readable", targets::readable::run);
+    replay("render", targets::render::run);
 }
 
 #[test]

@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn text_differs_from_other_content() {
-        let noise: Vec<u8> = (0..2000_u32)
+        let random_bytes: Vec<u8> = (0..2000_u32)
             .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();
 
@@ -226,14 +226,14 @@ mod tests {
             ("日本語のテキスト\n".repeat(20).into_bytes(), Nature::Text),
             (b"\xffa\xc3".to_vec(), Nature::NotUtf8),
             (latin, Nature::NotUtf8),
-            (noise.clone(), Nature::Binary("data")),
+            (random_bytes.clone(), Nature::Binary("data")),
             (wide.clone(), Nature::Binary("data")),
             (
                 [&b"\xff\xfe"[..], &wide].concat(),
                 Nature::Binary("text in UTF-16"),
             ),
             (
-                [&b"\x7fELF\x02\x01\x01\0\0\0\0"[..], &noise].concat(),
+                [&b"\x7fELF\x02\x01\x01\0\0\0\0"[..], &random_bytes].concat(),
                 Nature::Binary("ELF program"),
             ),
             (
@@ -241,11 +241,11 @@ mod tests {
                 Nature::Binary("gzip data"),
             ),
             (
-                [&b"HTTP/1.1 200 OK\n\n"[..], &noise].concat(),
+                [&b"HTTP/1.1 200 OK\n\n"[..], &random_bytes].concat(),
                 Nature::Binary("data"),
             ),
             (
-                [&b"line\n".repeat(9000)[..], &noise.repeat(9)].concat(),
+                [&b"line\n".repeat(9000)[..], &random_bytes.repeat(9)].concat(),
                 Nature::Binary("data"),
             ),
             (b"MZ is how this text begins".to_vec(), Nature::Text),
@@ -269,13 +269,13 @@ mod tests {
 
     #[test]
     fn binary_output_is_described_after_the_text_before_it() {
-        let noise = b"\x01\xff\x02\xfe".repeat(50);
+        let random_bytes = b"\x01\xff\x02\xfe".repeat(50);
         assert_eq!(
-            captured(&[&b"\x1f\x8b"[..], &noise].concat()).text(),
+            captured(&[&b"\x1f\x8b"[..], &random_bytes].concat()).text(),
             "[… binary gzip data, 202 bytes in all, not shown; begins 1f 8b 01 ff 02 fe 01 ff 02 fe 01 ff 02 fe 01 ff …]\n"
         );
 
-        let text = captured(&[&b"HTTP/1.1 200 OK\nA: b\n\n"[..], &noise].concat()).text();
+        let text = captured(&[&b"HTTP/1.1 200 OK\nA: b\n\n"[..], &random_bytes].concat()).text();
 
         assert!(
             text.starts_with(

@@ -22,9 +22,9 @@ impl Colours {
     /// `TERM=dumb`).
     #[must_use]
     pub fn of_stdout() -> Self {
-        let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_none_or(|term| term == "dumb");
-        if cfg!(unix) && std::io::stdout().is_terminal() && !unwanted && !dumb {
+        if cfg!(unix) && std::io::stdout().is_terminal() && !no_color && !dumb {
             Self::On
         } else {
             Self::Off

@@ -103,8 +103,8 @@ pub fn parse_looks(answer: &[u8]) -> Option<[FileFacts; 2]> {
         .split(|byte| *byte == b'\n')
         .filter_map(|line| line.strip_prefix(LOOK))
         .map(parse_look);
-    let both = [looks.next()??, looks.next()??];
-    looks.next().is_none().then_some(both)
+    let pair = [looks.next()??, looks.next()??];
+    looks.next().is_none().then_some(pair)
 }
 
 /// Reads a line of facts.

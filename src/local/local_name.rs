@@ -157,7 +157,7 @@ mod tests {
     use std::{fs, os::unix::fs::symlink};
 
     use super::*;
-    use crate::local::folder::others::{give, plant, sticky};
+    use crate::local::folder::others::{give_away, plant, sticky};
 
     #[test]
     fn a_link_of_this_user_leads_where_the_system_says() {
@@ -238,7 +238,7 @@ mod tests {
         assert!(Folder::root(&folder).is_err() && Folder::made(&folder.join("new")).is_err());
 
         // The owner of a directory could do anything in it.
-        assert!(give(shared.path()));
+        assert!(give_away(shared.path()));
         assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
         LocalName::resolve(&file).unwrap().open().unwrap();
         Folder::root(&folder).unwrap();

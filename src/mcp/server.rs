@@ -270,8 +270,8 @@ impl ServerHandler for SshServer {
             .and_then(|tool| tool.title.as_deref())
             .unwrap_or_default();
         let watched = running.watched.clone();
-        let work = Box::pin(self.finish(running, &tool, &context));
-        let result = progress::while_running(work, &watched, title, &context).await;
+        let call = Box::pin(self.finish(running, &tool, &context));
+        let result = progress::while_running(call, &watched, title, &context).await;
 
         // Names and times only, because the arguments and results of a call may contain secrets.
         tracing::debug!(%tool, answered = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");

@@ -23,17 +23,17 @@ pub const COLUMNS: u16 = 120;
 /// Height of the terminal for [`Style::Terminal`], in rows.
 pub const ROWS: u16 = 40;
 
-/// Maximum length of the line returned by [`Readable::latest`] and [`Readable::prompt`], in
+/// Maximum length of the line returned by [`Renderer::latest`] and [`Renderer::prompt`], in
 /// characters.
-const LONGEST_MESSAGE: usize = 200;
+const MAX_MESSAGE_CHARS: usize = 200;
 
-/// Maximum number of bytes of a line remembered for [`Readable::latest`]. Some of them may be
+/// Maximum number of bytes of a line remembered for [`Renderer::latest`]. Some of them may be
 /// control sequences.
 const REMEMBERED_BYTES: usize = 2048;
 
 /// Maximum length of a control sequence to wait for, in bytes. Titles and clipboard contents are
 /// such sequences.
-const LONGEST_SEQUENCE: usize = 4096;
+const MAX_SEQUENCE_BYTES: usize = 4096;
 
 /// Kind of destination for which a program wrote output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub enum Style {
 /// The result does not depend on how the bytes are cut. At most 64 KiB of the last line, or one
 /// screen, is held back.
 #[derive(Debug)]
-pub struct Readable {
+pub struct Renderer {
     form: RenderForm,
     /// Beginning of the latest passed-on line with text.
     latest: Vec<u8>,
@@ -73,7 +73,7 @@ enum RenderForm {
     Terminal(Box<Terminal>),
 }
 
-impl Readable {
+impl Renderer {
     /// Creates a converter for a new output.
     #[must_use]
     pub fn new(style: Style) -> Self {
@@ -154,7 +154,7 @@ impl Readable {
         let line = if line.is_empty() { &self.latest } else { line };
         clean(line.get(..REMEMBERED_BYTES).unwrap_or(line))
             .chars()
-            .take(LONGEST_MESSAGE)
+            .take(MAX_MESSAGE_CHARS)
             .collect()
     }
 
@@ -166,7 +166,7 @@ impl Readable {
         let unfinished = self.unfinished();
         let line = clean(last_line(&unfinished));
         // A prompt stands at the end of its line, so the beginning is cut.
-        let before = line.chars().count().saturating_sub(LONGEST_MESSAGE);
+        let before = line.chars().count().saturating_sub(MAX_MESSAGE_CHARS);
         line.chars().skip(before).collect()
     }
 }
@@ -188,7 +188,7 @@ pub fn separable(bytes: &[u8]) -> &[u8] {
         end = escape;
     }
 
-    if bytes.len() - end > LONGEST_SEQUENCE {
+    if bytes.len() - end > MAX_SEQUENCE_BYTES {
         bytes
     } else {
         bytes.get(..end).unwrap_or(bytes)

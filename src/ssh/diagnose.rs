@@ -163,7 +163,7 @@ async fn login_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
 
     let text = String::from_utf8_lossy(&answer);
     // Output before the mark comes from startup files, which run before each command.
-    let noise = text
+    let unexpected = text
         .split("mcp-ssh-sessions:")
         .next()
         .unwrap_or_default()
@@ -187,9 +187,9 @@ async fn login_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
         });
     }
 
-    if noise > 0 {
+    if unexpected > 0 {
         trace.detail(|| {
-            format!("startup files of the account print {noise} bytes before each command")
+            format!("startup files of the account print {unexpected} bytes before each command")
         });
     }
 

@@ -30,10 +30,10 @@ fn connect(folder: &Path, config: &Path) -> Value {
         .unwrap();
 
     let mut stdin = program.stdin.take().unwrap();
-    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}});
+    let initialize_params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "0"}});
 
     for message in [
-        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}),
+        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": initialize_params}),
         json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
         json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "ssh_connect", "arguments": {"host": "box"}}}),
     ] {

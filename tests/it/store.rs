@@ -82,16 +82,16 @@ async fn eight_processes_that_save_sessions_at_once_lose_none() {
         0o600
     );
 
-    let beside: Vec<_> = fs::read_dir(world.folder())
+    let neighbours: Vec<_> = fs::read_dir(world.folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
 
     let litter = |name: &&std::ffi::OsString| name.to_str().unwrap().contains("sessions.json");
     assert_eq!(
-        beside.iter().filter(litter).count(),
+        neighbours.iter().filter(litter).count(),
         2,
-        "the store and its lock: {beside:?}"
+        "the store and its lock: {neighbours:?}"
     );
 }
 

@@ -3,6 +3,6 @@
 pub mod config;
 pub mod frames;
 pub mod known_hosts;
-pub mod readable;
+pub mod render;
 pub mod sftp;
 pub mod store;

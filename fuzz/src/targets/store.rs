@@ -82,7 +82,7 @@ fn changed(parsed: &Parsed) {
     let name = old.name.clone();
     let new: SavedSession =
         serde_json::from_value(json!({"name": name.as_str(), "host": "new"})).expect("a session");
-    document.put(new);
+    document.save(new);
     let put = document.get(&name).expect("it was put there");
     assert_eq!((put.host.as_str(), &put.extra), ("new", &old.extra));
     assert_eq!(others(&document), before);

@@ -89,7 +89,7 @@ pub enum Refusal {
     Unread,
     /// An operation failed on the remote machine, with this message.
     #[error("the remote machine could not do it: {0}")]
-    Trouble(ForeignText),
+    Failed(ForeignText),
     /// The answer does not come from our scripts, or is incomplete.
     #[error("the remote machine gave no answer that can be understood{}", said(.0))]
     Garbled(ForeignText),
@@ -173,9 +173,7 @@ pub fn portion<'a>(
     let bytes = bytes.get(..length).unwrap_or_default();
     // The script reports the size before it reads: fewer bytes mean that reading failed.
     if (bytes.len() as u64) < total.saturating_sub(offset).min(wanted) {
-        return Err(Refusal::Trouble(
-            "the output could not be read whole".into(),
-        ));
+        return Err(Refusal::Failed("the output could not be read whole".into()));
     }
 
     Ok(bytes)
@@ -241,9 +239,9 @@ fn refused(header: &str, raw: &[u8]) -> Result<(), Refusal> {
         "closed" => Refusal::Closed,
         "unread" => Refusal::Unread,
         "trouble" if raw.is_empty() => {
-            Refusal::Trouble("the job's directory cannot be written to".into())
+            Refusal::Failed("the job's directory cannot be written to".into())
         }
-        "trouble" => Refusal::Trouble(beginning(raw)),
+        "trouble" => Refusal::Failed(beginning(raw)),
         _ => Refusal::Garbled(beginning(header.as_bytes())),
     })
 }
@@ -448,11 +446,11 @@ mod tests {
             ("error unread\n", Refusal::Unread),
             (
                 "error trouble\nmkdir: \u{1b}[2Jno\nroom",
-                Refusal::Trouble("mkdir: \u{1b}[2Jno\nroom".into()),
+                Refusal::Failed("mkdir: \u{1b}[2Jno\nroom".into()),
             ),
             (
                 "error trouble",
-                Refusal::Trouble("the job's directory cannot be written to".into()),
+                Refusal::Failed("the job's directory cannot be written to".into()),
             ),
             ("error other", Refusal::Garbled("error other".into())),
         ] {
@@ -488,7 +486,7 @@ mod tests {
 
         assert!(matches!(
             portion(&blocks, 0, 1000, &mark()),
-            Err(Refusal::Trouble(_))
+            Err(Refusal::Failed(_))
         ));
 
         assert_eq!(

@@ -48,7 +48,7 @@ enum RestoredKind {
     Positional,
     DirectoryStack,
     /// A step left out of the report.
-    Silent,
+    Unreported,
 }
 
 /// Traps which would run during later steps, and are therefore set last.
@@ -79,7 +79,7 @@ impl Snapshot {
         }
 
         if bash {
-            restore.step(RestoredKind::Silent, "", &self.unset_others());
+            restore.step(RestoredKind::Unreported, "", &self.unset_others());
         }
 
         // `POSIXLY_CORRECT` is set after everything else: it switches bash to its POSIX mode.
@@ -103,19 +103,19 @@ impl Snapshot {
         }
 
         // Attributes follow the values, because a read-only variable cannot be assigned any more.
-        restore.statements(RestoredKind::Silent, self.exported.iter());
-        restore.statements(RestoredKind::Silent, self.read_only.iter());
+        restore.statements(RestoredKind::Unreported, self.exported.iter());
+        restore.statements(RestoredKind::Unreported, self.read_only.iter());
         if let Some(positional) = &self.positional {
             restore.step(RestoredKind::Positional, "", positional);
         }
 
         if bash {
             // The patterns in functions may need it. The options restore the earlier value.
-            restore.step(RestoredKind::Silent, "", b"shopt -s extglob");
+            restore.step(RestoredKind::Unreported, "", b"shopt -s extglob");
         }
 
         restore.statements(RestoredKind::Function, self.functions.iter());
-        restore.statements(RestoredKind::Silent, self.attributes.iter());
+        restore.statements(RestoredKind::Unreported, self.attributes.iter());
         restore.step(
             RestoredKind::Umask,
             "",
@@ -140,7 +140,7 @@ impl Snapshot {
 
         // Options come late: one like `errexit` or `nounset` would disturb the steps before.
         restore.step(RestoredKind::Options, "", &self.options(bash));
-        restore.statements(RestoredKind::Silent, late.into_iter());
+        restore.statements(RestoredKind::Unreported, late.into_iter());
         // Only traps follow this mark: they are set last, because they would run during the other
         // steps.
         let word = restore.word;
@@ -183,14 +183,14 @@ impl Snapshot {
 impl Restore {
     /// Reports on the output of the command: first the restored things, then the missing things.
     #[must_use]
-    pub fn report(&self, printed: &[u8]) -> (String, Option<String>) {
-        let printed = String::from_utf8_lossy(printed);
-        let mut failed: Vec<usize> = printed
+    pub fn report(&self, output: &[u8]) -> (String, Option<String>) {
+        let output = String::from_utf8_lossy(output);
+        let mut failed: Vec<usize> = output
             .split_whitespace()
             .filter_map(|word| word.parse().ok())
             .collect();
 
-        if !printed.split_whitespace().any(|word| word == "end") {
+        if !output.split_whitespace().any(|word| word == "end") {
             // The command was aborted. The output does not tell the steps before the end from those
             // after it.
             failed = (0..self.steps.len()).collect();
@@ -313,7 +313,7 @@ impl RestoreStep {
             RestoredKind::Umask => "umask".to_owned(),
             RestoredKind::Positional => "positional parameters".to_owned(),
             RestoredKind::DirectoryStack => "directory stack".to_owned(),
-            RestoredKind::Silent => return None,
+            RestoredKind::Unreported => return None,
         })
     }
 }

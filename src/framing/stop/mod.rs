@@ -145,9 +145,9 @@ impl FirstSignal {
 
 /// Command for a stop script to stop: the arguments of the script's functions after the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Order(String);
+pub struct StopRequest(String);
 
-impl Order {
+impl StopRequest {
     /// Describes a command to stop. The script begins with the signal `first`, and waits up to
     /// `grace_tenths` tenths of a second after each signal.
     #[must_use]
@@ -161,7 +161,7 @@ impl Order {
 }
 
 impl StopReport {
-    /// Reads the findings of a [`script`] about the command of the order at `index`. `None` if
+    /// Reads the findings of a [`script`] about the command of the request at `index`. `None` if
     /// there are none, because the script could not find out or did not end.
     #[must_use]
     pub fn read(answer: &str, index: usize) -> Option<Self> {
@@ -199,12 +199,12 @@ const TICKS: u32 = 100;
 /// Processes are read from `/proc` where there is one (minimal images have no `ps`), else from
 /// `ps`.
 #[must_use]
-pub fn script(orders: &[Order]) -> String {
+pub fn script(requests: &[StopRequest]) -> String {
     // Identities are recorded before the first signal and orphans sought after the last. So a
     // process that leaves its parent on the way is found by what was known before.
     let (mut record, mut stop, mut find) = (String::new(), String::new(), String::new());
 
-    for (index, Order(arguments)) in orders.iter().enumerate() {
+    for (index, StopRequest(arguments)) in requests.iter().enumerate() {
         let _ = writeln!(record, "record_identity {index} {arguments}");
         let _ = writeln!(stop, "stop {index} {arguments} &");
         let _ = writeln!(find, "find_orphans {index} {arguments}");
@@ -323,7 +323,10 @@ mod tests {
     }
 
     fn stop(target: &StopTarget<'_>) -> Option<StopReport> {
-        StopReport::read(&run(&script(&[Order::new(target, FirstSignal::Int, 3)])), 0)
+        StopReport::read(
+            &run(&script(&[StopRequest::new(target, FirstSignal::Int, 3)])),
+            0,
+        )
     }
 
     fn exec(pid: u32) -> StopTarget<'static> {
@@ -400,14 +403,14 @@ mod tests {
             "(sleep 97 & sleep 97)",
         ];
 
-        let (mut orders, mut reapers) = (Vec::new(), Vec::new());
+        let (mut requests, mut reapers) = (Vec::new(), Vec::new());
         for command in commands {
             let (mut child, pid) = start(&format!("echo $$; {command}"));
-            orders.push(Order::new(&exec(pid), FirstSignal::Int, 3));
+            requests.push(StopRequest::new(&exec(pid), FirstSignal::Int, 3));
             reapers.push(std::thread::spawn(move || child.wait().unwrap()));
         }
 
-        let answer = run(&script(&orders));
+        let answer = run(&script(&requests));
 
         for (index, reaper) in reapers.into_iter().enumerate() {
             assert_eq!(
@@ -501,7 +504,7 @@ mod tests {
     #[test]
     fn what_may_not_be_signalled_lives() {
         let (mut child, _) = start("echo 0; exec sleep 94");
-        let script = script(&[Order::new(&exec(child.id()), FirstSignal::Int, 1)]);
+        let script = script(&[StopRequest::new(&exec(child.id()), FirstSignal::Int, 1)]);
         assert_eq!(
             StopReport::read(&run(&format!("kill() {{ false; }}\n{script}")), 0),
             Some(StopReport::Alive)

@@ -18,7 +18,7 @@ const MAX_TALK_BYTES: usize = 2 * 1024;
 /// Longest name of an account, in bytes. Linux allows 32, and a domain may come with the name.
 const MAX_NAME_BYTES: usize = 128;
 
-/// Event before a command begins. A command without sudo has [`Through`](Self::Through) as its
+/// Event before a command begins. A command without sudo has [`Authenticated`](Self::Authenticated) as its
 /// first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SudoEvent {
@@ -34,7 +34,7 @@ pub enum SudoEvent {
     },
     /// sudo has started this process, the shell of the command. `None` if the start time was not
     /// reported.
-    Through(Option<Process>),
+    Authenticated(Option<Process>),
     /// The shell has read the settings, and the terminal is as before.
     Ready,
 }
@@ -46,17 +46,17 @@ impl SudoEvent {
         // Nothing is known here of the lifetime: the caller measures it from the event on.
         let lived = Duration::ZERO;
         match (self, target) {
-            (Self::Started(process), _) | (Self::Through(process), None) => process
+            (Self::Started(process), _) | (Self::Authenticated(process), None) => process
                 .clone()
                 .map(|process| StopTarget::Exec { process, lived }),
-            (Self::Through(Some(process)), Some(StopTarget::Exec { process: sudo, .. })) => {
+            (Self::Authenticated(Some(process)), Some(StopTarget::Exec { process: sudo, .. })) => {
                 Some(StopTarget::Sudo {
                     process: process.clone(),
                     sudo,
                     lived,
                 })
             }
-            (Self::Prompt { .. } | Self::Through(_) | Self::Ready, target) => target,
+            (Self::Prompt { .. } | Self::Authenticated(_) | Self::Ready, target) => target,
         }
     }
 }
@@ -87,7 +87,7 @@ enum SudoStage {
     /// sudo.
     Sudo,
     /// The command.
-    Through,
+    Command,
 }
 
 impl SudoListener {
@@ -148,7 +148,7 @@ impl SudoListener {
     /// Returns true if the command has begun.
     #[must_use]
     pub fn is_through(&self) -> bool {
-        self.stage == SudoStage::Through
+        self.stage == SudoStage::Command
     }
 
     /// Returns sudo's messages since the last prompt, if sudo did not start the command. Other
@@ -218,8 +218,8 @@ impl SudoListener {
         // Process ids come in a fixed order: sudo's own first, then the root shell's.
         let (stage, events) = match self.stage {
             SudoStage::Startup => (SudoStage::Sudo, SudoEvent::Started(process)),
-            SudoStage::Sudo | SudoStage::Through => {
-                (SudoStage::Through, SudoEvent::Through(process))
+            SudoStage::Sudo | SudoStage::Command => {
+                (SudoStage::Command, SudoEvent::Authenticated(process))
             }
         };
 
@@ -296,7 +296,7 @@ mod tests {
                 [
                     &[SudoEvent::Started(Process::new(11, "5"))],
                     &prompts[..],
-                    &[SudoEvent::Through(Process::new(12, "6"))]
+                    &[SudoEvent::Authenticated(Process::new(12, "6"))]
                 ]
                 .concat()
             );
@@ -398,7 +398,7 @@ mod tests {
             events,
             [
                 SudoEvent::Started(Process::new(11, "5")),
-                SudoEvent::Through(Process::new(12, "6"))
+                SudoEvent::Authenticated(Process::new(12, "6"))
             ]
         );
 

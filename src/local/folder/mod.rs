@@ -74,14 +74,14 @@ pub(crate) mod others {
 
     /// Gives an entry to another user. Returns false unless run by root; such a test then only
     /// shows that nothing breaks.
-    pub(crate) fn give(path: &Path) -> bool {
+    pub(crate) fn give_away(path: &Path) -> bool {
         lchown(path, Some(OTHER), Some(OTHER)).is_ok()
     }
 
     /// Creates a link owned by another user.
     pub(crate) fn plant(target: &Path, link: &Path) -> bool {
         symlink(target, link).unwrap();
-        give(link)
+        give_away(link)
     }
 }
 
@@ -262,7 +262,7 @@ mod tests {
 
         fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
 
-        if super::others::give(&at) {
+        if super::others::give_away(&at) {
             assert!(
                 made()
                     .unwrap_err()

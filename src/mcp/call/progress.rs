@@ -64,11 +64,11 @@ impl ProgressSource {
     /// Returns the line to show: the banner of a server during the log-in, or the latest line of
     /// the newest output. Returns `None` if there is no such line.
     fn latest(&self) -> Option<String> {
-        let work = self.lock();
+        let pending = self.lock();
 
         // A banner may ask the user to act before the log-in times out, so it goes before any
         // output.
-        if let Some(banner) = work
+        if let Some(banner) = pending
             .banner
             .as_ref()
             .filter(|banner| !banner.login_ended.is_set())
@@ -79,7 +79,7 @@ impl ProgressSource {
         }
 
         // Of several commands, the one that wrote last has something new to show.
-        let written = work.outputs.iter().filter(|output| output.total() > 0);
+        let written = pending.outputs.iter().filter(|output| output.total() > 0);
         let output = written.min_by_key(|output| output.quiet())?;
         Some(output.latest()).filter(|line| !line.is_empty())
     }
@@ -102,14 +102,14 @@ impl ProgressSource {
 ///
 /// `title` is the title of the tool, for a call without any output.
 pub(in crate::mcp) async fn while_running<T>(
-    mut work: Pin<Box<impl Future<Output = T>>>,
+    mut call: Pin<Box<impl Future<Output = T>>>,
     watched: &ProgressSource,
     title: &str,
     context: &RequestContext<RoleServer>,
 ) -> T {
     // MCP allows progress notifications only for a request that carries a progress token.
     let Some(token) = context.meta.get_progress_token() else {
-        return work.await;
+        return call.await;
     };
     // After a delay, the next tick comes a whole interval later: a burst of notifications would
     // tell nothing new.
@@ -126,17 +126,17 @@ pub(in crate::mcp) async fn while_running<T>(
 
     loop {
         tokio::select! {
-            done = &mut work => return done,
+            done = &mut call => return done,
             _ = interval.tick() => {}
         }
 
         // A call is either a transfer or runs commands, never both.
-        let sign = match watched.snapshot() {
+        let update = match watched.snapshot() {
             Some(snapshot) => reporter.transfer(&snapshot),
             None => reporter.line(watched.latest(), title, started),
         };
 
-        let Some((message, total)) = sign else {
+        let Some((message, total)) = update else {
             continue;
         };
 
@@ -147,7 +147,7 @@ pub(in crate::mcp) async fn while_running<T>(
         // A client that does not read would block the notification, and must not hold up the result
         // of the call.
         tokio::select! {
-            done = &mut work => return done,
+            done = &mut call => return done,
             _ = context.peer.notify_progress(progress) => {}
         }
     }

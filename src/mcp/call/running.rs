@@ -25,7 +25,7 @@ pub(in crate::mcp) type ToolAnswer = Option<Result<CallToolResult, ToolError>>;
 /// Running call with a separate task. Dropping the value cancels the call.
 pub(in crate::mcp) struct RunningCall {
     /// Task of the tool.
-    work: JoinHandle<ToolAnswer>,
+    operation: JoinHandle<ToolAnswer>,
     /// Questions of the call to the user or the client.
     questions: mpsc::Receiver<PromptRequest>,
     /// Token with which the tool is cancelled.
@@ -45,17 +45,17 @@ pub(in crate::mcp) enum CallStep {
 }
 
 impl RunningCall {
-    /// Starts the work in a task. The questions of the work come through `questions`, and
-    /// `cancelled` stops the work.
+    /// Starts the operation in a task. The questions of the operation come through `questions`, and
+    /// `cancelled` stops the operation.
     pub(in crate::mcp) fn start(
-        work: impl Future<Output = ToolAnswer> + Send + 'static,
+        operation: impl Future<Output = ToolAnswer> + Send + 'static,
         questions: mpsc::Receiver<PromptRequest>,
         cancelled: CancellationToken,
         watched: ProgressSource,
     ) -> Self {
         let end = cancelled.clone().drop_guard();
         Self {
-            work: tokio::spawn(work),
+            operation: tokio::spawn(operation),
             questions,
             cancelled,
             watched,
@@ -63,14 +63,14 @@ impl RunningCall {
         }
     }
 
-    /// Waits for the end or the next question. Once `given_up` is cancelled, the work is cancelled
+    /// Waits for the end or the next question. Once `given_up` is cancelled, the operation is cancelled
     /// too, and its end is still awaited.
     pub(in crate::mcp) async fn next(&mut self, given_up: &CancellationToken) -> CallStep {
         // The end is awaited even after a cancellation: a command has to be stopped on its host
         // first.
         loop {
             tokio::select! {
-                done = &mut self.work => {
+                done = &mut self.operation => {
                     let broken = || ToolError::new("the call broke off", "report this as a bug");
                     return CallStep::Done(done.unwrap_or_else(|_| Some(Err(broken()))));
                 }

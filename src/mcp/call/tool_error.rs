@@ -99,7 +99,7 @@ fn of_detached(error: &Refusal) -> &'static str {
         Refusal::Running => "wait for its end, or stop it with the parameter signal",
         Refusal::Closed => "start a command with detach and without stdin to feed it later",
         Refusal::Unread => "wait until it reads, or stop it with the parameter signal",
-        Refusal::Trouble(_) => {
+        Refusal::Failed(_) => {
             "fix that on the remote host (room on its disk, permissions of the home directory), or leave out detach"
         }
         Refusal::Garbled(_) => "check with ssh_exec that /bin/sh works there, or leave out detach",

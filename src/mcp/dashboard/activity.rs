@@ -143,7 +143,7 @@ impl From<Overview> for Activity {
 
 impl From<&Job> for CommandActivity {
     fn from(job: &Job) -> Self {
-        let (printed, end) = (job.printed(), job.ended());
+        let (output, end) = (job.output(), job.ended());
         let ending = end.as_deref().map(|end| match end {
             Ok(finished) => report::how_it_ended(&finished.command),
             Err(error) => error.to_string(),
@@ -160,8 +160,8 @@ impl From<&Job> for CommandActivity {
             ending,
             prompt: job.prompt(),
             stopped_by_user: job.was_stopped_by_user(),
-            stdout_lines: last_lines(&printed.stdout.text(), LINES),
-            stderr_lines: last_lines(&printed.stderr.text(), ERROR_LINES),
+            stdout_lines: last_lines(&output.stdout.text(), LINES),
+            stderr_lines: last_lines(&output.stderr.text(), ERROR_LINES),
         }
     }
 }

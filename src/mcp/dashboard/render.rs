@@ -187,7 +187,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
     facts.extend((job.stdout_bytes > 0).then(|| format!("stdout {}", size(job.stdout_bytes))));
     facts.extend((job.stderr_bytes > 0).then(|| format!("stderr {}", size(job.stderr_bytes))));
     facts.push(format!("job {}", escape_html(&job.job)));
-    let printed = lines("out", stdout_lines) + &lines("err", stderr_lines);
+    let output = lines("out", stdout_lines) + &lines("err", stderr_lines);
     let took = Duration::from_millis(job.duration_ms);
     let facts = facts.join(" · ");
     // The script of the page finds elements again by their id, so that a folded-out command stays
@@ -201,7 +201,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
 
         return format!(
             "<details class=\"card\" id=\"job-{id}\"><summary><b>{heading}</b> <span class=\"{well}\">{}{by_you}</span> \
-             <span class=\"took\">{}</span><code>{}</code></summary><pre class=\"command\">{}</pre>{printed}\
+             <span class=\"took\">{}</span><code>{}</code></summary><pre class=\"command\">{}</pre>{output}\
              <p class=\"facts\">{facts}</p></details>",
             escape_html(ending),
             report::duration(took),
@@ -233,7 +233,7 @@ fn command(command: &CommandActivity, form: &str) -> String {
 
     format!(
         "<article class=\"card\" id=\"job-{id}\"><div class=\"top\"><h3>{heading} <span class=\"took\">{}</span></h3>{stop}\
-         </div><pre class=\"command\">{}</pre>{printed}{}<p class=\"facts\">{facts}</p></article>",
+         </div><pre class=\"command\">{}</pre>{output}{}<p class=\"facts\">{facts}</p></article>",
         elapsed(took),
         escape_html(&job.command),
         waits.unwrap_or_default(),
@@ -403,10 +403,10 @@ fn button(action: &str, field: &str, value: &str, form: &str, text: &str, label:
 }
 
 /// Renders a moment, which the script of the page shows in the user's time zone.
-fn time(moment: &str) -> String {
-    let moment = escape_html(moment);
-    let shown = moment.replace('T', " ").replace('Z', " UTC");
-    format!("<time datetime=\"{moment}\">{shown}</time>")
+fn time(timestamp: &str) -> String {
+    let timestamp = escape_html(timestamp);
+    let shown = timestamp.replace('T', " ").replace('Z', " UTC");
+    format!("<time datetime=\"{timestamp}\">{shown}</time>")
 }
 
 /// Formats a duration in whole seconds, so that the page changes at most once a second.

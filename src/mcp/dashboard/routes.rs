@@ -57,7 +57,7 @@ const DISCONNECT: &str = "/disconnect";
 #[derive(Clone)]
 pub(in crate::mcp) struct Dashboard {
     registry: Arc<SessionRegistry>,
-    keys: Arc<AccessKeys>,
+    access: Arc<AccessKeys>,
     /// Origin at which browsers find the page. Empty until somebody asks, if the daemon only
     /// listens on a socket.
     address: Arc<OnceCell<String>>,
@@ -84,14 +84,14 @@ impl Dashboard {
     /// asks for a link.
     pub(in crate::mcp) fn new(
         registry: Arc<SessionRegistry>,
-        keys: Arc<AccessKeys>,
+        access: Arc<AccessKeys>,
         address: Option<String>,
         opened: mpsc::Sender<Listener>,
         stop: CancellationToken,
     ) -> Self {
         Self {
             registry,
-            keys,
+            access,
             address: Arc::new(OnceCell::new_with(address)),
             opened,
             stop,
@@ -106,7 +106,7 @@ impl Dashboard {
     /// Answers an admitted peer with a new link. The answer is the path of the link, or the whole
     /// link for a peer on a socket.
     pub(in crate::mcp) async fn link(&self, endpoint: Endpoint, has_token: bool) -> HttpReply {
-        let Ok(path) = self.keys.link() else {
+        let Ok(path) = self.access.link() else {
             return refusal(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the system's random number generator is unavailable",
@@ -193,7 +193,7 @@ impl Dashboard {
         }
 
         // The cookie proves as much as the token, so the connection may stay.
-        let admitted = self.keys.admit(&request.headers, port);
+        let admitted = self.access.admit(&request.headers, port);
         if admitted {
             peer.admit();
         }
@@ -210,7 +210,7 @@ impl Dashboard {
         Ok(match path {
             "/" => html(
                 StatusCode::OK,
-                super::render::page(&self.activity().await, self.keys.form()),
+                super::render::page(&self.activity().await, self.access.form()),
             ),
             EVENTS => self.events(),
             _ => self.act(path, body).await,
@@ -220,7 +220,7 @@ impl Dashboard {
     /// Exchanges the key of a link for the cookie. A browser which has the cookie already may come
     /// with a used link.
     fn enter(&self, key: &str, port: u16, admitted: bool) -> HttpReply {
-        let redeemed = self.keys.redeem(key);
+        let redeemed = self.access.redeem(key);
         if !admitted && !redeemed {
             let why = "<p>A link works once, for an hour, and only with the daemon that made it. If this browser has used \
                        it already, go on to <a href=\"/\">the page</a>.</p>";
@@ -234,7 +234,7 @@ impl Dashboard {
             super::render::words("Welcome", content, Some("/")),
         );
 
-        if let Ok(cookie) = HeaderValue::try_from(self.keys.set_cookie(port)) {
+        if let Ok(cookie) = HeaderValue::try_from(self.access.set_cookie(port)) {
             entered.headers_mut().insert(header::SET_COOKIE, cookie);
         }
 
@@ -294,7 +294,7 @@ impl Dashboard {
         };
 
         // The cookie is not enough: browsers also send it for forms on other ports of this machine.
-        if !self.keys.is_form(&field("key")) {
+        if !self.access.is_form(&field("key")) {
             let why = "<p>This did not come from the page. Nothing was done. Use the button on \
                        <a href=\"/\">the page</a>.</p>";
             return words(StatusCode::FORBIDDEN, "Not allowed", why);
@@ -408,7 +408,7 @@ async fn next(mut looking: OpenView) -> Option<(Result<Frame<Bytes>, Infallible>
 
         let now = super::render::content(
             &looking.dashboard.activity().await,
-            looking.dashboard.keys.form(),
+            looking.dashboard.access.form(),
         );
 
         // JSON keeps the HTML on one line, since a line feed would end the data.

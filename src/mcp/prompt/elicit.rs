@@ -119,7 +119,7 @@ pub(in crate::mcp) async fn request(
         PromptRequest::Folders(answer) => {
             Some((FormRequest::Roots, PendingAnswer::Folders(answer)))
         }
-        PromptRequest::Secrets(prompt, answer) => {
+        PromptRequest::AskSecrets(prompt, answer) => {
             let message = format!(
                 "{} for {}: open this page of mcp-ssh-sessions on your machine and type it there. It goes straight into \
                  {}, not to the model.",

@@ -26,7 +26,7 @@ pub(super) enum CallWait {
 impl CallWait {
     /// Returns the limit for the parameters `waitMs` and `background`. An explicit `waitMs` also
     /// applies to a background command.
-    pub(super) fn of(wait: Option<Duration>, background: bool) -> Self {
+    pub(super) fn from_params(wait: Option<Duration>, background: bool) -> Self {
         match wait {
             Some(wait) => Self::For(wait),
             None if background => Self::Sent,
@@ -86,7 +86,7 @@ pub(super) async fn answer(
     how_long: CallWait,
 ) -> Result<CallToolResult, ToolError> {
     let end = wait(call, job, how_long).await;
-    let result = CommandReport::of(&call.registry, job, end.as_ref(), end.is_none())?.result();
+    let result = CommandReport::for_job(&call.registry, job, end.as_ref(), end.is_none())?.result();
     remove_remote_files_once_reported(job, end.as_ref());
     Ok(result)
 }

@@ -99,7 +99,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let detach = params.detach;
 
     // A detached job is meant to be left running, so it counts as a background command.
-    let wait = CallWait::of(
+    let wait = CallWait::from_params(
         params.wait_ms.map(WaitParam::duration),
         params.background || detach,
     );
@@ -135,8 +135,10 @@ async fn run_in_many(
     // Answers with a block for each session name the session there, not in the status line.
     let reports = each.iter().map(|(name, ran)| {
         let report = match ran {
-            Ok((end, job)) => CommandReport::of(&call.registry, job, end.as_ref(), end.is_none())
-                .map(CommandReport::under_its_session),
+            Ok((end, job)) => {
+                CommandReport::for_job(&call.registry, job, end.as_ref(), end.is_none())
+                    .map(CommandReport::under_its_session)
+            }
             Err(error) => Err(error.clone()),
         };
         (name.clone(), report)

@@ -73,7 +73,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     command::answer(
         &call,
         &job,
-        command::CallWait::of(params.wait_ms.map(WaitParam::duration), false),
+        command::CallWait::from_params(params.wait_ms.map(WaitParam::duration), false),
     )
     .await
 }

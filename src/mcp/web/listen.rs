@@ -82,7 +82,7 @@ pub enum ListenError {
     #[error(
         "{0} is taken; perhaps a daemon runs already (see: mcp-ssh-sessions status), else choose another one"
     )]
-    Taken(String),
+    InUse(String),
     /// The whole network could connect, so a token is needed.
     #[error(
         "serving {0} needs a token: give --token-file FILE or MCP_SSH_TOKEN (make one with: openssl rand -hex 32), or serve a loopback address"
@@ -163,7 +163,7 @@ async fn open_loopback(port: u16) -> Result<Vec<Listener>, ListenError> {
         }
     }
 
-    Err(ListenError::Taken(
+    Err(ListenError::InUse(
         "every port that was tried on [::1]".to_owned(),
     ))
 }
@@ -438,7 +438,7 @@ pub(in crate::mcp) async fn open_socket(
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 std::fs::remove_file(path).map_err(|source| failed(named(), source))?;
             }
-            _ => return Err(ListenError::Taken(named())),
+            _ => return Err(ListenError::InUse(named())),
         }
     }
 
@@ -459,7 +459,7 @@ pub(in crate::mcp) async fn open_socket(
 /// Returns the error for an address which cannot be opened.
 fn failed(address: String, source: io::Error) -> ListenError {
     if source.kind() == io::ErrorKind::AddrInUse {
-        return ListenError::Taken(address);
+        return ListenError::InUse(address);
     }
     ListenError::Failed { address, source }
 }

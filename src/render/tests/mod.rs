@@ -6,17 +6,17 @@ use super::*;
 
 /// Converts a whole stream, pushed in portions of the given sizes.
 fn shown(style: Style, stream: &[u8], cuts: &[usize]) -> Vec<u8> {
-    let (mut readable, mut output, mut rest) = (Readable::new(style), Vec::new(), stream);
+    let (mut renderer, mut output, mut rest) = (Renderer::new(style), Vec::new(), stream);
     let mut cuts = cuts.iter().copied().cycle();
 
     while !rest.is_empty() {
         let (portion, later) =
             rest.split_at(cuts.next().unwrap_or(rest.len()).clamp(1, rest.len()));
-        readable.push(portion, &mut output);
+        renderer.push(portion, &mut output);
         rest = later;
     }
 
-    readable.finish(&mut output);
+    renderer.finish(&mut output);
 
     output
 }
@@ -140,49 +140,49 @@ fn whether_something_is_shown_otherwise_than_it_came_is_known() {
     ];
 
     for (style, bytes, expected) in table {
-        let mut readable = Readable::new(style);
-        readable.push(bytes, &mut Vec::new());
-        assert_eq!(readable.was_rewritten(), expected, "{bytes:?}");
-        readable.finish(&mut Vec::new());
-        assert_eq!(readable.was_rewritten(), expected, "{bytes:?} in the end");
+        let mut renderer = Renderer::new(style);
+        renderer.push(bytes, &mut Vec::new());
+        assert_eq!(renderer.was_rewritten(), expected, "{bytes:?}");
+        renderer.finish(&mut Vec::new());
+        assert_eq!(renderer.was_rewritten(), expected, "{bytes:?} in the end");
     }
 }
 
 #[test]
 fn complete_lines_pass_at_once_and_the_last_one_is_visible() {
     for style in [Style::Plain, Style::Terminal] {
-        let (mut readable, mut output) = (Readable::new(style), Vec::new());
-        readable.push(b"first\nName? ", &mut output);
+        let (mut renderer, mut output) = (Renderer::new(style), Vec::new());
+        renderer.push(b"first\nName? ", &mut output);
         assert_eq!(
-            (output.as_slice(), readable.unfinished().as_slice()),
+            (output.as_slice(), renderer.unfinished().as_slice()),
             (&b"first\n"[..], &b"Name? "[..])
         );
 
         assert_eq!(
-            (readable.latest().as_str(), readable.prompt().as_str()),
+            (renderer.latest().as_str(), renderer.prompt().as_str()),
             ("Name?", "Name?")
         );
 
-        readable.push(b"x\n", &mut output);
+        renderer.push(b"x\n", &mut output);
         assert_eq!(
-            (output.as_slice(), readable.unfinished().as_slice()),
+            (output.as_slice(), renderer.unfinished().as_slice()),
             (&b"first\nName? x\n"[..], &b""[..])
         );
 
         assert_eq!(
-            (readable.latest().as_str(), readable.prompt().as_str()),
+            (renderer.latest().as_str(), renderer.prompt().as_str()),
             ("Name? x", "")
         );
 
-        readable.push(
+        renderer.push(
             format!("{}\x1b[1m [Y/n]\x1b[0m ", "long ".repeat(900)).as_bytes(),
             &mut output,
         );
 
         assert_eq!(
             (
-                readable.prompt().len(),
-                readable.prompt().ends_with("long  [Y/n]")
+                renderer.prompt().len(),
+                renderer.prompt().ends_with("long  [Y/n]")
             ),
             (200, true)
         );
@@ -191,7 +191,7 @@ fn complete_lines_pass_at_once_and_the_last_one_is_visible() {
 
 #[test]
 fn a_part_that_is_shown_by_itself_ends_within_nothing() {
-    let endless = [b"\x1b]52;".as_slice(), &[b'x'; LONGEST_SEQUENCE]].concat();
+    let endless = [b"\x1b]52;".as_slice(), &[b'x'; MAX_SEQUENCE_BYTES]].concat();
     let table: [(&[u8], &[u8]); 15] = [
         (b"text", b"text"),
         (b"text\r", b"text"),
@@ -225,14 +225,14 @@ fn the_latest_line_is_short_and_has_no_control_characters() {
     ];
 
     for (stream, expected) in table {
-        let mut readable = Readable::new(Style::Plain);
-        readable.push(stream.as_bytes(), &mut Vec::new());
-        assert_eq!(readable.latest(), expected, "{stream:?}");
+        let mut renderer = Renderer::new(Style::Plain);
+        renderer.push(stream.as_bytes(), &mut Vec::new());
+        assert_eq!(renderer.latest(), expected, "{stream:?}");
     }
 
-    let mut readable = Readable::new(Style::Terminal);
-    readable.push("ü".repeat(5000).as_bytes(), &mut Vec::new());
-    assert_eq!(readable.latest(), "ü".repeat(200));
+    let mut renderer = Renderer::new(Style::Terminal);
+    renderer.push("ü".repeat(5000).as_bytes(), &mut Vec::new());
+    assert_eq!(renderer.latest(), "ü".repeat(200));
 }
 
 /// Generates streams from pieces which are likelier to find a fault than arbitrary bytes.
@@ -299,13 +299,13 @@ proptest! {
 
     #[test]
     fn what_is_settled_and_what_is_not_make_up_the_whole(stream in stream(), terminal in any::<bool>()) {
-        let (mut readable, mut output) = (Readable::new(if terminal { Style::Terminal } else { Style::Plain }), Vec::new());
+        let (mut renderer, mut output) = (Renderer::new(if terminal { Style::Terminal } else { Style::Plain }), Vec::new());
         // CAN, so that no sequence is left incomplete.
-        readable.push(&[&stream[..], b"\x18"].concat(), &mut output);
-        let whole = [output.clone(), readable.unfinished()].concat();
-        readable.finish(&mut output);
+        renderer.push(&[&stream[..], b"\x18"].concat(), &mut output);
+        let whole = [output.clone(), renderer.unfinished()].concat();
+        renderer.finish(&mut output);
         prop_assert_eq!(output, whole);
-        prop_assert!(readable.unfinished().is_empty());
+        prop_assert!(renderer.unfinished().is_empty());
     }
 
     #[test]

@@ -303,7 +303,7 @@ fn the_selected_row_of_a_menu_is_told_from_the_others() {
 
 #[test]
 fn a_terminal_answers_where_its_cursor_is_and_what_it_is() {
-    let mut readable = Readable::new(Style::Terminal);
+    let mut renderer = Renderer::new(Style::Terminal);
 
     for (output, replies) in [
         ("text", ""),
@@ -315,24 +315,24 @@ fn a_terminal_answers_where_its_cursor_is_and_what_it_is() {
             "\x1b[?1;2c\x1b[?1;2c",
         ),
     ] {
-        readable.push(output.as_bytes(), &mut Vec::new());
+        renderer.push(output.as_bytes(), &mut Vec::new());
         assert_eq!(
-            String::from_utf8(readable.replies()).unwrap(),
+            String::from_utf8(renderer.replies()).unwrap(),
             replies,
             "{output:?}"
         );
     }
 
-    readable.push(&b"\x1b[6n".repeat(10_000), &mut Vec::new());
-    assert!((1..=1024).contains(&readable.replies().len()));
-    let mut plain = Readable::new(Style::Plain);
+    renderer.push(&b"\x1b[6n".repeat(10_000), &mut Vec::new());
+    assert!((1..=1024).contains(&renderer.replies().len()));
+    let mut plain = Renderer::new(Style::Plain);
     plain.push(b"\x1b[6n\r\x1b[c\n", &mut Vec::new());
     assert!(plain.replies().is_empty());
 }
 
 #[test]
 fn hostile_sequences_take_no_memory() {
-    let mut terminal = Readable::new(Style::Terminal);
+    let mut terminal = Renderer::new(Style::Terminal);
     let mut output = Vec::new();
     terminal.push(
         b"\x1b[65535;65535Hx\x1b[65535b\x1b[65535L\x1b[65535@\x1b[65535T",

@@ -350,7 +350,7 @@ impl Job {
 
     /// Returns the output so far, or all output once the job has ended.
     #[must_use]
-    pub fn printed(&self) -> CommandOutput {
+    pub fn output(&self) -> CommandOutput {
         match self.ended().as_deref() {
             Some(Ok(finished)) => finished.command.output.clone(),
             _ => self.output.so_far(),

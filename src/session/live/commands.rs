@@ -52,7 +52,7 @@ impl LiveSession {
             Style::Plain
         };
 
-        let (job, mut work) = Job::new(JobSpec {
+        let (job, mut runner) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: None,
             command: &spec,
@@ -67,9 +67,9 @@ impl LiveSession {
         // A task of its own, because the command may outlive the call that started it.
         tokio::spawn(async move {
             let end = session
-                .run_exec(&Arc::new(spec), &mut work, prompter, output)
+                .run_exec(&Arc::new(spec), &mut runner, prompter, output)
                 .await;
-            work.finish(end.map(|command| FinishedJob {
+            runner.finish(end.map(|command| FinishedJob {
                 command,
                 shell: None,
             }));
@@ -91,7 +91,7 @@ impl LiveSession {
         spec: CommandSpec,
         prompter: Prompter,
     ) -> Result<Arc<Job>, SessionError> {
-        let (job, work) = Job::new(JobSpec {
+        let (job, runner) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: Some(name.to_owned()),
             command: &spec,
@@ -105,9 +105,9 @@ impl LiveSession {
 
         tokio::spawn(async move {
             let end = session
-                .run_in_shell(&name, &spec, &work, prompter, output)
+                .run_in_shell(&name, &spec, &runner, prompter, output)
                 .await;
-            work.finish(end.map(|(result, notice)| FinishedJob {
+            runner.finish(end.map(|(result, notice)| FinishedJob {
                 command: result.command,
                 shell: Some(ShellEnd {
                     directory: result.directory,
@@ -124,23 +124,23 @@ impl LiveSession {
     async fn run_exec(
         &self,
         spec: &Arc<CommandSpec>,
-        work: &mut JobRunner,
+        runner: &mut JobRunner,
         prompter: Prompter,
         output: Output,
     ) -> Result<CommandResult, SessionError> {
         // `close` waits for the holders of these tokens before it closes the connection.
         let _running = self.running.token();
         let caller = Caller {
-            cancelled: work.stop.clone(),
-            prompter: prompter.pausing(work.pause.clone()),
+            cancelled: runner.stop.clone(),
+            prompter: prompter.pausing(runner.pause.clone()),
         };
 
         let mut context = ExecContext {
-            input: work.input.take(),
+            input: runner.input.take(),
             output,
             sudo: None,
-            sent: work.sent.clone(),
-            conditions: self.conditions(spec.limit, &caller, &work.signals),
+            sent: runner.sent.clone(),
+            conditions: self.conditions(spec.limit, &caller, &runner.signals),
         };
 
         let mut tried_again = false;
@@ -148,7 +148,7 @@ impl LiveSession {
         loop {
             let host = self.host(&caller).await?;
             // Taken after `host`, which renews a closing token that an earlier disconnect cancelled.
-            context.conditions = self.conditions(spec.limit, &caller, &work.signals);
+            context.conditions = self.conditions(spec.limit, &caller, &runner.signals);
 
             // No sudo is needed for a log-in as root, and the host may lack sudo.
             context.sudo =
@@ -174,14 +174,14 @@ impl LiveSession {
         &self,
         name: &str,
         spec: &CommandSpec,
-        work: &JobRunner,
+        runner: &JobRunner,
         prompter: Prompter,
         output: Output,
     ) -> Result<(ShellResult, Option<String>), SessionError> {
         let _running = self.running.token();
         let caller = Caller {
-            cancelled: work.stop.clone(),
-            prompter: prompter.pausing(work.pause.clone()),
+            cancelled: runner.stop.clone(),
+            prompter: prompter.pausing(runner.pause.clone()),
         };
 
         let slot = {
@@ -191,12 +191,12 @@ impl LiveSession {
 
         // One turn for both attempts: whoever takes the turn first, the shell or the cancellation,
         // wins.
-        let turn = ShellTurn::new(work.sent.clone());
+        let turn = ShellTurn::new(runner.sent.clone());
         let mut tried_again = false;
 
         loop {
             let host = self.host(&caller).await?;
-            let conditions = self.conditions(spec.limit, &caller, &work.signals);
+            let conditions = self.conditions(spec.limit, &caller, &runner.signals);
 
             let (shell, notice) = match self.ready_shell(&slot, &host, &conditions).await {
                 Ok(ready) => ready,

@@ -74,7 +74,7 @@ impl SessionRegistry {
             ..session.saved.clone()
         };
 
-        match self.update(move |document| document.put(saved)).await {
+        match self.update(move |document| document.save(saved)).await {
             Ok(()) => notices.extend(self.take_notice()),
             Err(error) => notices.push(format!(
                 "it is connected, but could not be saved: {}",

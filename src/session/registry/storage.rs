@@ -63,9 +63,9 @@ impl SessionRegistry {
 
 /// Runs blocking file work off the async threads.
 async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+    operation: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
-    match spawn_blocking(work).await {
+    match spawn_blocking(operation).await {
         Ok(result) => result,
         Err(error) => Err(StoreError::Read(
             PathBuf::new(),

@@ -121,7 +121,7 @@ impl StoreDocument {
     /// Adds a session, or replaces the session of the same name.
     ///
     /// Unknown fields of the replaced session are preserved.
-    pub fn put(&mut self, mut session: SavedSession) {
+    pub fn save(&mut self, mut session: SavedSession) {
         if let Some(old) = self
             .sessions
             .iter_mut()
@@ -165,14 +165,14 @@ mod tests {
             StoreDocument::parse(br#"{"default": "a", "sessions": [{"name": "a", "host": "old", "port": 1, "tag": 7}, {"name": "b", "host": "b"}]}"#).unwrap().document;
         let mut session = document.get(&name("b")).unwrap().clone();
         session.name = name("a");
-        document.put(session.clone());
+        document.save(session.clone());
         assert_eq!(
             serde_json::to_value(&document.sessions).unwrap()[0],
             json!({"name": "a", "host": "b", "passwordAuth": false, "tag": 7})
         );
 
         session.name = name("c");
-        document.put(session);
+        document.save(session);
         assert_eq!(document.sessions.len(), 3);
         assert!(!document.remove(&name("x")) && document.default.is_some());
         assert!(document.remove(&name("a")) && document.default.is_none());

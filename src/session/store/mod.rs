@@ -37,7 +37,7 @@ pub struct LoadedStore {
 
 /// Content of the store's file, once read.
 enum FileContent {
-    Readable(LoadedStore),
+    Renderer(LoadedStore),
     /// Content in no known format, for this reason.
     Unreadable(DocumentError),
 }
@@ -101,7 +101,7 @@ impl Store {
             });
         };
 
-        if let FileContent::Readable(loaded) = try_parse(&location)? {
+        if let FileContent::Renderer(loaded) = try_parse(&location)? {
             return Ok(loaded);
         }
 
@@ -124,7 +124,7 @@ impl Store {
 
         match read {
             Ok(None) => Ok(StoreDocument::default()),
-            Ok(Some((_, FileContent::Readable(loaded)))) => Ok(loaded.document),
+            Ok(Some((_, FileContent::Renderer(loaded)))) => Ok(loaded.document),
             Ok(Some((location, FileContent::Unreadable(reason)))) => Err(format!(
                 "the session store {} cannot be read: {reason}",
                 location.path.display()
@@ -205,7 +205,7 @@ fn try_parse(location: &LocalName) -> Result<FileContent, StoreError> {
     });
 
     let document = parsed.document;
-    Ok(FileContent::Readable(LoadedStore { document, notice }))
+    Ok(FileContent::Renderer(LoadedStore { document, notice }))
 }
 
 /// Reads the file under the lock, and sets the file aside if unreadable.
@@ -215,7 +215,7 @@ fn try_parse(location: &LocalName) -> Result<FileContent, StoreError> {
 fn read_or_set_aside(location: &LocalName) -> Result<LoadedStore, StoreError> {
     let path = &location.path;
     let reason = match try_parse(location)? {
-        FileContent::Readable(loaded) => return Ok(loaded),
+        FileContent::Renderer(loaded) => return Ok(loaded),
         FileContent::Unreadable(reason) => reason,
     };
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    local::folder::others::{give, plant, sticky},
+    local::folder::others::{give_away, plant, sticky},
     session::saved::SavedSession,
 };
 
@@ -49,7 +49,9 @@ fn a_document_is_read_back_with_unknown_fields_and_no_secrets() {
     let old = json!({"theme": 1, "sessions": {"a": {"host": "a", "password": "p", "color": 7}}});
     fs::write(&path, old.to_string()).unwrap();
     assert!(store.load().unwrap().notice.unwrap().contains("passwords"));
-    let written = store.update(|document| document.put(session("b"))).unwrap();
+    let written = store
+        .update(|document| document.save(session("b")))
+        .unwrap();
     assert_eq!(
         Store::new(Some(path.clone())).load().unwrap(),
         loaded(written.document)
@@ -79,7 +81,7 @@ fn threads_lose_none_of_each_others_updates() {
             scope.spawn(move || {
                 for name in names(thread) {
                     store
-                        .update(|document| document.put(session(&name)))
+                        .update(|document| document.save(session(&name)))
                         .unwrap();
                 }
             });
@@ -126,7 +128,9 @@ fn unreadable_files_are_set_aside_one_after_the_other() {
             assert_eq!(store.load().unwrap().notice, None);
         }
 
-        let document = store.update(|document| document.put(session("a"))).unwrap();
+        let document = store
+            .update(|document| document.save(session("a")))
+            .unwrap();
         assert_eq!(document.document.sessions, [session("a")]);
         assert_eq!(document.notice.is_some(), number % 2 == 1);
         assert!(fs::read(aside).unwrap() == bytes);
@@ -181,7 +185,7 @@ fn a_store_nested_too_deep_to_be_read_is_not_written() {
     fs::write(&path, &deep).unwrap();
     assert_eq!(store.load().unwrap().document.sessions.len(), 1);
     assert!(matches!(
-        store.update(|document| document.put(session("b"))),
+        store.update(|document| document.save(session("b"))),
         Err(StoreError::Write(..))
     ));
 
@@ -199,7 +203,9 @@ fn a_store_nested_too_deep_to_be_read_is_not_written() {
 #[test]
 fn a_store_too_large_to_be_read_again_is_not_written() {
     let (directory, store, path) = fresh();
-    store.update(|document| document.put(session("a"))).unwrap();
+    store
+        .update(|document| document.save(session("a")))
+        .unwrap();
     let state = || (fs::read(&path).unwrap(), names_in(directory.path()));
     let (before, huge) = (state(), json!({"huge": "x".repeat(MAX_STORE_BYTES)}));
     let refused =
@@ -242,7 +248,9 @@ fn links_stay_links_and_share_the_lock_of_what_they_lead_to() {
             fs::write(dotfiles.join("store.json"), text).unwrap();
         }
 
-        store.update(|document| document.put(session("a"))).unwrap();
+        store
+            .update(|document| document.save(session("a")))
+            .unwrap();
         assert!(link.is_symlink() && dotfiles.join("middle").is_symlink());
         assert_eq!(store.load().unwrap().document.sessions.len(), 1);
     }
@@ -281,14 +289,14 @@ fn files_of_another_user_in_a_shared_folder_are_not_used() {
                 plant(&victim, &at)
             } else {
                 fs::write(&at, &before).unwrap();
-                give(&at)
+                give_away(&at)
             };
 
             if !is_other {
                 return;
             }
 
-            let refused = store.update(|document| document.put(session("b")));
+            let refused = store.update(|document| document.save(session("b")));
             assert!(
                 matches!(refused, Err(StoreError::Read(..) | StoreError::Lock(..))),
                 "{planted} {is_link}"
@@ -312,7 +320,7 @@ fn without_a_path_the_store_is_empty_and_stays_so() {
     assert_eq!(store.load().unwrap(), loaded(StoreDocument::default()));
     assert_eq!(store.peek(), Ok(StoreDocument::default()));
     assert!(matches!(
-        store.update(|document| document.put(session("a"))),
+        store.update(|document| document.save(session("a"))),
         Err(StoreError::Nowhere)
     ));
 }

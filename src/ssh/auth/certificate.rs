@@ -42,12 +42,12 @@ fn outdated_at(after: u64, before: u64, now: u64) -> Option<String> {
 
 /// Formats seconds since 1970 as a date in UTC.
 fn date(seconds: u64) -> String {
-    let moment = i64::try_from(seconds)
+    let now = i64::try_from(seconds)
         .ok()
         .and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
-    moment.map_or_else(
+    now.map_or_else(
         || "a date out of range".to_owned(),
-        |moment| moment.format("%Y-%m-%d %H:%M UTC").to_string(),
+        |now| now.format("%Y-%m-%d %H:%M UTC").to_string(),
     )
 }
 

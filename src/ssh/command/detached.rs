@@ -127,7 +127,7 @@ impl RemoteHost {
             .await?;
 
         answer::done(&answer, &mark).map_err(|refusal| match refusal {
-            Refusal::Garbled(said) if shell == LoginShell::Other => Refusal::Trouble(format!(
+            Refusal::Garbled(said) if shell == LoginShell::Other => Refusal::Failed(format!(
                 "the login shell does not run /bin/sh, which a command that outlives the connection needs; it said: {}",
                 said.raw()
             ).into())
@@ -237,7 +237,7 @@ impl RemoteHost {
         // The job reported these bytes, and a job's output only grows. An empty answer means that
         // somebody has changed the files.
         match answer::portion(&answer, offset, count, &mark)? {
-            [] => Err(Refusal::Trouble("the job's output is shorter than it was".into()).into()),
+            [] => Err(Refusal::Failed("the job's output is shorter than it was".into()).into()),
             bytes => Ok(bytes.to_vec()),
         }
     }
@@ -301,7 +301,7 @@ impl RemoteHost {
         match signal {
             Signal::Stop(first_signal) => {
                 let report = self
-                    .stop_processes(&target, None, StopReason::Asked(first_signal))
+                    .stop_processes(&target, None, StopReason::Signalled(first_signal))
                     .await;
                 Ok(Some(StopOutcome {
                     gone: report.and_then(StopReport::gone),

@@ -96,7 +96,7 @@ pub(in crate::ssh) enum StopReason {
     /// The program ends, and little time is left.
     Ending,
     /// The user or agent sent a signal which stops commands.
-    Asked(FirstSignal),
+    Signalled(FirstSignal),
 }
 
 impl StopReason {
@@ -106,13 +106,13 @@ impl StopReason {
         match self {
             Self::TimedOut | Self::Cancelled => 10,
             Self::Ending => 1,
-            Self::Asked(_) => 30,
+            Self::Signalled(_) => 30,
         }
     }
 
     /// Returns the first signal to send.
     pub(in crate::ssh) fn first_signal(self) -> FirstSignal {
-        if let Self::Asked(first_signal) = self {
+        if let Self::Signalled(first_signal) = self {
             first_signal
         } else {
             FirstSignal::Int
@@ -123,7 +123,7 @@ impl StopReason {
     pub(in crate::ssh) fn ending(self, reported: Option<Ending>) -> Ending {
         match self {
             Self::TimedOut => Ending::TimedOut,
-            Self::Asked(_) => reported.unwrap_or(Ending::Cancelled),
+            Self::Signalled(_) => reported.unwrap_or(Ending::Cancelled),
             Self::Cancelled | Self::Ending => Ending::Cancelled,
         }
     }

@@ -9,7 +9,7 @@ use super::{
     remote_host::{RemoteHost, stops::PendingStop},
 };
 use crate::{
-    framing::stop::{self, Order, StopReport, StopTarget},
+    framing::stop::{self, StopReport, StopRequest, StopTarget},
     password::Password,
     ssh::error::SshError,
 };
@@ -29,11 +29,11 @@ impl RemoteHost {
         password: Option<&Password>,
         stop: StopReason,
     ) -> Option<StopReport> {
-        let order = Order::new(target, stop.first_signal(), stop.grace_tenths());
+        let request = StopRequest::new(target, stop.first_signal(), stop.grace_tenths());
         // Only root may signal root's processes, so this script runs through sudo and cannot share
         // with others.
         if let StopTarget::Sudo { sudo, lived, .. } = target {
-            let script = stop::script(std::slice::from_ref(&order));
+            let script = stop::script(std::slice::from_ref(&request));
             let limit = time_limit(stop.grace_tenths(), stop == StopReason::Ending);
             let answer = self
                 .run_helper_as_root(password, script, limit, stop == StopReason::Ending)
@@ -44,7 +44,7 @@ impl RemoteHost {
             }
 
             // The user who started sudo may signal it, and sudo passes INT and TERM on.
-            let order = Order::new(
+            let request = StopRequest::new(
                 &StopTarget::Exec {
                     process: sudo.clone(),
                     lived: *lived,
@@ -53,21 +53,21 @@ impl RemoteHost {
                 stop.grace_tenths(),
             );
 
-            return self.stop_with_others(order, stop).await;
+            return self.stop_with_others(request, stop).await;
         }
 
-        self.stop_with_others(order, stop).await
+        self.stop_with_others(request, stop).await
     }
 
     /// Stops a command by a script shared with the other stops of the moment.
     async fn stop_with_others(
         self: &Arc<Self>,
-        order: Order,
+        request: StopRequest,
         stop: StopReason,
     ) -> Option<StopReport> {
         let (send_report, report) = oneshot::channel();
         if self.stops.push(PendingStop {
-            order,
+            request,
             grace_tenths: stop.grace_tenths(),
             is_urgent: stop == StopReason::Ending,
             send_report,
@@ -89,9 +89,9 @@ impl RemoteHost {
         // is urgent only if all of them are.
         let grace = all.iter().map(|stop| stop.grace_tenths).max().unwrap_or(0);
         let limit = time_limit(grace, all.iter().all(|stop| stop.is_urgent));
-        let orders: Vec<_> = all.iter().map(|stop| stop.order.clone()).collect();
+        let requests: Vec<_> = all.iter().map(|stop| stop.request.clone()).collect();
         let answer = self
-            .run_helper("exec /bin/sh", stop::script(&orders), limit)
+            .run_helper("exec /bin/sh", stop::script(&requests), limit)
             .await
             .ok();
 

@@ -94,7 +94,7 @@ pub(super) enum StepResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StopEvent {
     /// The command is to be stopped.
-    Asked(StopReason),
+    StopWanted(StopReason),
     /// The output cannot be told apart any more, so the shell is of no more use.
     OutOfStep,
     /// The command has printed something.
@@ -150,7 +150,7 @@ impl StopLadder {
     /// Returns the action after an event.
     pub(super) fn handle(&mut self, event: StopEvent, now: Instant) -> StopAction {
         match (event, self.reason) {
-            (StopEvent::Asked(reason), None) => self.begin(StopStep::Processes, reason),
+            (StopEvent::StopWanted(reason), None) => self.begin(StopStep::Processes, reason),
             (StopEvent::OutOfStep, None) => self.begin(StopStep::Kill, StopReason::Cancelled),
             (StopEvent::Output, _) => {
                 self.has_output = true;
@@ -255,7 +255,7 @@ mod tests {
     use super::{
         StepResult::{Busy, Report, Unknown},
         StopAction::{GiveUp, Take, Wait},
-        StopEvent::{Asked, OutOfStep, Output, StepDone, TimeOver},
+        StopEvent::{OutOfStep, Output, StepDone, StopWanted, TimeOver},
         StopReason::{Cancelled, Ending, TimedOut},
         StopStep::{Interrupt, Kill, Look, Processes, Request},
         *,
@@ -286,8 +286,8 @@ mod tests {
             StopScope::Shell,
             &[
                 (0, Output, Wait, None),
-                (0, Asked(TimedOut), Take(Processes, TimedOut), None),
-                (0, Asked(Cancelled), Wait, None),
+                (0, StopWanted(TimedOut), Take(Processes, TimedOut), None),
+                (0, StopWanted(Cancelled), Wait, None),
                 (10, StepDone(ALIVE), Wait, Some(2000)),
                 (2000, TimeOver, Take(Interrupt, TimedOut), None),
                 (10, StepDone(Unknown), Wait, Some(2000)),
@@ -306,7 +306,7 @@ mod tests {
         play(
             StopScope::Shell,
             &[
-                (0, Asked(Cancelled), Take(Processes, Cancelled), None),
+                (0, StopWanted(Cancelled), Take(Processes, Cancelled), None),
                 (0, StepDone(GONE), Wait, Some(2000)),
                 (1000, Output, Wait, Some(1000)),
                 (1000, TimeOver, Take(Look, Cancelled), None),
@@ -322,7 +322,7 @@ mod tests {
         let ladder = play(
             StopScope::Shell,
             &[
-                (0, Asked(Cancelled), Take(Processes, Cancelled), None),
+                (0, StopWanted(Cancelled), Take(Processes, Cancelled), None),
                 (0, StepDone(Unknown), Wait, Some(2000)),
                 (0, Output, Wait, Some(2000)),
                 (20_000, TimeOver, Take(Interrupt, Cancelled), None),
@@ -336,7 +336,7 @@ mod tests {
         play(
             StopScope::Shell,
             &[
-                (0, Asked(Ending), Take(Processes, Ending), None),
+                (0, StopWanted(Ending), Take(Processes, Ending), None),
                 (0, StepDone(ALIVE), Wait, Some(0)),
                 (0, Output, Wait, Some(0)),
                 (0, TimeOver, Take(Kill, Ending), None),
@@ -364,7 +364,7 @@ mod tests {
         let ladder = play(
             StopScope::Channel,
             &[
-                (0, Asked(TimedOut), Take(Processes, TimedOut), None),
+                (0, StopWanted(TimedOut), Take(Processes, TimedOut), None),
                 (0, StepDone(ALIVE), Wait, Some(0)),
                 (0, TimeOver, GiveUp, None),
             ],
@@ -376,7 +376,7 @@ mod tests {
         let ladder = play(
             StopScope::Channel,
             &[
-                (0, Asked(Ending), Take(Processes, Ending), None),
+                (0, StopWanted(Ending), Take(Processes, Ending), None),
                 (0, StepDone(Unknown), Wait, Some(0)),
                 (0, TimeOver, int, None),
                 (0, StepDone(Unknown), Wait, Some(30)),

@@ -119,7 +119,7 @@ impl SudoResponder {
     pub(super) async fn reply(&mut self, event: SudoEvent) -> Option<SudoReply> {
         match event {
             SudoEvent::Started(_) | SudoEvent::Ready => None,
-            SudoEvent::Through(_) => Some(SudoReply::Authenticated(self.accepted())),
+            SudoEvent::Authenticated(_) => Some(SudoReply::Authenticated(self.accepted())),
             SudoEvent::Prompt { account, said } => {
                 self.account = account;
                 let Some(password) = self.next_password(said).await else {

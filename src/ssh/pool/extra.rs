@@ -33,7 +33,7 @@ impl ChannelPool {
             let changed = self.changed.notified();
 
             match self.find_extra_channel() {
-                ExtraChannel::Slot(slot) => return self.open_in(slot).await,
+                ExtraChannel::Free(slot) => return self.open_in(slot).await,
                 ExtraChannel::None => return None,
                 ExtraChannel::Dialling => {}
             }
@@ -56,7 +56,7 @@ impl ChannelPool {
         };
 
         if let Some(member) = state.members.iter_mut().find(has_room) {
-            return ExtraChannel::Slot(self.slot_on(member));
+            return ExtraChannel::Free(self.slot_on(member));
         }
 
         // Only a log-in by key surely needs no user and costs no one-time password.
@@ -100,7 +100,7 @@ impl ChannelPool {
 /// Slot for a channel on a connection other than the first.
 enum ExtraChannel {
     /// A connection has room.
-    Slot(ChannelSlot),
+    Free(ChannelSlot),
     /// A connection is being dialled.
     Dialling,
     /// No connection has room, and none is dialled.

@@ -87,12 +87,12 @@ impl ChannelPool {
             () = sleep(STAYS) => None,
         };
 
-        let unwanted = match recipient {
+        let not_taken = match recipient {
             Some(recipient) => recipient.send((channel, slot)).err(),
             None => Some((channel, slot)),
         };
 
-        if let Some((channel, _slot)) = unwanted {
+        if let Some((channel, _slot)) = not_taken {
             // Callers from now on open a channel themselves.
             drop(wanted);
             let _ = channel.close().await;

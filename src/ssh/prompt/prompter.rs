@@ -109,7 +109,7 @@ pub enum PromptRequest {
     /// Information without a question.
     Banner(Banner),
     /// Question for secrets, with an answer for each prompt.
-    Secrets(SecretPrompt, oneshot::Sender<Vec<Password>>),
+    AskSecrets(SecretPrompt, oneshot::Sender<Vec<Password>>),
     /// Question if a host key is to be trusted.
     HostKey(UnknownKey, oneshot::Sender<bool>),
     /// Question if a guarded path may be read or written.
@@ -216,7 +216,7 @@ impl Prompter {
             (Some(secrets), _) => {
                 let (answer, answered) = oneshot::channel();
                 secrets
-                    .send(PromptRequest::Secrets(prompt, answer))
+                    .send(PromptRequest::AskSecrets(prompt, answer))
                     .await
                     .ok()?;
 

@@ -247,7 +247,7 @@ impl SftpClient {
                         message,
                     }
                 }
-                RequestError::Malformed(_) | RequestError::Closed | RequestError::Silent => {
+                RequestError::Malformed(_) | RequestError::Closed | RequestError::NoAnswer => {
                     TransferError::Ended {
                         doing,
                         path,

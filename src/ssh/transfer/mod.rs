@@ -68,19 +68,19 @@ pub(super) async fn try_out(host: &Arc<RemoteHost>) -> Result<(), TransferError>
 }
 
 impl Connection {
-    /// Runs `work` until the caller gives up, the session disconnects, the program ends, or the
+    /// Runs `operation` until the caller gives up, the session disconnects, the program ends, or the
     /// connection ends. The first three result in [`TransferError::Cancelled`].
     async fn unless_stopped<T>(
         &self,
         conditions: &StopConditions,
-        work: impl Future<Output = Result<T, TransferError>>,
+        operation: impl Future<Output = Result<T, TransferError>>,
     ) -> Result<T, TransferError> {
         // A result that is ready counts even if the connection has ended since; a request to stop
         // counts before both.
         tokio::select! {
             biased;
             _ = conditions.wait(Duration::ZERO) => Err(TransferError::Cancelled),
-            result = work => result,
+            result = operation => result,
             () = self.ended() => Err(self.lost().into()),
         }
     }

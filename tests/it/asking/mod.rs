@@ -14,12 +14,12 @@ use crate::support::mcp_client::{McpClient, ToolResult};
 /// A client, of the newest revision that has `initialize`, that declares these capabilities.
 pub(crate) async fn client_with(capabilities: Value, config: &Path, folder: &Path) -> McpClient {
     let mut client = McpClient::start_silent(config, folder);
-    let hello = json!({
+    let initialize_params = json!({
         "protocolVersion": "2025-11-25", "capabilities": capabilities,
         "clientInfo": {"name": "test", "version": "0"},
     });
 
-    client.request("initialize", hello).await;
+    client.request("initialize", initialize_params).await;
     client
         .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         .await;

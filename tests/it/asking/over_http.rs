@@ -21,7 +21,7 @@ async fn a_secret_is_asked_for_on_the_calls_stream_and_never_written() {
         let daemon = Daemon::start(&world.config, folder.path(), &[]).await;
 
         let mut client = HttpClient::connect_as(
-            &daemon.place,
+            &daemon.address,
             dialect,
             None,
             json!({"elicitation": {"url": {}}}),
@@ -32,7 +32,7 @@ async fn a_secret_is_asked_for_on_the_calls_stream_and_never_written() {
 
         if dialect == Dialect::Stateless {
             let asked = client.request("tools/call", arguments.clone()).await["result"].clone();
-            Page::of(&asked["inputRequests"]["person"]["params"])
+            Page::from_params(&asked["inputRequests"]["person"]["params"])
                 .type_in(SECRET)
                 .await;
 
@@ -58,7 +58,7 @@ async fn a_secret_is_asked_for_on_the_calls_stream_and_never_written() {
                 202
             );
 
-            Page::of(&question["params"]).type_in(SECRET).await;
+            Page::from_params(&question["params"]).type_in(SECRET).await;
 
             let connected = loop {
                 let message = client.message(&mut call).await;

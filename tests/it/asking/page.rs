@@ -9,13 +9,13 @@ use crate::{
     sessions::{World, assert_refused, eventually},
     support::{
         mcp_client::McpClient,
-        wire::{Answer, Place, Wire, ask, request},
+        wire::{Answer, DaemonAddress, Wire, ask, request},
     },
 };
 
 /// A page that the client was told to open.
 pub(crate) struct Page {
-    pub(crate) place: Place,
+    pub(crate) address: DaemonAddress,
     pub(crate) path: String,
     /// What the client is told about it.
     pub(crate) message: String,
@@ -25,7 +25,7 @@ pub(crate) struct Page {
 
 impl Page {
     /// What the parameters of a question say.
-    pub(crate) fn of(params: &Value) -> Self {
+    pub(crate) fn from_params(params: &Value) -> Self {
         assert_eq!(params["mode"], "url", "{params}");
 
         let text = |name: &str| {
@@ -47,10 +47,13 @@ impl Page {
             "{url}"
         );
 
-        let (place, path) = (Place::Tcp(port.parse().unwrap()), format!("/{word}"));
+        let (address, path) = (
+            DaemonAddress::Tcp(port.parse().unwrap()),
+            format!("/{word}"),
+        );
 
         Self {
-            place,
+            address,
             path,
             message: text("message"),
             id: text("elicitationId"),
@@ -60,7 +63,7 @@ impl Page {
     /// The page of the next question, and the id to answer it by.
     pub(crate) async fn next(client: &mut McpClient) -> (Value, Self) {
         let (id, params) = next_question(client).await;
-        (id, Self::of(&params))
+        (id, Self::from_params(&params))
     }
 
     /// A request as a browser makes it, with other headers where they are named.
@@ -71,7 +74,7 @@ impl Page {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Option<Answer> {
-        let host = self.place.host();
+        let host = self.address.host();
         let origin = format!("http://{host}");
         let mut all = vec![("Host", host.as_str())];
 
@@ -87,7 +90,7 @@ impl Page {
         all.retain(|(name, _)| headers.iter().all(|(other, _)| other != name));
         all.extend(headers);
 
-        ask(&self.place, request(method, path, &all, body)).await
+        ask(&self.address, request(method, path, &all, body)).await
     }
 
     /// The page as a person sees it.
@@ -114,7 +117,7 @@ impl Page {
 
     /// Fails unless it has closed, or does so soon; until then it takes no answer.
     pub(crate) async fn assert_gone(&self) {
-        let address = ("127.0.0.1", self.place.port());
+        let address = ("127.0.0.1", self.address.port());
         eventually("the page closes", || TcpStream::connect(address).is_err()).await;
     }
 }
@@ -134,7 +137,7 @@ async fn asked(world: &World) -> (McpClient, u64, Page) {
 async fn only_the_page_itself_can_answer() {
     let world = World::with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
-    let (port, path) = (page.place.port(), page.path.clone());
+    let (port, path) = (page.address.port(), page.path.clone());
     let (foreign, wrong_port) = (
         format!("evil.example:{port}"),
         format!("http://127.0.0.1:{}", port ^ 1),
@@ -273,8 +276,8 @@ async fn who_comes_late_is_told_so_and_then_the_page_is_gone() {
     let (mut client, call, page) = asked(&world).await;
 
     // Both are there when the first answers, as after a double click.
-    let mut second = Wire::connect(&page.place).await;
-    let (host, body) = (page.place.host(), "answer0=other");
+    let mut second = Wire::connect(&page.address).await;
+    let (host, body) = (page.address.host(), "answer0=other");
     page.type_in("correct horse").await;
     second
         .send(request("POST", &page.path, &[("Host", &host)], body))
@@ -313,31 +316,31 @@ async fn another_user_neither_sees_the_page_nor_answers_it() {
         let text = request(
             method,
             &page.path,
-            &[("Host", &page.place.host()), ("Connection", "close")],
+            &[("Host", &page.address.host()), ("Connection", "close")],
             body,
         );
 
-        let port = page.place.port();
+        let port = page.address.port();
 
-        let heard = crate::http::users::as_other(move || {
+        let received = crate::http::users::as_other(move || {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
             stream
                 .set_read_timeout(Some(std::time::Duration::from_secs(30)))
                 .unwrap();
 
             let _ = stream.write_all(text.as_bytes());
-            let mut heard = Vec::new();
-            let ended = stream.read_to_end(&mut heard);
+            let mut received = Vec::new();
+            let ended = stream.read_to_end(&mut received);
             assert!(
                 ended.is_ok()
                     || ended
                         .is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
             );
 
-            heard
+            received
         });
 
-        assert!(heard.unwrap_or_default().is_empty());
+        assert!(received.unwrap_or_default().is_empty());
     }
 
     assert_eq!(
@@ -351,7 +354,7 @@ async fn another_user_neither_sees_the_page_nor_answers_it() {
     );
 
     // Nor do many of its connections keep this user out.
-    let port = page.place.port();
+    let port = page.address.port();
 
     let held = crate::http::users::as_other(move || {
         let connect = |_| {

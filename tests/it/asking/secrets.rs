@@ -453,7 +453,7 @@ fn asked(call: &Value, asks: &Value, answer: &Value) -> (Page, Value) {
     let mut again = call.clone();
     again["inputResponses"] = json!({"person": answer});
     again["requestState"] = asks["requestState"].clone();
-    (Page::of(&question["params"]), again)
+    (Page::from_params(&question["params"]), again)
 }
 
 #[tokio::test]

@@ -349,7 +349,7 @@ async fn the_time_that_a_person_takes_does_not_count() {
     let limit = Duration::from_secs(8);
 
     tokio::spawn(async move {
-        let Some(mcp_ssh_sessions::ssh::prompt::prompter::PromptRequest::Secrets(_, answer)) =
+        let Some(mcp_ssh_sessions::ssh::prompt::prompter::PromptRequest::AskSecrets(_, answer)) =
             take.recv().await
         else {
             return;

@@ -21,13 +21,13 @@ const CHECK: &str = "# Tailscale SSH requires an additional check.\r\n# To authe
 
 /// A server that lets in when it is told, after these words.
 fn waiting(banner: &str) -> (World, Arc<Notify>) {
-    let told = Arc::new(Notify::new());
+    let let_in = Arc::new(Notify::new());
     let settings = FakeSshdSettings {
         banner: Some(banner.to_owned()),
-        no_proof_after: Some(Arc::clone(&told)),
+        no_proof_after: Some(Arc::clone(&let_in)),
         ..FakeSshdSettings::default()
     };
-    (World::with(settings, ""), told)
+    (World::with(settings, ""), let_in)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +117,7 @@ async fn a_log_in_that_times_out_tells_what_the_server_said_before() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_banner_is_told_as_progress_while_the_log_in_waits() {
-    let (world, told) = waiting(CHECK);
+    let (world, let_in) = waiting(CHECK);
     let mut client = world.client().await;
     let params = json!({"name": "ssh_connect", "arguments": {"host": "box"}, "_meta": {"progressToken": "p"}});
     let call = client.begin("tools/call", params).await;
@@ -144,14 +144,14 @@ async fn the_banner_is_told_as_progress_while_the_log_in_waits() {
         "{message:?}"
     );
 
-    told.notify_one();
+    let_in.notify_one();
     let connected = result(&mut client, call).await.ok();
     assert_eq!(connected.structured()["session"]["authMethod"], "none");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_in_the_banner_is_offered_and_stops_the_clock() {
-    let (world, told) = waiting(CHECK);
+    let (world, let_in) = waiting(CHECK);
     let pages = json!({"elicitation": {"url": {}}});
     let mut client = client_with(pages, &world.config, world.folder()).await;
 
@@ -185,7 +185,7 @@ async fn a_page_in_the_banner_is_offered_and_stops_the_clock() {
         .await;
     assert_refused(&late, &["took longer"]);
 
-    told.notify_one();
+    let_in.notify_one();
 
     // The client is told that the page is of no use any more.
     let mut seen = Vec::new();
@@ -216,7 +216,7 @@ async fn a_page_in_the_banner_is_offered_and_stops_the_clock() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_cannot_be_asked_gets_the_page_in_the_result() {
-    let (world, told) = waiting(CHECK);
+    let (world, let_in) = waiting(CHECK);
     let mut client = McpClient::start_silent(&world.config, world.folder());
     let capabilities = json!({"elicitation": {"url": {}}});
     let call = json!({"name": "ssh_connect", "arguments": {"host": "box"}});
@@ -229,16 +229,16 @@ async fn a_client_that_cannot_be_asked_gets_the_page_in_the_result() {
         answer["result"]["requestState"].clone(),
     );
 
-    let asked = requests.as_object().unwrap().iter().next().unwrap();
+    let form = requests.as_object().unwrap().iter().next().unwrap();
     assert_eq!(
-        asked.1["params"]["url"], "https://login.example.com/a/1f",
+        form.1["params"]["url"], "https://login.example.com/a/1f",
         "{answer}"
     );
 
-    told.notify_one();
+    let_in.notify_one();
     let mut again = call;
     again["requestState"] = state;
-    again["inputResponses"] = json!({asked.0: {"action": "accept"}});
+    again["inputResponses"] = json!({form.0: {"action": "accept"}});
     let done = client
         .request("tools/call", stateless(&capabilities, again))
         .await;
@@ -256,13 +256,13 @@ async fn addresses_that_could_deceive_are_not_offered() {
         "visit http://plain.example/\n",
         "visit javascript:alert(1)\n",
     ] {
-        let (world, told) = waiting(banner);
+        let (world, let_in) = waiting(banner);
         let pages = json!({"elicitation": {"url": {}}});
         let mut client = client_with(pages, &world.config, world.folder()).await;
         let call = client
             .begin_call("ssh_connect", json!({"host": "box"}))
             .await;
-        told.notify_one();
+        let_in.notify_one();
         result(&mut client, call).await.ok();
     }
 }

@@ -134,7 +134,7 @@ async fn why_a_certificate_is_refused_is_told() {
     let sshd = by_certificate_alone(folder.path());
     let key = folder.path().join("key");
     keys::ssh_keygen(&key, "ed25519", "");
-    let beside = format!("{}-cert.pub", key.display());
+    let certificate = format!("{}-cert.pub", key.display());
     let config = sshd.write_ssh_config(
         "box",
         &format!("IdentityAgent none\nIdentityFile {}", key.display()),
@@ -152,14 +152,14 @@ async fn why_a_certificate_is_refused_is_told() {
         (&["-n", "somebody"], "refused (it is for somebody)"),
         (&["-h", "-n", "box"], "key: refused"),
     ] {
-        fs::write(&beside, certify(folder.path(), &key, options)).unwrap();
+        fs::write(&certificate, certify(folder.path(), &key, options)).unwrap();
         let error = methods(&config).await.unwrap_err();
         assert!(error.contains(part), "{error}");
     }
 
     // What is no reason to fail is a reason to say something.
     fs::write(
-        &beside,
+        &certificate,
         certify(folder.path(), &key, &["-V", "20200101:20210203"]),
     )
     .unwrap();
@@ -171,7 +171,7 @@ async fn why_a_certificate_is_refused_is_told() {
     .unwrap();
 
     let certificate_first = format!(
-        "IdentityAgent none\nCertificateFile {beside}\nIdentityFile {}",
+        "IdentityAgent none\nCertificateFile {certificate}\nIdentityFile {}",
         key.display()
     );
 

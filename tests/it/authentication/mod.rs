@@ -59,7 +59,7 @@ impl Script {
         let asked = Arc::clone(&questions);
 
         tokio::spawn(async move {
-            while let Some(PromptRequest::Secrets(question, answer)) = take.recv().await {
+            while let Some(PromptRequest::AskSecrets(question, answer)) = take.recv().await {
                 asked.lock().unwrap().push(question);
                 if let Some(answers) = answers.pop_front().filter(|answers| !answers.is_empty()) {
                     let _ = answer.send(answers);

@@ -262,7 +262,7 @@ async fn what_ended_a_week_ago_is_swept() {
 async fn files_that_somebody_has_been_at_do_no_harm() {
     let mut bench = open().await;
     let job = bench.detach("echo out; sleep 7410", plain()).await;
-    bench.printed(&job, "out\n").await;
+    bench.wait_for_output(&job, "out\n").await;
     bench.another_process().await.close().await;
     let directory = bench.jobs().join(&job);
     let witness = bench.remote("witness");

@@ -140,19 +140,19 @@ async fn it_survives_connection_loss_disconnect_and_cancelled_call() {
         .await;
 
     bench.sshd.kill_connections();
-    let fed = bench.job(&job, json!({"input": "one\n"})).await;
+    let answer = bench.job(&job, json!({"input": "one\n"})).await;
     assert_eq!(
-        (status(&fed), fed.stdout().as_str()),
+        (status(&answer), answer.stdout().as_str()),
         ("running", "<one>\n"),
-        "{fed:?}"
+        "{answer:?}"
     );
 
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
-    let fed = bench.job(&job, json!({"input": "two\n\u{4}"})).await;
+    let answer = bench.job(&job, json!({"input": "two\n\u{4}"})).await;
     assert_eq!(
-        (status(&fed), fed.stdout().as_str()),
+        (status(&answer), answer.stdout().as_str()),
         ("running", "<one>\n<two>\n"),
-        "{fed:?}"
+        "{answer:?}"
     );
 
     eventually("it sleeps", || running(port, "7400").len() == 1).await;
@@ -246,7 +246,7 @@ async fn disconnecting_ends_the_wait_and_not_the_job() {
     let mut bench = open().await;
     let port = bench.sshd.port();
     let job = bench.detach("echo begun; sleep 7402", plain()).await;
-    bench.printed(&job, "begun\n").await;
+    bench.wait_for_output(&job, "begun\n").await;
     let wait = bench
         .mcp
         .begin_call("ssh_job", json!({"job": job, "waitMs": 60_000}))
@@ -436,9 +436,9 @@ async fn all_of_its_processes_are_signalled_and_no_others() {
     );
 
     let traps = traps.await;
-    bench.printed(&traps, "ready\n").await;
+    bench.wait_for_output(&traps, "ready\n").await;
     bench.job(&traps, json!({"signal": "USR1"})).await;
-    bench.printed(&traps, "usr1\n").await;
+    bench.wait_for_output(&traps, "usr1\n").await;
     let ended = bench
         .job(&traps, json!({"signal": "HUP", "waitMs": 60_000}))
         .await;

@@ -21,7 +21,7 @@ fn allow(path: &Path, mode: u32) {
 
 fn assert_distrusted<T: std::fmt::Debug>(result: &Result<T, Refusal>, what: &str) {
     assert!(
-        matches!(result, Err(Refusal::Trouble(words)) if words.raw().contains("can be changed by other accounts")),
+        matches!(result, Err(Refusal::Failed(words)) if words.raw().contains("can be changed by other accounts")),
         "{what}: {result:?}"
     );
 }
@@ -37,7 +37,7 @@ fn a_job_whose_folder_others_may_write_to_is_not_believed() {
             assert_distrusted(&machine.wait(&id, 0, None), "wait");
             assert_distrusted(&machine.read(&id, Stream::Stdout, 0, 10), "read");
             assert_distrusted(&machine.feed(&id, b"x", false, 10), "feed");
-            assert_distrusted(&machine.try_note(&id, "INT"), "note");
+            assert_distrusted(&machine.try_signal(&id, "INT"), "note");
             assert_distrusted(&machine.remove(&id), "remove");
             assert_eq!(machine.list(), []);
         }

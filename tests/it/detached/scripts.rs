@@ -225,11 +225,11 @@ impl Machine {
         )
     }
 
-    fn note(&self, id: &JobId, signal: &'static str) -> DetachedJob {
-        self.try_note(id, signal).unwrap()
+    fn signal(&self, id: &JobId, signal: &'static str) -> DetachedJob {
+        self.try_signal(id, signal).unwrap()
     }
 
-    pub(super) fn try_note(
+    pub(super) fn try_signal(
         &self,
         id: &JobId,
         signal: &'static str,
@@ -368,11 +368,11 @@ fn every_login_shell_runs_it() {
         );
 
         assert_eq!(exited(&machine.end(&id)), Some(4), "{}", shell.display());
-        let printed = machine.read(&id, Stream::Stdout, 300_000, 10_000).unwrap();
+        let output = machine.read(&id, Stream::Stdout, 300_000, 10_000).unwrap();
 
         assert!(
-            printed.ends_with(b"it's done\nin\0put\xff"),
-            "{}: {printed:?}",
+            output.ends_with(b"it's done\nin\0put\xff"),
+            "{}: {output:?}",
             shell.display()
         );
     }
@@ -432,7 +432,7 @@ fn a_signal_is_told_from_an_exit_status_that_looks_like_one() {
 
         // A sleep that ends at the very moment of the signal would have bash go on.
         let id = machine.start("while :; do sleep 600; done", None);
-        let pid = machine.note(&id, "INT").process.pid();
+        let pid = machine.signal(&id, "INT").process.pid();
         assert!(processes::signal("INT", &[format!("-{pid}")]));
         assert_eq!(signal_of(&machine.end(&id)), "INT");
         let id = machine.start(
@@ -441,7 +441,7 @@ fn a_signal_is_told_from_an_exit_status_that_looks_like_one() {
         );
 
         machine.wait(&id, 60, Some((0, 0))).unwrap();
-        let pid = machine.note(&id, "INT").process.pid();
+        let pid = machine.signal(&id, "INT").process.pid();
         assert!(processes::signal("INT", &[format!("-{pid}")]));
         assert_eq!(exited(&machine.end(&id)), Some(5));
         machine.assert_no_process_is_left("after signals");
@@ -652,7 +652,7 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
         fs::write(machine.home().join(".local"), "a file").unwrap();
         let error = machine.try_start(&id, "true", None).unwrap_err();
         assert!(
-            matches!(&error, Refusal::Trouble(said) if said.raw().contains("mkdir")),
+            matches!(&error, Refusal::Failed(said) if said.raw().contains("mkdir")),
             "{error:?}"
         );
 
@@ -669,7 +669,7 @@ fn a_start_that_fails_says_why_and_leaves_nothing() {
         for cut in [whole.len() - 1, whole.len() - 15] {
             let error = answer::done(&machine.ask(&whole[..cut]), &mark).unwrap_err();
             assert!(
-                matches!(&error, Refusal::Trouble(said) if said.raw().contains("incomplete")),
+                matches!(&error, Refusal::Failed(said) if said.raw().contains("incomplete")),
                 "{error:?}"
             );
         }
@@ -720,7 +720,7 @@ fn a_full_disk_refuses_a_start_and_keeps_the_status_of_others() {
 
             match machine.try_start(&id, "cat /dev/zero; echo $?; exit 9", None) {
                 Ok(()) => assert_eq!(exited(&machine.end(&id)), Some(9), "{kilobytes}"),
-                Err(Refusal::Trouble(_)) => {
+                Err(Refusal::Failed(_)) => {
                     refused += 1;
                     assert_eq!(
                         fs::read_dir(machine.jobs()).map_or(0, Iterator::count),
@@ -765,7 +765,7 @@ fn without_setsid_and_mkfifo_it_works_with_less() {
             (DetachedState::Running, false)
         );
 
-        machine.note(&id, "TERM");
+        machine.signal(&id, "TERM");
         assert!(processes::signal("TERM", &[row.process.pid().to_string()]));
         assert_eq!(signal_of(&machine.end(&id)), "TERM");
     }

@@ -158,21 +158,21 @@ async fn a_certificate_that_has_expired_is_named() {
             .success()
     );
 
-    let told = doctor(
+    let output = doctor(
         &with_keys(&sshd, "IdentityAgent none", &[&key]),
         &[folder.path()],
     )
     .await;
 
-    told.says(
+    output.says(
         false,
         &["✗ log-in", "ssh-ed25519-cert-v01@openssh.com", "next: "],
     );
 
     assert!(
-        told.text.contains("refused (it expired on 2021-02-0"),
+        output.text.contains("refused (it expired on 2021-02-0"),
         "{}",
-        told.text
+        output.text
     );
 }
 

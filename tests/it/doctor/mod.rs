@@ -14,12 +14,12 @@ use std::{
 use crate::support::daemon;
 
 /// What the program said of a host.
-struct Told {
+struct DoctorOutput {
     code: Option<i32>,
     text: String,
 }
 
-impl Told {
+impl DoctorOutput {
     /// Checks the exit status and that each of these is in a line of its own, in this order.
     #[track_caller]
     fn says(&self, connects: bool, parts: &[&str]) {
@@ -44,7 +44,7 @@ impl Told {
 
 /// Runs the program for `box` of this configuration, with a home of its own, in which nothing may change; nor may any of
 /// the files in `watched`.
-async fn doctor(config: &Path, watched: &[&Path]) -> Told {
+async fn doctor(config: &Path, watched: &[&Path]) -> DoctorOutput {
     doctor_of(config, watched, &["box"], |_| {}).await
 }
 
@@ -54,7 +54,7 @@ async fn doctor_of(
     watched: &[&Path],
     arguments: &[&str],
     prepare: impl Fn(&Path),
-) -> Told {
+) -> DoctorOutput {
     let home = tempfile::tempdir().unwrap();
     prepare(home.path());
     let all = [watched, &[home.path()]].concat();
@@ -63,7 +63,7 @@ async fn doctor_of(
     let (code, text, _) = daemon::output(command.arg("doctor").args(arguments)).await;
     assert_eq!(before, contents(&all), "something was changed");
 
-    Told { code, text }
+    DoctorOutput { code, text }
 }
 
 /// Every file in these places, and what it holds.

@@ -15,7 +15,7 @@ use crate::support::{
 async fn programs_get_the_same_as_json() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     for (options, connects) in [("", true), ("UserKnownHostsFile /dev/null", false)] {
-        let told = doctor_of(
+        let output = doctor_of(
             &sshd.write_ssh_config("box", options),
             &[],
             &["box", "--json"],
@@ -23,8 +23,8 @@ async fn programs_get_the_same_as_json() {
         )
         .await;
 
-        let report: Value = serde_json::from_str(&told.text).unwrap();
-        assert_eq!(told.code, Some(i32::from(!connects)));
+        let report: Value = serde_json::from_str(&output.text).unwrap();
+        assert_eq!(output.code, Some(i32::from(!connects)));
         assert_eq!(
             (&report["host"], &report["connects"]),
             (&json!("box"), &json!(connects))
@@ -84,8 +84,8 @@ async fn a_saved_session_is_explained_and_a_broken_store_stays() {
             ],
         );
 
-    let told = doctor_of(&config, &[], &["box"], store("{ broken".to_owned())).await;
-    told.says(true, &["sessions.json cannot be read", "✓ box connects"]);
+    let output = doctor_of(&config, &[], &["box"], store("{ broken".to_owned())).await;
+    output.says(true, &["sessions.json cannot be read", "✓ box connects"]);
 }
 
 #[tokio::test]
@@ -138,9 +138,9 @@ async fn wrong_usage_is_a_line_and_status_2() {
         &["host", "--bogus"],
         &["u:p@h"],
     ] {
-        let told = doctor_of(Path::new("/dev/null"), &[], arguments, |_| {}).await;
+        let output = doctor_of(Path::new("/dev/null"), &[], arguments, |_| {}).await;
         assert_eq!(
-            (told.code, told.text.as_str()),
+            (output.code, output.text.as_str()),
             (Some(2), ""),
             "{arguments:?}"
         );

@@ -17,10 +17,10 @@ async fn a_working_host_is_reported_from_configuration_to_channels() {
 
     let config = sshd.write_ssh_config("box", "ServerAliveInterval 7\nLocalForward 1 h:2");
     let known_hosts = sshd.known_hosts_path();
-    let told = doctor(&config, &[&known_hosts]).await;
+    let output = doctor(&config, &[&known_hosts]).await;
     let port = sshd.port().to_string();
 
-    told.says(
+    output.says(
         true,
         &[
             &format!("✓ configuration: {} at 127.0.0.1 port {port}", sshd.user()),
@@ -46,16 +46,17 @@ async fn a_working_host_is_reported_from_configuration_to_channels() {
     );
 
     assert!(
-        told.text
+        output
+            .text
             .contains(&format!(", known by {}:1", known_hosts.display())),
         "{}",
-        told.text
+        output.text
     );
 
     assert!(
-        !told.text.contains("next:") && !told.text.contains('✗'),
+        !output.text.contains("next:") && !output.text.contains('✗'),
         "{}",
-        told.text
+        output.text
     );
 }
 
@@ -133,16 +134,16 @@ async fn an_untrusted_host_key_is_reported_with_advice_and_not_saved() {
             &format!("{options}\nUserKnownHostsFile {}", file.display()),
         );
 
-        let told = doctor(&config, &[&file]).await;
+        let output = doctor(&config, &[&file]).await;
         let filled = |part: &str| {
             part.replace("PORT", &port.to_string())
                 .replace("FILE", &file.display().to_string())
         };
 
         let [first, second] = parts.map(filled);
-        told.says(connects, &["✓ key exchange", &first, &second]);
-        let not_reached = told.text.contains("– log-in: not reached");
-        assert_eq!(not_reached, !connects, "{}", told.text);
+        output.says(connects, &["✓ key exchange", &first, &second]);
+        let not_reached = output.text.contains("– log-in: not reached");
+        assert_eq!(not_reached, !connects, "{}", output.text);
     }
 }
 
@@ -171,8 +172,8 @@ async fn algorithms_that_only_one_side_has_are_named() {
             ],
         ),
     ] {
-        let told = doctor(&sshd.write_ssh_config("box", options), &[]).await;
-        told.says(
+        let output = doctor(&sshd.write_ssh_config("box", options), &[]).await;
+        output.says(
             false,
             &[
                 parts,
@@ -213,9 +214,9 @@ async fn a_configuration_that_ssh_refuses_is_told_in_its_words() {
         ),
     ] {
         fs::write(&config, text).unwrap();
-        let told = doctor(&config, &[folder.path()]).await;
+        let output = doctor(&config, &[folder.path()]).await;
 
-        told.says(
+        output.says(
             false,
             &[
                 parts,
@@ -228,6 +229,6 @@ async fn a_configuration_that_ssh_refuses_is_told_in_its_words() {
             .concat(),
         );
 
-        assert!(!told.text.contains("debug1"), "{}", told.text);
+        assert!(!output.text.contains("debug1"), "{}", output.text);
     }
 }

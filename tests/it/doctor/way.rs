@@ -112,14 +112,14 @@ async fn what_is_no_ssh_server_or_does_not_answer_is_told() {
             &["✗ addresses: ", "127.0.0.1: not of the wanted family"],
         ),
     ] {
-        let told = doctor(&host(folder.path(), port, options), &[folder.path()]).await;
+        let output = doctor(&host(folder.path(), port, options), &[folder.path()]).await;
         let parts: Vec<_> = parts
             .iter()
             .map(|part| part.replace("PORT", &port.to_string()))
             .collect();
 
         let parts: Vec<_> = parts.iter().map(String::as_str).collect();
-        told.says(false, &parts);
+        output.says(false, &parts);
     }
 }
 
@@ -213,7 +213,7 @@ async fn each_jump_host_is_explained_and_one_that_fails_is_named() {
             ],
         ),
     ] {
-        let told = doctor(&config(jump, near_options, port), &[folder.path()]).await;
-        told.says(connects, parts);
+        let output = doctor(&config(jump, near_options, port), &[folder.path()]).await;
+        output.says(connects, parts);
     }
 }

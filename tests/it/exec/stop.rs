@@ -126,7 +126,7 @@ async fn stopping_one_command_leaves_every_other_alone() {
         bench.exec(command, plain()).await;
     }
 
-    let beside = bench.begin("ssh_exec", "sleep 7103", plain()).await;
+    let unaffected = bench.begin("ssh_exec", "sleep 7103", plain()).await;
     bench.shell("sleep 7102 &", plain()).await;
     let in_shell = bench
         .begin("ssh_shell", "sleep 7103", json!({"shell": "other"}))
@@ -146,7 +146,7 @@ async fn stopping_one_command_leaves_every_other_alone() {
         (4, 2)
     );
 
-    for call in [beside, in_shell] {
+    for call in [unaffected, in_shell] {
         bench.mcp.cancel(call).await;
     }
 

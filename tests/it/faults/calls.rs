@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::{Line, Place, Rig, assert_helpful, each, places, runs};
+use super::{BreakPoint, Line, Rig, assert_helpful, break_points, each, runs};
 use crate::{
     commands::{eventually, random, status},
     support::{
-        link::{Break, Way},
+        link::{Break, Direction},
         mcp_client::ToolResult,
     },
     transfer::names,
@@ -50,8 +50,9 @@ async fn commands(tool: &'static str) {
     let (called, arguments) = command(tool, &rig.home.join("good"));
     let result = line.call(called, arguments).await.ok();
     assert!(is_complete(&result), "{}", result.text());
-    let good = [Way::Up, Way::Down].map(|way| line.link.passed_so_far(way) - before[way as usize]);
-    let rows: Vec<_> = places(good, &SHARES, &MANNERS)
+    let good = [Direction::Up, Direction::Down]
+        .map(|direction| line.link.passed_so_far(direction) - before[direction as usize]);
+    let rows: Vec<_> = break_points(good, &SHARES, &MANNERS)
         .into_iter()
         .enumerate()
         .collect();
@@ -61,8 +62,8 @@ async fn commands(tool: &'static str) {
         .map(|(number, _)| rig.home.join(format!("runs{number}")))
         .collect();
 
-    each(rows, async |(number, place)| {
-        breaks_during(&rig, tool, files[number].clone(), place).await;
+    each(rows, async |(number, at_point)| {
+        breaks_during(&rig, tool, files[number].clone(), at_point).await;
     })
     .await;
 
@@ -71,10 +72,11 @@ async fn commands(tool: &'static str) {
     }
 }
 
-async fn breaks_during(rig: &Rig, tool: &'static str, file: PathBuf, place: Place) {
+async fn breaks_during(rig: &Rig, tool: &'static str, file: PathBuf, at_point: BreakPoint) {
     let mut line = rig.connected().await;
     let (called, arguments) = command(tool, &file);
-    line.link.break_after(place.way, place.after, place.how);
+    line.link
+        .break_after(at_point.direction, at_point.after, at_point.how);
     let result = line.call(called, arguments).await;
 
     if result.is_error() {
@@ -82,20 +84,20 @@ async fn breaks_during(rig: &Rig, tool: &'static str, file: PathBuf, place: Plac
     } else if status(&result) == "exited" {
         assert!(
             is_complete(&result) && runs(&file) == 1,
-            "{place:?}: {}",
+            "{at_point:?}: {}",
             result.text()
         );
     } else {
         assert_eq!(
             status(&result),
             "connectionLost",
-            "{place:?}: {}",
+            "{at_point:?}: {}",
             result.text()
         );
 
         assert!(
             result.status_line().contains("may have run"),
-            "{place:?}: {}",
+            "{at_point:?}: {}",
             result.text()
         );
 
@@ -105,7 +107,7 @@ async fn breaks_during(rig: &Rig, tool: &'static str, file: PathBuf, place: Plac
     if tool == "job" {
         assert!(
             !result.is_error() && status(&result) == "exited",
-            "{place:?}: {}",
+            "{at_point:?}: {}",
             result.text()
         );
     }
@@ -166,19 +168,21 @@ async fn transfers(tool: &'static str) {
     let mut line = rig.connected().await;
     let before = line.passed();
     transfer(&mut line, &rig, tool, "good").await.0.ok();
-    let good = [Way::Up, Way::Down].map(|way| line.link.passed_so_far(way) - before[way as usize]);
-    let rows: Vec<_> = places(good, &SHARES, &MANNERS)
+    let good = [Direction::Up, Direction::Down]
+        .map(|direction| line.link.passed_so_far(direction) - before[direction as usize]);
+    let rows: Vec<_> = break_points(good, &SHARES, &MANNERS)
         .into_iter()
         .enumerate()
         .collect();
 
-    each(rows, async |(number, place)| {
+    each(rows, async |(number, at_point)| {
         let mut line = rig.connected().await;
-        line.link.break_after(place.way, place.after, place.how);
+        line.link
+            .break_after(at_point.direction, at_point.after, at_point.how);
         let (result, to) = transfer(&mut line, &rig, tool, &format!("row{number}")).await;
-        assert!(!result.is_error(), "{place:?}: {}", result.text());
+        assert!(!result.is_error(), "{at_point:?}: {}", result.text());
         line.works_once_told("ssh_exec").await;
-        assert_eq!(names(to.parent().unwrap()), ["file"], "{place:?}");
+        assert_eq!(names(to.parent().unwrap()), ["file"], "{at_point:?}");
     })
     .await;
 }
@@ -236,7 +240,8 @@ async fn an_end_that_is_held_back_while_data_flows_loses_none_of_it() {
 
         let before = line.passed();
         eventually("it has printed", || {
-            runs(&file) == 1 && line.link.passed_so_far(Way::Down) > before[1] + PRINTED as u64
+            runs(&file) == 1
+                && line.link.passed_so_far(Direction::Down) > before[1] + PRINTED as u64
         })
         .await;
 

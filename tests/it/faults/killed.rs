@@ -11,7 +11,7 @@ use crate::{
     commands::{eventually, random},
     protocol::program::Program,
     support::{
-        link::{Break, Way},
+        link::{Break, Direction},
         processes,
     },
     transfer::{names, part},
@@ -125,7 +125,8 @@ async fn a_killed_download_leaves_the_old_file_and_the_next_cleans_up() {
             .await
             .ok();
 
-        line.link.break_after(Way::Down, 1_000_000, Break::Stall);
+        line.link
+            .break_after(Direction::Down, 1_000_000, Break::Stall);
 
         program
             .begin(

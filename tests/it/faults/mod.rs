@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    link::{Break, Link, Way},
+    link::{Break, Direction, Link},
     mcp_client::{McpClient, ToolResult},
     open_sshd::{OpenSshd, OpenSshdSettings},
 };
@@ -150,32 +150,32 @@ impl Line {
 
     /// How many bytes have passed up and down.
     fn passed(&self) -> [u64; 2] {
-        [Way::Up, Way::Down].map(|way| self.link.passed_so_far(way))
+        [Direction::Up, Direction::Down].map(|direction| self.link.passed_so_far(direction))
     }
 }
 
 /// Where a connection breaks: after so many bytes of what a good call takes this way.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    way: Way,
+struct BreakPoint {
+    direction: Direction,
     after: u64,
     how: Break,
 }
 
 /// After these shares (in percent) of the bytes that a good call takes up and down, in each way and manner.
-fn places(good: [u64; 2], shares: &[u64], manners: &[Break]) -> Vec<Place> {
-    let mut places = Vec::new();
+fn break_points(good: [u64; 2], shares: &[u64], manners: &[Break]) -> Vec<BreakPoint> {
+    let mut break_points = Vec::new();
     for how in manners {
-        for (way, bytes) in [Way::Up, Way::Down].into_iter().zip(good) {
-            places.extend(shares.iter().map(|share| Place {
-                way,
+        for (direction, bytes) in [Direction::Up, Direction::Down].into_iter().zip(good) {
+            break_points.extend(shares.iter().map(|share| BreakPoint {
+                direction,
                 after: bytes * share / 100,
                 how: *how,
             }));
         }
     }
 
-    places
+    break_points
 }
 
 /// Tries all rows, several at a time.

@@ -11,7 +11,7 @@ use super::{Line, Rig, assert_helpful, runs};
 use crate::{
     commands::eventually,
     support::{
-        link::{Break, Way},
+        link::{Break, Direction},
         open_sshd::{OpenSshd, OpenSshdSettings},
         processes,
     },
@@ -104,10 +104,10 @@ async fn a_server_with_too_many_log_ins_is_an_error_that_says_so() {
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
 
-        let mut greeting = [0; 4];
+        let mut identification = [0; 4];
 
         // Who was there before may not have been forgotten yet.
-        if idler.read_exact(&mut greeting).is_ok() && greeting == *b"SSH-" {
+        if idler.read_exact(&mut identification).is_ok() && identification == *b"SSH-" {
             break idler;
         }
     };
@@ -149,7 +149,7 @@ async fn a_log_in_past_the_grace_time_is_an_error_and_the_next_works() {
 
         // Our packets get lost, and the server's end arrives.
         line.link
-            .break_after(Way::Up, good[0] * share / 100, Break::Hole);
+            .break_after(Direction::Up, good[0] * share / 100, Break::Hole);
         let refused = line
             .call("ssh_connect", json!({"host": "host", "timeoutMs": 30_000}))
             .await;

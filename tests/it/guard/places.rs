@@ -125,13 +125,13 @@ async fn each_path_is_sent_or_refused() {
     }
 
     // What a command has printed is the agent's already.
-    let printed = at
+    let output = at
         .program
         .call("ssh_exec", json!({"command": "seq 100000"}))
         .await
         .ok();
 
-    let file = printed.outcome()["outputFile"].as_str().unwrap().to_owned();
+    let file = output.outcome()["outputFile"].as_str().unwrap().to_owned();
     at.upload(&file).await.ok();
 
     // Here the home of the list of users is another than that of the environment.

@@ -352,13 +352,13 @@ async fn outside_the_folders_of_the_client_every_path_is_a_question() {
         .begin_call("ssh_exec", json!({"command": "seq 100000"}))
         .await;
 
-    let printed = result(&mut client, call).await.ok().outcome()["outputFile"]
+    let output = result(&mut client, call).await.ok().outcome()["outputFile"]
         .as_str()
         .unwrap()
         .to_owned();
 
     let call = client
-        .begin_call("ssh_upload", upload(Path::new(&printed), "printed"))
+        .begin_call("ssh_upload", upload(Path::new(&output), "printed"))
         .await;
     answer_roots(&mut client, &[&inside]).await;
     result(&mut client, call).await.ok();

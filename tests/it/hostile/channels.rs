@@ -190,8 +190,8 @@ fn requests() -> Vec<Row> {
         row("forwarded connections without end", LET_IN, |peer| {
             peer.up_to_command()?;
             peer.discard();
-            let place = [text("localhost"), vec![0, 0, 0, 22]].concat();
-            peer.flood(&open("forwarded-tcpip", &place.repeat(2)))
+            let address = [text("localhost"), vec![0, 0, 0, 22]].concat();
+            peer.flood(&open("forwarded-tcpip", &address.repeat(2)))
         }),
         row("screens without end", LET_IN, |peer| {
             peer.up_to_command()?;

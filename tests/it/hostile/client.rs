@@ -147,10 +147,10 @@ async fn a_client_on_a_pipe_that_breaks_the_protocol_is_still_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_client_before_a_shared_daemon_harms_neither_end() {
     let shared = crate::shared::Shared::new();
-    let program = shared.front().await;
+    let program = shared.proxy().await;
     let processes = [program.pid(), shared.only_daemon()];
     send_all(program, &processes).await;
-    let mut honest = shared.front().await;
+    let mut honest = shared.proxy().await;
     honest
         .call("ssh_connect", json!({"host": "box"}))
         .await
@@ -162,7 +162,7 @@ async fn the_daemon_takes_no_bodies_of_100_mb() {
     let world = World::new();
     let daemon = Daemon::start(&world.config, world.folder(), &[]).await;
     let before = peak(daemon.pid());
-    let host = daemon.place.host();
+    let host = daemon.address.host();
 
     for body in ["x".repeat(HUGE), "[".repeat(HUGE / 10)] {
         let headers = [
@@ -171,7 +171,7 @@ async fn the_daemon_takes_no_bodies_of_100_mb() {
             ("Content-Type", "application/json"),
         ];
 
-        let answer = ask(&daemon.place, &request("POST", "/mcp", &headers, &body))
+        let answer = ask(&daemon.address, &request("POST", "/mcp", &headers, &body))
             .await
             .expect("an answer");
         assert!((400..500).contains(&answer.status), "{}", answer.status);

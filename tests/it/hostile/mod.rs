@@ -33,16 +33,16 @@ use crate::{
 const HANGS: Duration = Duration::from_secs(40);
 
 /// What a call is given where the server never answers it, in milliseconds.
-const SHORT: u64 = 700;
+const SHORT_LIMIT_MS: u64 = 700;
 
 /// What a call is given that the server ends by itself.
-const LONG: u64 = 20_000;
+const LONG_LIMIT_MS: u64 = 20_000;
 
 /// By how much the process may grow, in KiB.
 const GROWTH: u64 = 64 * 1024;
 
 /// No answer is longer, in bytes: what a server says is cut.
-const LONGEST_ANSWER: usize = 32 * 1024;
+const MAX_ANSWER_BYTES: usize = 32 * 1024;
 
 /// How many rows are tried at once.
 const AT_ONCE: usize = 6;
@@ -185,7 +185,8 @@ impl Victim {
     /// Connects to a hostile server, runs what it can there, and disconnects.
     async fn meets(&mut self, host: &str, row: &Row) -> Verdict {
         let ends = !["", "took longer than"].contains(&row.says);
-        let mut connect = json!({"host": host, "timeoutMs": if ends { LONG } else { SHORT }});
+        let mut connect =
+            json!({"host": host, "timeoutMs": if ends { LONG_LIMIT_MS } else { SHORT_LIMIT_MS }});
         if let Some(password) = row.password {
             connect["password"] = json!(password);
         }
@@ -194,7 +195,8 @@ impl Victim {
         self.works("ssh_connect").await?;
 
         for tool in ["ssh_exec", "ssh_shell"] {
-            let command = json!({"session": host, "command": "echo \"$HOME\"", "timeoutMs": SHORT});
+            let command =
+                json!({"session": host, "command": "echo \"$HOME\"", "timeoutMs": SHORT_LIMIT_MS});
             said += "\n";
             said += &self.call(tool, command).await?.text();
             self.works(tool).await?;
@@ -225,7 +227,7 @@ impl Victim {
         self.longest_call = self.longest_call.max(started.elapsed());
         let text = answer.0.to_string();
         let start: String = text.chars().take(300).collect();
-        ensure(text.len() < LONGEST_ANSWER, || {
+        ensure(text.len() < MAX_ANSWER_BYTES, || {
             format!("{tool} answers with {} bytes: {start}", text.len())
         })?;
 

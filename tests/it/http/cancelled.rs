@@ -24,8 +24,8 @@ async fn endless(bench: &Bench, client: &mut HttpClient, tool: &str, marker: &st
 #[tokio::test]
 async fn closing_the_stream_of_a_call_stops_its_command_and_no_other() {
     let bench = open(&[]).await;
-    let mut beside = bench.connected(Dialect::Stateless).await;
-    let kept = endless(&bench, &mut beside, "ssh_exec", "7300").await;
+    let mut unaffected = bench.connected(Dialect::Stateless).await;
+    let kept = endless(&bench, &mut unaffected, "ssh_exec", "7300").await;
     let mut given_up = Vec::new();
 
     for (number, dialect) in Dialect::KINDS.into_iter().enumerate() {
@@ -77,7 +77,7 @@ async fn closing_the_stream_of_a_call_stops_its_command_and_no_other() {
     eventually("it is gone too", || !bench.runs("7300")).await;
 
     assert_eq!(
-        beside
+        unaffected
             .call("ssh_exec", json!({"command": "echo alive"}))
             .await
             .stdout(),

@@ -13,7 +13,7 @@ use crate::{
         http_client::{Dialect, HttpClient},
         open_sshd::{OpenSshd, OpenSshdSettings},
         processes,
-        wire::Place,
+        wire::DaemonAddress,
     },
 };
 
@@ -78,7 +78,7 @@ async fn each_ending_signal_stops_the_work_and_closes_all_connections() {
 #[tokio::test]
 async fn two_signals_end_it_as_one_does() {
     let (mut daemon, _folder) = bare(&[]).await;
-    let _legacy = HttpClient::connect(&daemon.place, Dialect::Legacy).await;
+    let _legacy = HttpClient::connect(&daemon.address, Dialect::Legacy).await;
     daemon.signal("INT");
     let (status, took) = daemon.end("TERM").await;
     assert!(status.success() && took < SECONDS, "{status} {took:?}");
@@ -103,7 +103,7 @@ async fn a_daemon_that_shall_outlive_its_terminal_does() {
 
     // A signal that was delivered before a connection was made has been seen when that is answered.
     for _ in 0..3 {
-        assert_eq!(health(&daemon.place).await["status"], "ok");
+        assert_eq!(health(&daemon.address).await["status"], "ok");
     }
 
     let (status, took) = daemon.end("TERM").await;
@@ -158,20 +158,20 @@ async fn it_can_be_started_again_at_once_and_its_clients_come_back() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     let config = sshd.write_ssh_config("box", "");
     let mut daemon = Daemon::start(&config, folder.path(), &[]).await;
-    let port = daemon.place.port().to_string();
-    let mut session = HttpClient::connect(&daemon.place, Dialect::Session("2025-11-25")).await;
+    let port = daemon.address.port().to_string();
+    let mut session = HttpClient::connect(&daemon.address, Dialect::Session("2025-11-25")).await;
     session
         .call("ssh_connect", json!({"host": "box"}))
         .await
         .ok();
 
-    let _legacy = HttpClient::connect(&daemon.place, Dialect::Legacy).await;
+    let _legacy = HttpClient::connect(&daemon.address, Dialect::Legacy).await;
     daemon.end("TERM").await;
 
     let mut command = daemon::command(&config, folder.path());
     let daemon = Daemon::run(command.args(["--http", &port]), folder.path()).await;
-    assert_eq!(daemon.place, Place::Tcp(port.parse().unwrap()));
-    let mut back = HttpClient::come_back(&daemon.place).await;
+    assert_eq!(daemon.address, DaemonAddress::Tcp(port.parse().unwrap()));
+    let mut back = HttpClient::come_back(&daemon.address).await;
     let said = back
         .call("ssh_exec", json!({"command": "echo back"}))
         .await
@@ -192,7 +192,7 @@ async fn it_can_be_started_again_at_once_and_its_clients_come_back() {
         404
     );
 
-    let mut stateless = HttpClient::connect(&daemon.place, Dialect::Stateless).await;
+    let mut stateless = HttpClient::connect(&daemon.address, Dialect::Stateless).await;
     stateless
         .call("ssh_exec", json!({"command": "true"}))
         .await

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{bare, health};
 use crate::support::{
     http_client::{Dialect, HttpClient},
-    wire::{Answer, Place, Wire, ask, request},
+    wire::{Answer, DaemonAddress, Wire, ask, request},
 };
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -152,15 +152,15 @@ fn no_cors(answer: &Answer) -> bool {
 #[tokio::test]
 async fn requests_of_web_pages_and_for_other_hosts_are_refused() {
     let (daemon, _folder) = bare(&[]).await;
-    let place = &daemon.place;
-    let mut client = HttpClient::connect(place, Dialect::Session("2025-11-25")).await;
-    let mut legacy = HttpClient::connect(place, Dialect::Legacy).await;
+    let address = &daemon.address;
+    let mut client = HttpClient::connect(address, Dialect::Session("2025-11-25")).await;
+    let mut legacy = HttpClient::connect(address, Dialect::Legacy).await;
     let (session, endpoint) = (
         client.session.clone().unwrap(),
         legacy.endpoint().to_owned(),
     );
 
-    for (what, first_line, headers) in evils(place.port()) {
+    for (what, first_line, headers) in evils(address.port()) {
         for (method, target, more, body) in routes(&session, &endpoint) {
             let mut all: Vec<_> = headers
                 .iter()
@@ -170,7 +170,7 @@ async fn requests_of_web_pages_and_for_other_hosts_are_refused() {
             all.extend(more);
             let text = request(method, target, &all, body);
             let (_, rest) = text.split_once("\r\n").unwrap();
-            let answer = ask(place, format!("{}\r\n{rest}", first_line(method, target))).await;
+            let answer = ask(address, format!("{}\r\n{rest}", first_line(method, target))).await;
             let answer = answer
                 .unwrap_or_else(|| panic!("{what} {headers:?}, {method} {target}: no answer"));
 
@@ -187,7 +187,7 @@ async fn requests_of_web_pages_and_for_other_hosts_are_refused() {
         }
 
         assert_eq!(
-            health(place).await["status"],
+            health(address).await["status"],
             "ok",
             "after {what} {headers:?}"
         );
@@ -202,8 +202,8 @@ async fn requests_of_web_pages_and_for_other_hosts_are_refused() {
 #[tokio::test]
 async fn our_own_names_and_origin_are_served_on_every_route() {
     let (daemon, _folder) = bare(&[]).await;
-    let place = &daemon.place;
-    let port = place.port();
+    let address = &daemon.address;
+    let port = address.port();
     let own = format!("127.0.0.1:{port}");
 
     for (first_line, headers) in [
@@ -240,8 +240,8 @@ async fn our_own_names_and_origin_are_served_on_every_route() {
             vec![("Host", own.clone())],
         ),
     ] {
-        let client = HttpClient::connect(place, Dialect::Session("2025-11-25")).await;
-        let legacy = HttpClient::connect(place, Dialect::Legacy).await;
+        let client = HttpClient::connect(address, Dialect::Session("2025-11-25")).await;
+        let legacy = HttpClient::connect(address, Dialect::Legacy).await;
         let (session, endpoint) = (
             client.session.clone().unwrap(),
             legacy.endpoint().to_owned(),
@@ -256,7 +256,7 @@ async fn our_own_names_and_origin_are_served_on_every_route() {
             all.extend(more);
             let text = request(method, target, &all, body);
             let (_, rest) = text.split_once("\r\n").unwrap();
-            let mut wire = Wire::connect(place).await;
+            let mut wire = Wire::connect(address).await;
             wire.send(format!("{}\r\n{rest}", first_line(method, target)))
                 .await;
             let head = wire.head().await.unwrap();
@@ -292,11 +292,11 @@ const NO_MESSAGES: [&str; 14] = [
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn each_wrong_request_gets_its_status_and_the_next_is_served() {
     let (daemon, _folder) = bare(&[]).await;
-    let place = &daemon.place;
-    let host = place.host();
+    let address = &daemon.address;
+    let host = address.host();
     let own_origin = format!("http://{host}");
-    let mut client = HttpClient::connect(place, Dialect::Session("2025-11-25")).await;
-    let mut legacy = HttpClient::connect(place, Dialect::Legacy).await;
+    let mut client = HttpClient::connect(address, Dialect::Session("2025-11-25")).await;
+    let mut legacy = HttpClient::connect(address, Dialect::Legacy).await;
     let (session, endpoint) = (
         client.session.clone().unwrap(),
         legacy.endpoint().to_owned(),
@@ -324,13 +324,16 @@ async fn each_wrong_request_gets_its_status_and_the_next_is_served() {
         ("Origin", "http://evil.example"),
     ];
 
-    let hello = |version: &str| {
+    let initialize_params = |version: &str| {
         format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"initialize","params":{{"protocolVersion":"{version}","capabilities":{{}},"clientInfo":{{"name":"a","version":"0"}}}}}}"#
         )
     };
 
-    let (newest, newest_hello) = (("MCP-Protocol-Version", "2026-07-28"), hello("2025-11-25"));
+    let (newest, newest_initialize) = (
+        ("MCP-Protocol-Version", "2026-07-28"),
+        initialize_params("2025-11-25"),
+    );
     let (future, nonsense) = (
         ("MCP-Protocol-Version", "2099-12-31"),
         ("MCP-Protocol-Version", "nonsense"),
@@ -389,7 +392,7 @@ async fn each_wrong_request_gets_its_status_and_the_next_is_served() {
         (("DELETE", "/mcp", vec![ours, nonsense], ""), 400),
         (("POST", "/mcp", vec![BOTH, JSON, newest], PING), 400),
         (
-            ("POST", "/mcp", vec![BOTH, JSON, newest], &newest_hello),
+            ("POST", "/mcp", vec![BOTH, JSON, newest], &newest_initialize),
             400,
         ),
         (("GET", "/mcp", vec![EVENTS, newest], ""), 405),
@@ -453,7 +456,7 @@ async fn each_wrong_request_gets_its_status_and_the_next_is_served() {
     for ((method, target, headers, body), status) in wrong {
         let headers = [vec![("Host", host.as_str())], headers].concat();
         let text = request(method, target, &headers, body);
-        let answer = ask(place, text.as_bytes()).await;
+        let answer = ask(address, text.as_bytes()).await;
         let named: String = text.chars().take(300).collect();
         let head = answer.as_ref().map(|answer| answer.status);
 
@@ -485,18 +488,18 @@ async fn each_wrong_request_gets_its_status_and_the_next_is_served() {
         "no answer to what was refused"
     );
 
-    assert_eq!(health(place).await["status"], "ok");
+    assert_eq!(health(address).await["status"], "ok");
 }
 
 #[tokio::test]
 async fn an_oversized_chunked_message_is_refused_before_it_ends() {
     let (daemon, _folder) = bare(&[]).await;
-    let place: &Place = &daemon.place;
-    let client = HttpClient::connect(place, Dialect::Session("2025-11-25")).await;
-    let legacy = HttpClient::connect(place, Dialect::Legacy).await;
+    let address: &DaemonAddress = &daemon.address;
+    let client = HttpClient::connect(address, Dialect::Session("2025-11-25")).await;
+    let legacy = HttpClient::connect(address, Dialect::Legacy).await;
 
     for target in ["/mcp", legacy.endpoint()] {
-        let mut headers = vec![("Host", place.host())];
+        let mut headers = vec![("Host", address.host())];
         headers.extend(
             [JSON, BOTH, ("Transfer-Encoding", "chunked")]
                 .map(|(name, value)| (name, value.to_owned())),
@@ -511,7 +514,7 @@ async fn an_oversized_chunked_message_is_refused_before_it_ends() {
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
 
-        let mut wire = Wire::connect(place).await;
+        let mut wire = Wire::connect(address).await;
         wire.send(request("POST", target, &headers, "")).await;
         let chunk = format!("100000\r\n{}\r\n", "x".repeat(0x10_0000));
         for _ in 0..5 {
@@ -523,5 +526,5 @@ async fn an_oversized_chunked_message_is_refused_before_it_ends() {
         assert!(answer.body.contains("ssh_upload"), "{answer:?}");
     }
 
-    assert_eq!(health(place).await["status"], "ok");
+    assert_eq!(health(address).await["status"], "ok");
 }

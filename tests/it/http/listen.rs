@@ -83,7 +83,7 @@ async fn one_port_serves_both_loopback_addresses_unless_one_is_named() {
         (vec!["--listen", "::1"], vec!["[::1]"]),
     ] {
         let daemon = Daemon::start(Path::new("/dev/null"), folder.path(), &arguments).await;
-        let port = daemon.place.port();
+        let port = daemon.address.port();
         let expected: Vec<String> = hosts
             .iter()
             .map(|host| format!("http://{host}:{port}/mcp"))
@@ -136,7 +136,7 @@ async fn a_port_taken_on_the_other_loopback_address_is_not_used() {
     )
     .await;
 
-    assert_eq!(health(&daemon.place).await["status"], "ok");
+    assert_eq!(health(&daemon.address).await["status"], "ok");
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_machine_without_ipv6_serves_the_other_address() {
     let daemon = Daemon::run(&mut command, folder.path()).await;
     assert_eq!(
         addresses(&daemon),
-        [format!("http://127.0.0.1:{}/mcp", daemon.place.port())]
+        [format!("http://127.0.0.1:{}/mcp", daemon.address.port())]
     );
 }
 
@@ -186,7 +186,7 @@ async fn a_user_who_is_shown_like_all_unknown_ones_needs_a_token() {
     .await;
 
     assert!(
-        TcpStream::connect(("127.0.0.1", daemon.place.port()))
+        TcpStream::connect(("127.0.0.1", daemon.address.port()))
             .await
             .is_ok()
     );
@@ -207,7 +207,7 @@ async fn sockets_that_were_handed_to_another_process_are_left_alone() {
         let handed_over = OwnedFd::from(listener.try_clone().unwrap());
         let mut command = with_socket(folder.path(), variables, &["--http", "0"], handed_over);
         let daemon = Daemon::run(&mut command, folder.path()).await;
-        assert_ne!(daemon.place.port(), port, "{variables}");
-        assert_eq!(health(&daemon.place).await["status"], "ok", "{variables}");
+        assert_ne!(daemon.address.port(), port, "{variables}");
+        assert_eq!(health(&daemon.address).await["status"], "ok", "{variables}");
     }
 }

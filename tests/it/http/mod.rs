@@ -24,7 +24,7 @@ use crate::support::{
     daemon::Daemon,
     http_client::{Dialect, HttpClient},
     open_sshd::{OpenSshd, OpenSshdSettings},
-    wire::{self, Place, ask},
+    wire::{self, DaemonAddress, ask},
 };
 
 /// The revisions with sessions.
@@ -58,7 +58,7 @@ async fn open(arguments: &[&str]) -> Bench {
 impl Bench {
     /// A client of the daemon.
     async fn client(&self, dialect: Dialect) -> HttpClient {
-        HttpClient::connect(&self.daemon.place, dialect).await
+        HttpClient::connect(&self.daemon.address, dialect).await
     }
 
     /// A client whose daemon is connected to `box`.
@@ -89,10 +89,10 @@ async fn bare(arguments: &[&str]) -> (Daemon, TempDir) {
 }
 
 /// What `GET /health` answers.
-async fn health(place: &Place) -> Value {
+async fn health(address: &DaemonAddress) -> Value {
     let answer = ask(
-        place,
-        wire::request("GET", "/health", &[("Host", &place.host())], ""),
+        address,
+        wire::request("GET", "/health", &[("Host", &address.host())], ""),
     )
     .await
     .unwrap();
@@ -243,7 +243,7 @@ async fn http_with_sse_is_spoken_at_the_same_address() {
 #[tokio::test]
 async fn a_client_that_only_looks_around_gets_no_event_stream() {
     let (daemon, _folder) = bare(&[]).await;
-    let host = daemon.place.host();
+    let host = daemon.address.host();
 
     for headers in [
         vec![("Accept", "*/*"), ("MCP-Protocol-Version", "2024-11-05")],
@@ -251,7 +251,7 @@ async fn a_client_that_only_looks_around_gets_no_event_stream() {
         vec![],
     ] {
         let headers = [vec![("Host", host.as_str())], headers].concat();
-        let answer = ask(&daemon.place, wire::request("GET", "/mcp", &headers, ""))
+        let answer = ask(&daemon.address, wire::request("GET", "/mcp", &headers, ""))
             .await
             .unwrap();
         assert_eq!(answer.status, 406, "{headers:?}: {answer:?}");
@@ -263,7 +263,7 @@ async fn a_client_that_only_looks_around_gets_no_event_stream() {
         "/register",
     ] {
         let answer = ask(
-            &daemon.place,
+            &daemon.address,
             wire::request("GET", path, &[("Host", &host)], ""),
         )
         .await
@@ -317,7 +317,7 @@ async fn all_clients_share_sessions_shells_and_the_default() {
         .ok();
 
     assert_eq!(result.outcome()["session"], "second");
-    assert_eq!(health(&bench.daemon.place).await["sessions"], 2);
+    assert_eq!(health(&bench.daemon.address).await["sessions"], 2);
     let connections = bench.sshd.log().matches("Accepted publickey").count();
     assert_eq!(connections, 2, "one connection a session, whoever asks");
 }
@@ -325,7 +325,7 @@ async fn all_clients_share_sessions_shells_and_the_default() {
 #[tokio::test]
 async fn health_shows_only_status_version_sessions_and_uptime() {
     let bench = open(&[]).await;
-    let at_first = health(&bench.daemon.place).await;
+    let at_first = health(&bench.daemon.address).await;
     assert_eq!(
         (&at_first["status"], &at_first["sessions"]),
         (&json!("ok"), &json!(0))
@@ -343,7 +343,7 @@ async fn health_shows_only_status_version_sessions_and_uptime() {
     );
 
     bench.connected(Dialect::Stateless).await;
-    assert_eq!(health(&bench.daemon.place).await["sessions"], 1);
+    assert_eq!(health(&bench.daemon.address).await["sessions"], 1);
 }
 
 #[tokio::test]
@@ -352,9 +352,9 @@ async fn many_clients_on_all_transports_each_get_their_own_answers() {
     bench.connected(Dialect::Stateless).await;
 
     let clients = (0..20).map(|client| {
-        let (place, dialect) = (bench.daemon.place.clone(), Dialect::KINDS[client % 3]);
+        let (address, dialect) = (bench.daemon.address.clone(), Dialect::KINDS[client % 3]);
         tokio::spawn(async move {
-            let mut mcp = HttpClient::connect(&place, dialect).await;
+            let mut mcp = HttpClient::connect(&address, dialect).await;
             for number in 0..10 {
                 let command =
                     format!("echo {client}.{number}; echo {number}.{client} >&2; exit {number}");
@@ -380,5 +380,5 @@ async fn many_clients_on_all_transports_each_get_their_own_answers() {
         client.await.unwrap();
     }
 
-    assert_eq!(health(&bench.daemon.place).await["sessions"], 1);
+    assert_eq!(health(&bench.daemon.address).await["sessions"], 1);
 }

@@ -17,7 +17,7 @@ use crate::{
     support::{
         daemon::{self, Daemon},
         http_client::{Dialect, HttpClient},
-        wire::{Place, ask, request},
+        wire::{DaemonAddress, ask, request},
     },
 };
 
@@ -55,7 +55,7 @@ async fn a_networked_daemons_link_is_useless_to_another_local_user() {
         }
 
         let (daemon, link, _folder) = with_token(&["--listen", listen]).await;
-        let place = &daemon.place;
+        let address = &daemon.address;
         let mut addresses: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into()];
         if listen != "127.0.0.1" {
             addresses.extend(address_in_network());
@@ -65,29 +65,29 @@ async fn a_networked_daemons_link_is_useless_to_another_local_user() {
             addresses.push(Ipv6Addr::LOCALHOST.into());
         }
 
-        let headers = [("Host", &*place.host()), ("Connection", "close")];
+        let headers = [("Host", &*address.host()), ("Connection", "close")];
         let text = request("GET", &link, &headers, "");
 
         for ip in addresses {
-            let (address, text) = (SocketAddr::new(ip, place.port()), text.clone());
+            let (address, text) = (SocketAddr::new(ip, address.port()), text.clone());
 
-            let heard = as_other(move || {
+            let received = as_other(move || {
                 let mut stream = TcpStream::connect(address).unwrap();
                 stream.write_all(text.as_bytes()).unwrap();
-                let mut heard = String::new();
-                stream.read_to_string(&mut heard).unwrap();
+                let mut received = String::new();
+                stream.read_to_string(&mut received).unwrap();
 
-                heard
+                received
             });
 
-            let Some(heard) = heard else { return };
+            let Some(received) = received else { return };
             assert!(
-                heard.starts_with("HTTP/1.1 403 ") && heard.contains("another user"),
-                "{listen} {ip}: {heard}"
+                received.starts_with("HTTP/1.1 403 ") && received.contains("another user"),
+                "{listen} {ip}: {received}"
             );
         }
 
-        let own = ask(place, &text).await.unwrap();
+        let own = ask(address, &text).await.unwrap();
         assert!(
             own.status == 200 && own.body.contains("Welcome"),
             "{listen}: {own:?}"
@@ -112,23 +112,24 @@ async fn the_link_is_useless_to_another_user_over_an_open_socket() {
 
     let (path, sent) = (socket.clone(), text.clone());
 
-    let heard = as_other(move || {
+    let received = as_other(move || {
         let mut stream = UnixStream::connect(path).unwrap();
         stream.write_all(sent.as_bytes()).unwrap();
-        let mut heard = String::new();
-        stream.read_to_string(&mut heard).unwrap();
+        let mut received = String::new();
+        stream.read_to_string(&mut received).unwrap();
 
-        heard
+        received
     });
 
-    assert!(
-        heard.is_none_or(
-            |heard| heard.starts_with("HTTP/1.1 403 ") && heard.contains("another user")
-        )
-    );
+    assert!(received.is_none_or(
+        |received| received.starts_with("HTTP/1.1 403 ") && received.contains("another user")
+    ));
 
     assert_eq!(
-        ask(&Place::Socket(socket), &text).await.unwrap().status,
+        ask(&DaemonAddress::Socket(socket), &text)
+            .await
+            .unwrap()
+            .status,
         200
     );
 }
@@ -150,7 +151,7 @@ async fn half_sent_heads_do_not_keep_out_who_knows_the_token() {
     .unwrap();
 
     let (daemon, _, _folder) = with_token(&[]).await;
-    let port = daemon.place.port();
+    let port = daemon.address.port();
 
     let begin_many = move || {
         let begin = |_| {
@@ -165,8 +166,8 @@ async fn half_sent_heads_do_not_keep_out_who_knows_the_token() {
 
     let held = as_other(begin_many).unwrap_or_else(begin_many);
     let token = format!("Bearer {SECRET}");
-    let headers = [("Host", &*daemon.place.host()), ("Authorization", &token)];
-    let answer = ask(&daemon.place, request("GET", "/health", &headers, ""))
+    let headers = [("Host", &*daemon.address.host()), ("Authorization", &token)];
+    let answer = ask(&daemon.address, request("GET", "/health", &headers, ""))
         .await
         .unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
@@ -185,9 +186,9 @@ async fn half_sent_heads_do_not_keep_out_who_knows_the_token() {
 #[tokio::test]
 async fn who_has_shown_the_token_stays_while_many_others_come() {
     let (daemon, _, _folder) = with_token(&[]).await;
-    let place = daemon.place.clone();
-    let mut client = HttpClient::connect_with(&place, Dialect::Legacy, Some(SECRET)).await;
-    let port = place.port();
+    let address = daemon.address.clone();
+    let mut client = HttpClient::connect_with(&address, Dialect::Legacy, Some(SECRET)).await;
+    let port = address.port();
     let begin_many = move || {
         (0..300)
             .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::{bare, health};
-use crate::support::wire::{Place, Wire, request};
+use crate::support::wire::{DaemonAddress, Wire, request};
 
 /// A request in the body of another. It is never answered.
 const HIDDEN: &str = "GET /hidden HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 
 /// The statuses of all that is answered until the connection ends.
-async fn statuses(place: &Place, text: &[u8], half_close: bool) -> Vec<u16> {
-    let mut wire = Wire::connect(place).await;
+async fn statuses(address: &DaemonAddress, text: &[u8], half_close: bool) -> Vec<u16> {
+    let mut wire = Wire::connect(address).await;
     wire.send(text).await;
     if half_close {
         wire.half_close().await;
@@ -28,8 +28,8 @@ async fn statuses(place: &Place, text: &[u8], half_close: bool) -> Vec<u16> {
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn an_ambiguous_request_is_refused_and_hides_no_second_one() {
     let (daemon, _folder) = bare(&[]).await;
-    let place = &daemon.place;
-    let host = place.host();
+    let address = &daemon.address;
+    let host = address.host();
     let post = |headers: &str, body: &str| {
         format!("POST /health HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n\r\n{body}")
     };
@@ -135,21 +135,21 @@ async fn an_ambiguous_request_is_refused_and_hides_no_second_one() {
         ),
     ] {
         // Were the hidden one taken for a request, it would be answered with 403, and the last one with 200.
-        let statuses = statuses(place, format!("{text}{last}").as_bytes(), false).await;
+        let statuses = statuses(address, format!("{text}{last}").as_bytes(), false).await;
         assert!(
             matches!(statuses[..], [] | [400 | 405]),
             "{what}: {statuses:?}"
         );
 
-        assert_eq!(health(place).await["status"], "ok", "after {what}");
+        assert_eq!(health(address).await["status"], "ok", "after {what}");
     }
 }
 
 #[tokio::test]
 async fn requests_sent_at_once_are_answered_one_by_one() {
     let (daemon, _folder) = bare(&[]).await;
-    let place = &daemon.place;
-    let host = place.host();
+    let address = &daemon.address;
+    let host = address.host();
     let good = request("GET", "/health", &[("Host", &host)], "");
     let evil = request("GET", "/health", &[("Host", "evil.example")], "");
 
@@ -161,7 +161,12 @@ async fn requests_sent_at_once_are_answered_one_by_one() {
     );
 
     assert_eq!(
-        statuses(place, format!("{good}{evil}{good}{last}").as_bytes(), false).await,
+        statuses(
+            address,
+            format!("{good}{evil}{good}{last}").as_bytes(),
+            false
+        )
+        .await,
         [200, 403, 200, 200]
     );
 }
@@ -169,7 +174,7 @@ async fn requests_sent_at_once_are_answered_one_by_one() {
 #[tokio::test]
 async fn what_is_no_http_is_answered_with_400_or_not_at_all() {
     let (daemon, _folder) = bare(&[]).await;
-    let place = &daemon.place;
+    let address = &daemon.address;
     let binary: Vec<u8> = (0..=255).cycle().take(100_000).collect();
 
     for (what, bytes) in [
@@ -189,24 +194,24 @@ async fn what_is_no_http_is_answered_with_400_or_not_at_all() {
         ("half a head", b"GET /health HTTP/1.1\r\nHost: "),
         ("any byte", &binary),
     ] {
-        let statuses = statuses(place, bytes, true).await;
+        let statuses = statuses(address, bytes, true).await;
         assert!(matches!(statuses[..], [] | [400]), "{what}: {statuses:?}");
-        assert_eq!(health(place).await["status"], "ok", "after {what}");
+        assert_eq!(health(address).await["status"], "ok", "after {what}");
     }
 }
 
 #[tokio::test]
 async fn a_client_that_never_ends_its_request_is_dropped() {
     let (daemon, _folder) = bare(&[]).await;
-    let place = &daemon.place;
+    let address = &daemon.address;
     let started = Instant::now();
     let (mut silent, mut slow, mut idle) = (
-        Wire::connect(place).await,
-        Wire::connect(place).await,
-        Wire::connect(place).await,
+        Wire::connect(address).await,
+        Wire::connect(address).await,
+        Wire::connect(address).await,
     );
 
-    idle.send(request("GET", "/health", &[("Host", &place.host())], ""))
+    idle.send(request("GET", "/health", &[("Host", &address.host())], ""))
         .await;
     assert_eq!(idle.answer().await.unwrap().status, 200);
     silent.send("GET /health HTTP/1.1\r\n").await;
@@ -226,7 +231,7 @@ async fn a_client_that_never_ends_its_request_is_dropped() {
         }
     });
 
-    assert_eq!(health(place).await["status"], "ok");
+    assert_eq!(health(address).await["status"], "ok");
     silent.end().await;
     idle.end().await;
     dripping.await.unwrap();
@@ -236,5 +241,5 @@ async fn a_client_that_never_ends_its_request_is_dropped() {
         started.elapsed()
     );
 
-    assert_eq!(health(place).await["status"], "ok");
+    assert_eq!(health(address).await["status"], "ok");
 }

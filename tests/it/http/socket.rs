@@ -19,7 +19,7 @@ use super::health;
 use crate::support::{
     daemon::{self, Daemon},
     http_client::{Dialect, HttpClient},
-    wire::{Place, ask, request},
+    wire::{DaemonAddress, ask, request},
 };
 
 async fn serve(folder: &Path, socket: &Path) -> Daemon {
@@ -32,13 +32,13 @@ async fn a_unix_socket_serves_only_its_owner_and_is_finally_removed() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("mcp.sock");
     let mut daemon = serve(folder.path(), &socket).await;
-    assert_eq!(daemon.place, Place::Socket(socket.clone()));
+    assert_eq!(daemon.address, DaemonAddress::Socket(socket.clone()));
     let kind = fs::symlink_metadata(&socket).unwrap();
     assert!(kind.file_type().is_socket());
     assert_eq!(kind.permissions().mode() & 0o777, 0o600);
 
     for dialect in Dialect::KINDS {
-        let mut client = HttpClient::connect(&daemon.place, dialect).await;
+        let mut client = HttpClient::connect(&daemon.address, dialect).await;
         assert_eq!(
             client
                 .call("ssh_sessions", json!({}))
@@ -62,7 +62,7 @@ async fn a_unix_socket_serves_only_its_owner_and_is_finally_removed() {
             403,
         ),
     ] {
-        let answer = ask(&daemon.place, request("GET", "/health", &headers, ""))
+        let answer = ask(&daemon.address, request("GET", "/health", &headers, ""))
             .await
             .unwrap();
         assert_eq!(answer.status, status, "{headers:?}");
@@ -80,7 +80,7 @@ async fn a_stale_socket_is_replaced_but_one_in_use_is_not() {
     killed.end("KILL").await;
     assert!(socket.exists(), "left behind");
     let daemon = serve(folder.path(), &socket).await;
-    assert_eq!(health(&daemon.place).await["status"], "ok");
+    assert_eq!(health(&daemon.address).await["status"], "ok");
 
     let (file, directory, link) = (
         folder.path().join("file"),
@@ -120,7 +120,7 @@ async fn a_stale_socket_is_replaced_but_one_in_use_is_not() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
     assert!(directory.is_dir() && link.is_symlink());
     assert_eq!(
-        health(&daemon.place).await["status"],
+        health(&daemon.address).await["status"],
         "ok",
         "the one in use is as it was"
     );
@@ -132,9 +132,9 @@ async fn a_port_and_a_socket_are_served_at_once() {
     let socket = folder.path().join("mcp.sock");
     let path = socket.to_str().unwrap();
     let daemon = Daemon::start(Path::new("/dev/null"), folder.path(), &["--socket", path]).await;
-    assert!(matches!(daemon.place, Place::Tcp(_)));
-    for place in [&daemon.place, &Place::Socket(socket)] {
-        assert_eq!(health(place).await["status"], "ok");
+    assert!(matches!(daemon.address, DaemonAddress::Tcp(_)));
+    for address in [&daemon.address, &DaemonAddress::Socket(socket)] {
+        assert_eq!(health(address).await["status"], "ok");
     }
 }
 
@@ -187,10 +187,10 @@ async fn a_socket_that_is_handed_over_is_served_and_left_in_place() {
     )
     .await;
 
-    assert_eq!(daemon.place, Place::Tcp(port));
+    assert_eq!(daemon.address, DaemonAddress::Tcp(port));
 
     for dialect in Dialect::KINDS {
-        HttpClient::connect(&daemon.place, dialect)
+        HttpClient::connect(&daemon.address, dialect)
             .await
             .call("ssh_sessions", json!({}))
             .await
@@ -200,7 +200,7 @@ async fn a_socket_that_is_handed_over_is_served_and_left_in_place() {
     let headers = [("Host", "evil.example")];
 
     assert_eq!(
-        ask(&daemon.place, request("GET", "/health", &headers, ""))
+        ask(&daemon.address, request("GET", "/health", &headers, ""))
             .await
             .unwrap()
             .status,
@@ -211,13 +211,13 @@ async fn a_socket_that_is_handed_over_is_served_and_left_in_place() {
 
     // The next start, by the next connection, gets the same socket.
     let again = Daemon::run(&mut activated(folder.path(), listener), folder.path()).await;
-    assert_eq!(health(&again.place).await["status"], "ok");
+    assert_eq!(health(&again.address).await["status"], "ok");
 
     let socket = folder.path().join("mcp.sock");
     let listener = UnixListener::bind(&socket).unwrap();
     let mut daemon = Daemon::run(&mut activated(folder.path(), listener), folder.path()).await;
-    assert_eq!(daemon.place, Place::Socket(socket.clone()));
-    assert_eq!(health(&daemon.place).await["status"], "ok");
+    assert_eq!(daemon.address, DaemonAddress::Socket(socket.clone()));
+    assert_eq!(health(&daemon.address).await["status"], "ok");
     daemon.end("TERM").await;
     assert!(socket.exists(), "whoever made it removes it");
 }

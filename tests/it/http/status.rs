@@ -20,7 +20,7 @@ use crate::support::{
 #[tokio::test]
 async fn status_prints_what_goes_on_as_a_table_or_as_json() {
     let bench = open(&[]).await;
-    let (port, home) = (bench.daemon.place.port().to_string(), bench.folder.path());
+    let (port, home) = (bench.daemon.address.port().to_string(), bench.folder.path());
     let (code, stdout, stderr) = status(home, &["--http", &port]).await;
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(
@@ -86,11 +86,11 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
         (Some(0), 1, "")
     );
 
-    let told: Value = serde_json::from_str(&stdout).unwrap();
-    assert_eq!(told["version"], env!("CARGO_PKG_VERSION"));
+    let status: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
 
     assert_eq!(
-        told["sessions"],
+        status["sessions"],
         client
             .call("ssh_sessions", json!({}))
             .await
@@ -99,22 +99,22 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
     );
 
     assert_eq!(
-        told["shells"],
+        status["shells"],
         json!([{"session": "box", "shell": "main", "state": "ready", "cwd": "/tmp"}])
     );
 
-    assert_eq!(told["transfers"], json!([]));
-    let (past, running) = (&told["jobs"][0], &told["jobs"][1]);
+    assert_eq!(status["transfers"], json!([]));
+    let (past, running) = (&status["jobs"][0], &status["jobs"][1]);
     assert_eq!(
         (&past["status"], &past["ending"]),
         (&json!("exited"), &json!("exit 0")),
-        "{told}"
+        "{status}"
     );
 
     assert_eq!(
         past["stdoutLines"],
         json!(["ab"]),
-        "colours are left out: {told}"
+        "colours are left out: {status}"
     );
 
     assert_eq!(
@@ -150,20 +150,20 @@ async fn status_sends_the_token_and_asks_over_the_socket_too() {
     )
     .await;
 
-    let port = daemon.place.port().to_string();
+    let port = daemon.address.port().to_string();
 
-    for place in [["--http", &port], ["--socket", socket]] {
+    for address in [["--http", &port], ["--socket", socket]] {
         let (code, stdout, stderr) =
-            status(path, &[place[0], place[1], "--token-file", token]).await;
+            status(path, &[address[0], address[1], "--token-file", token]).await;
         assert_eq!(
             (code, stdout.contains("no sessions"), stderr.as_str()),
             (Some(0), true, ""),
-            "{place:?}"
+            "{address:?}"
         );
 
         for arguments in [
-            vec![place[0], place[1]],
-            vec![place[0], place[1], "--token-file", other],
+            vec![address[0], address[1]],
+            vec![address[0], address[1], "--token-file", other],
         ] {
             let (code, stdout, stderr) = status(path, &arguments).await;
             assert_eq!(
@@ -180,7 +180,7 @@ async fn status_sends_the_token_and_asks_over_the_socket_too() {
     }
 
     let mut client = HttpClient::connect_with(
-        &daemon.place,
+        &daemon.address,
         Dialect::Stateless,
         Some("correct-horse-battery-staple"),
     )

@@ -43,8 +43,8 @@ async fn with_a_token_every_route_wants_it_and_nothing_else_will_do() {
     for by_file in [true, false] {
         let folder = tempfile::tempdir().unwrap();
         let daemon = secured(folder.path(), by_file, &[]).await;
-        let place = &daemon.place;
-        let host = place.host();
+        let address = &daemon.address;
+        let host = address.host();
         let right = format!("Bearer {SECRET}");
         let (longer, shorter) = (
             format!("{right}x"),
@@ -81,7 +81,7 @@ async fn with_a_token_every_route_wants_it_and_nothing_else_will_do() {
                 ("DELETE", "/mcp", 400),
             ] {
                 let headers = [vec![("Host", host.as_str())], authorization.clone()].concat();
-                let answer = ask(place, request(method, target, &headers, ""))
+                let answer = ask(address, request(method, target, &headers, ""))
                     .await
                     .unwrap();
                 let expected = if admitted { good } else { 401 };
@@ -101,7 +101,7 @@ async fn with_a_token_every_route_wants_it_and_nothing_else_will_do() {
             let in_target = format!("/health?access_token={SECRET}");
 
             assert_eq!(
-                ask(place, request("GET", &in_target, &headers, ""))
+                ask(address, request("GET", &in_target, &headers, ""))
                     .await
                     .unwrap()
                     .status,
@@ -117,7 +117,7 @@ async fn with_a_token_every_route_wants_it_and_nothing_else_will_do() {
         ];
 
         assert_eq!(
-            ask(place, request("GET", "/health", &evil, ""))
+            ask(address, request("GET", "/health", &evil, ""))
                 .await
                 .unwrap()
                 .status,
@@ -125,7 +125,7 @@ async fn with_a_token_every_route_wants_it_and_nothing_else_will_do() {
         );
 
         for dialect in Dialect::KINDS {
-            let mut client = HttpClient::connect_with(place, dialect, Some(SECRET)).await;
+            let mut client = HttpClient::connect_with(address, dialect, Some(SECRET)).await;
             assert_eq!(
                 client
                     .call("ssh_sessions", json!({}))
@@ -244,7 +244,7 @@ async fn an_address_for_other_machines_is_served_with_a_token_alone() {
     let right = format!("Bearer {SECRET}");
 
     // By whatever name other machines know this one.
-    let own = format!("box.lan:{}", daemon.place.port());
+    let own = format!("box.lan:{}", daemon.address.port());
     let (own_origin, other_origin) = (format!("http://{own}"), "http://evil.example");
 
     for (headers, status) in [
@@ -276,7 +276,7 @@ async fn an_address_for_other_machines_is_served_with_a_token_alone() {
         ),
         (vec![("Authorization", &right)], 403),
     ] {
-        let answer = ask(&daemon.place, request("GET", "/health", &headers, ""))
+        let answer = ask(&daemon.address, request("GET", "/health", &headers, ""))
             .await
             .unwrap();
         assert_eq!(answer.status, status, "{headers:?}: {answer:?}");
@@ -287,8 +287,8 @@ async fn an_address_for_other_machines_is_served_with_a_token_alone() {
 async fn without_a_token_one_that_is_sent_makes_no_difference() {
     let (daemon, _folder) = bare(&[]).await;
     let mut client =
-        HttpClient::connect_with(&daemon.place, Dialect::Stateless, Some(SECRET)).await;
+        HttpClient::connect_with(&daemon.address, Dialect::Stateless, Some(SECRET)).await;
     client.call("ssh_sessions", json!({})).await.ok();
-    assert_eq!(health(&daemon.place).await["status"], "ok");
+    assert_eq!(health(&daemon.address).await["status"], "ok");
     assert!(!daemon.log().contains(SECRET));
 }

@@ -26,7 +26,7 @@ use crate::{
     support::{
         daemon::{self, Daemon},
         http_client::{Dialect, HttpClient},
-        wire::{Place, request},
+        wire::{DaemonAddress, request},
     },
 };
 
@@ -37,7 +37,9 @@ const OTHER: u32 = 65534;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Does it as another user, in a thread of its own; `None` if this user may not become another.
-pub(crate) fn as_other<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+pub(crate) fn as_other<T: Send + 'static>(
+    action: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
     if !geteuid().is_root() {
         skipped(
             "only root can become another user; run the tests as root to see other users refused",
@@ -52,7 +54,7 @@ pub(crate) fn as_other<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'sta
         set_thread_uid(rustix::process::Uid::from_raw(OTHER)).unwrap();
         assert_eq!(geteuid().as_raw(), OTHER);
 
-        work()
+        action()
     });
 
     Some(worker.join().unwrap())
@@ -76,7 +78,7 @@ const MANNERS: [Manner; 4] = [
 ];
 
 /// What the daemon answers to these bytes; empty when it hangs up.
-fn answer(place: &Place, text: &str, manner: Manner) -> String {
+fn answer(address: &DaemonAddress, text: &str, manner: Manner) -> String {
     let mut answer = Vec::new();
 
     if manner == Manner::ComesLate {
@@ -84,8 +86,8 @@ fn answer(place: &Place, text: &str, manner: Manner) -> String {
         thread::sleep(Duration::from_millis(50));
     }
 
-    match place {
-        Place::Tcp(port) => {
+    match address {
+        DaemonAddress::Tcp(port) => {
             let mut stream = TcpStream::connect(("127.0.0.1", *port)).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             let _ = stream.write_all(text.as_bytes());
@@ -98,7 +100,7 @@ fn answer(place: &Place, text: &str, manner: Manner) -> String {
 
             let _ = stream.read_to_end(&mut answer);
         }
-        Place::Socket(path) => {
+        DaemonAddress::Socket(path) => {
             let mut stream = UnixStream::connect(path).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
             let _ = stream.write_all(text.as_bytes());
@@ -117,7 +119,7 @@ fn answer(place: &Place, text: &str, manner: Manner) -> String {
 }
 
 /// A call of a tool.
-fn calling(place: &Place, name: &str) -> String {
+fn calling(address: &DaemonAddress, name: &str) -> String {
     let meta = json!({
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
@@ -129,7 +131,7 @@ fn calling(place: &Place, name: &str) -> String {
         json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}).to_string();
 
     let headers = [
-        ("Host", &*place.host()),
+        ("Host", &*address.host()),
         ("Accept", "application/json, text/event-stream"),
         ("Content-Type", "application/json"),
         ("MCP-Protocol-Version", "2026-07-28"),
@@ -142,7 +144,7 @@ fn calling(place: &Place, name: &str) -> String {
 }
 
 /// A daemon at a port and at a socket that everybody may connect to.
-async fn reachable() -> (Daemon, Vec<Place>, tempfile::TempDir) {
+async fn reachable() -> (Daemon, Vec<DaemonAddress>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let socket = folder.path().join("mcp.sock");
@@ -151,15 +153,15 @@ async fn reachable() -> (Daemon, Vec<Place>, tempfile::TempDir) {
 
     // As if its owner had opened it: the kernel's word on who is there still counts.
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
-    let places = vec![daemon.place.clone(), Place::Socket(socket)];
+    let places = vec![daemon.address.clone(), DaemonAddress::Socket(socket)];
     (daemon, places, folder)
 }
 
 #[tokio::test]
 async fn another_user_is_refused_on_every_route() {
     let (daemon, places, _folder) = reachable().await;
-    for place in &places {
-        let host = place.host();
+    for address in &places {
+        let host = address.host();
         let headers = [("Host", host.as_str()), ("Connection", "close")];
         let events = [
             ("Host", host.as_str()),
@@ -176,11 +178,11 @@ async fn another_user_is_refused_on_every_route() {
             request("POST", "/stop", &headers, "key=0&job=0"),
             request("GET", "/mcp", &events, ""),
             request("DELETE", "/mcp", &headers, ""),
-            calling(place, "stranger"),
+            calling(address, "stranger"),
         ] {
             for manner in MANNERS {
-                let (place, text) = (place.clone(), text.clone());
-                let Some(refused) = as_other(move || answer(&place, &text, manner)) else {
+                let (address, text) = (address.clone(), text.clone());
+                let Some(refused) = as_other(move || answer(&address, &text, manner)) else {
                     continue;
                 };
                 let refused = refused.split("\r\n").next().unwrap().to_owned();
@@ -194,11 +196,13 @@ async fn another_user_is_refused_on_every_route() {
                 );
             }
 
-            assert_eq!(health(place).await["status"], "ok");
+            assert_eq!(health(address).await["status"], "ok");
         }
 
         // The very call that was refused to others is served to this user.
-        assert!(answer(place, &calling(place, "own"), Manner::Waits).starts_with("HTTP/1.1 200 "));
+        assert!(
+            answer(address, &calling(address, "own"), Manner::Waits).starts_with("HTTP/1.1 200 ")
+        );
     }
 
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
@@ -211,7 +215,7 @@ async fn many_strangers_keep_nobody_out_and_most_are_dropped_silently() {
 
     let (_daemon, places, _folder) = reachable().await;
     let [tcp, socket] = [places[0].clone(), places[1].clone()];
-    let Place::Socket(path) = socket.clone() else {
+    let DaemonAddress::Socket(path) = socket.clone() else {
         panic!("a socket")
     };
     let port = tcp.port();
@@ -237,9 +241,9 @@ async fn many_strangers_keep_nobody_out_and_most_are_dropped_silently() {
         held
     });
 
-    for place in [&tcp, &socket] {
-        assert_eq!(health(place).await["status"], "ok");
-        let mut client = HttpClient::connect(place, Dialect::Legacy).await;
+    for address in [&tcp, &socket] {
+        assert_eq!(health(address).await["status"], "ok");
+        let mut client = HttpClient::connect(address, Dialect::Legacy).await;
         client.call("ssh_sessions", json!({})).await.ok();
     }
 
@@ -278,7 +282,7 @@ async fn many_strangers_keep_nobody_out_and_most_are_dropped_silently() {
 #[tokio::test]
 async fn an_unopened_socket_refuses_connections_of_another_user() {
     let (_daemon, places, _folder) = reachable().await;
-    let Place::Socket(path) = places[1].clone() else {
+    let DaemonAddress::Socket(path) = places[1].clone() else {
         panic!("a socket")
     };
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -310,8 +314,8 @@ async fn status_sends_nothing_to_what_is_not_of_its_own_user() {
         let hear = move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let mut heard = [0; 4096];
-            stream.read(&mut heard).unwrap_or_default()
+            let mut received = [0; 4096];
+            stream.read(&mut received).unwrap_or_default()
         };
 
         // A connection belongs to whoever takes it in.
@@ -325,7 +329,7 @@ async fn status_sends_nothing_to_what_is_not_of_its_own_user() {
 
         let arguments = ["--http", &port, "--listen", listen, "--token-file", token];
         let (code, stdout, stderr) = daemon::status(folder.path(), &arguments).await;
-        let heard = asked.join().unwrap();
+        let received = asked.join().unwrap();
         assert_eq!(
             (code, stdout.as_str(), stderr.lines().count()),
             (Some(1), "", 1),
@@ -334,9 +338,9 @@ async fn status_sends_nothing_to_what_is_not_of_its_own_user() {
 
         if is_other {
             assert!(stderr.contains("another user"), "{stderr}");
-            assert_eq!(heard, 0, "bytes were sent to a stranger");
+            assert_eq!(received, 0, "bytes were sent to a stranger");
         } else {
-            assert!(heard > 0, "this user is asked");
+            assert!(received > 0, "this user is asked");
         }
     }
 }
@@ -355,7 +359,7 @@ async fn status_run_by_another_user_gets_nothing_from_the_daemon() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(&program);
     command
-        .args(["status", "--http", &daemon.place.port().to_string()])
+        .args(["status", "--http", &daemon.address.port().to_string()])
         .current_dir("/")
         .stdin(Stdio::null());
 
@@ -395,7 +399,7 @@ fn connected(from: u16, port: u16) -> Socket {
 #[tokio::test]
 async fn a_call_of_a_user_who_left_is_not_taken_for_the_next_ones() {
     let bench = open(&[]).await;
-    let place = bench.daemon.place.clone();
+    let address = bench.daemon.address.clone();
     let mut client = bench.connected(Dialect::Stateless).await;
     client
         .call("ssh_connect", json!({"host": "box", "name": "second"}))
@@ -421,7 +425,7 @@ async fn a_call_of_a_user_who_left_is_not_taken_for_the_next_ones() {
 
     bench.daemon.signal("STOP");
     eventually("it stands still", stopped).await;
-    let (port, text) = (place.port(), calling(&place, "second"));
+    let (port, text) = (address.port(), calling(&address, "second"));
 
     let left = as_other(move || {
         let mut stranger = connected(0, port);
@@ -438,7 +442,7 @@ async fn a_call_of_a_user_who_left_is_not_taken_for_the_next_ones() {
     bench.daemon.signal("CONT");
 
     // It came later, and is served.
-    let headers = [("Host", &*place.host()), ("Connection", "close")];
+    let headers = [("Host", &*address.host()), ("Connection", "close")];
     follower
         .write_all(request("GET", "/health", &headers, "").as_bytes())
         .unwrap();

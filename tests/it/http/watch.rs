@@ -11,13 +11,13 @@ use crate::{
     support::{
         daemon::{self, Daemon},
         http_client::Dialect,
-        wire::{Answer, Place, Wire, ask, request},
+        wire::{Answer, DaemonAddress, Wire, ask, request},
     },
 };
 
 /// A browser that has followed the link which the daemon printed.
 struct Browser {
-    place: Place,
+    address: DaemonAddress,
     cookie: String,
 }
 
@@ -34,7 +34,7 @@ async fn link(daemon: &Daemon) -> String {
 
         if let Some(url) = url {
             let path = url
-                .strip_prefix(&format!("http://{}", daemon.place.host()))
+                .strip_prefix(&format!("http://{}", daemon.address.host()))
                 .expect("its own address");
             let key = path.strip_prefix("/?key=").expect("a key");
             assert!(
@@ -50,11 +50,11 @@ async fn link(daemon: &Daemon) -> String {
     }
 }
 
-async fn get(place: &Place, path: &str, headers: &[(&str, &str)]) -> Answer {
-    let host = place.host();
+async fn get(address: &DaemonAddress, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let host = address.host();
     let mut all = vec![("Host", host.as_str())];
     all.extend(headers);
-    ask(place, request("GET", path, &all, "")).await.unwrap()
+    ask(address, request("GET", path, &all, "")).await.unwrap()
 }
 
 /// What a browser sends back of an answer's `Set-Cookie`.
@@ -70,15 +70,15 @@ fn cookie(answer: &Answer) -> String {
 
 impl Browser {
     async fn open(daemon: &Daemon) -> Self {
-        let entered = get(&daemon.place, &link(daemon).await, &[]).await;
+        let entered = get(&daemon.address, &link(daemon).await, &[]).await;
         Self {
-            place: daemon.place.clone(),
+            address: daemon.address.clone(),
             cookie: cookie(&entered),
         }
     }
 
     async fn page(&self) -> Answer {
-        let page = get(&self.place, "/", &[("Cookie", &self.cookie)]).await;
+        let page = get(&self.address, "/", &[("Cookie", &self.cookie)]).await;
         assert_eq!(page.status, 200, "{page:?}");
         page
     }
@@ -130,7 +130,10 @@ impl Browser {
         let body: String = form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)
             .finish();
-        let (host, origin) = (self.place.host(), format!("http://{}", self.place.host()));
+        let (host, origin) = (
+            self.address.host(),
+            format!("http://{}", self.address.host()),
+        );
         let mut all = vec![
             ("Host", host.as_str()),
             ("Origin", &origin),
@@ -145,7 +148,7 @@ impl Browser {
         all.retain(|(name, _)| headers.iter().all(|(other, _)| other != name));
         all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
 
-        ask(&self.place, request("POST", path, &all, &body))
+        ask(&self.address, request("POST", path, &all, &body))
             .await
             .unwrap()
     }
@@ -155,9 +158,9 @@ impl Browser {
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn a_link_admits_one_browser_and_others_learn_how_to_get_one() {
     let (daemon, folder) = bare(&[]).await;
-    let place = &daemon.place;
+    let address = &daemon.address;
     let link = link(&daemon).await;
-    let how = format!("mcp-ssh-sessions status --http {} --open", place.port());
+    let how = format!("mcp-ssh-sessions status --http {} --open", address.port());
     let wrong = format!("/?key={:032x}", 1);
 
     for path in [
@@ -168,7 +171,7 @@ async fn a_link_admits_one_browser_and_others_learn_how_to_get_one() {
         &wrong,
         link.strip_suffix(|_| true).unwrap(),
     ] {
-        let refused = get(place, path, &[]).await;
+        let refused = get(address, path, &[]).await;
         assert_eq!(
             (refused.status, refused.header("set-cookie")),
             (403, None),
@@ -180,11 +183,11 @@ async fn a_link_admits_one_browser_and_others_learn_how_to_get_one() {
 
     // A link may stand on another site; nothing else may. Who only asks about it has not used it.
     let elsewhere = ("Sec-Fetch-Site", "cross-site");
-    assert_eq!(get(place, "/", &[elsewhere]).await.status, 403);
+    assert_eq!(get(address, "/", &[elsewhere]).await.status, 403);
 
     let head = ask(
-        place,
-        request("HEAD", &link, &[("Host", &place.host())], ""),
+        address,
+        request("HEAD", &link, &[("Host", &address.host())], ""),
     )
     .await
     .unwrap();
@@ -192,19 +195,21 @@ async fn a_link_admits_one_browser_and_others_learn_how_to_get_one() {
     assert_eq!(head.status, 405);
 
     assert_eq!(
-        get(place, &link, &[("Origin", "http://evil.example")])
+        get(address, &link, &[("Origin", "http://evil.example")])
             .await
             .status,
         403
     );
 
     assert_eq!(
-        get(place, &link, &[("Host", "evil.example")]).await.status,
+        get(address, &link, &[("Host", "evil.example")])
+            .await
+            .status,
         403,
         "two of them"
     );
 
-    let entered = get(place, &link, &[elsewhere]).await;
+    let entered = get(address, &link, &[elsewhere]).await;
 
     assert!(
         entered.status == 200
@@ -215,15 +220,18 @@ async fn a_link_admits_one_browser_and_others_learn_how_to_get_one() {
     );
 
     let cookie = cookie(&entered);
-    let used = get(place, &link, &[]).await;
+    let used = get(address, &link, &[]).await;
     assert!(
         used.status == 403 && used.body.contains("works once") && used.body.contains(&how),
         "{used:?}"
     );
 
     // The browser that has used it may come by it again.
-    assert_eq!(get(place, &link, &[("Cookie", &cookie)]).await.status, 200);
-    let other_port = cookie.replacen(&place.port().to_string(), "1", 1);
+    assert_eq!(
+        get(address, &link, &[("Cookie", &cookie)]).await.status,
+        200
+    );
+    let other_port = cookie.replacen(&address.port().to_string(), "1", 1);
 
     for (sent, status) in [
         (cookie.as_str(), 200),
@@ -232,11 +240,11 @@ async fn a_link_admits_one_browser_and_others_learn_how_to_get_one() {
         ("", 403),
     ] {
         for path in ["/", "/events"] {
-            let mut wire = Wire::connect(place).await;
+            let mut wire = Wire::connect(address).await;
             wire.send(request(
                 "GET",
                 path,
-                &[("Host", &place.host()), ("Cookie", sent)],
+                &[("Host", &address.host()), ("Cookie", sent)],
                 "",
             ))
             .await;
@@ -266,7 +274,7 @@ async fn a_link_admits_one_browser_and_others_learn_how_to_get_one() {
 
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = tokio::process::Command::new(daemon::program());
-    command.args(["status", "--open", "--http", &place.port().to_string()]);
+    command.args(["status", "--open", "--http", &address.port().to_string()]);
     command
         .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
         .env("HOME", folder.path());
@@ -277,10 +285,10 @@ async fn a_link_admits_one_browser_and_others_learn_how_to_get_one() {
     assert_eq!(fs::read_to_string(opened).unwrap(), stdout.trim_end());
     let path = stdout
         .trim_end()
-        .strip_prefix(&format!("http://{}", place.host()))
+        .strip_prefix(&format!("http://{}", address.host()))
         .unwrap();
 
-    assert_eq!(get(place, path, &[]).await.status, 200);
+    assert_eq!(get(address, path, &[]).await.status, 200);
 }
 
 #[tokio::test]
@@ -288,7 +296,7 @@ async fn every_answer_of_the_dashboard_forbids_caches_and_frames() {
     let (daemon, _folder) = bare(&[]).await;
     let browser = Browser::open(&daemon).await;
     let fields = [("key".to_owned(), "wrong".to_owned())];
-    let locked = get(&daemon.place, "/", &[]).await;
+    let locked = get(&daemon.address, "/", &[]).await;
 
     for answer in [
         browser.page().await,
@@ -461,7 +469,7 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
     }
 
     for path in ["/stop", "/disconnect"] {
-        let answer = get(&browser.place, path, &[("Cookie", &browser.cookie)]).await;
+        let answer = get(&browser.address, path, &[("Cookie", &browser.cookie)]).await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
     }
 
@@ -515,9 +523,9 @@ async fn a_disconnected_session_stops_its_work_and_connects_again() {
 async fn changes_come_as_events_and_end_with_the_daemon() {
     let mut bench = open(&[]).await;
     let browser = Browser::open(&bench.daemon).await;
-    let mut wire = Wire::connect(&browser.place).await;
+    let mut wire = Wire::connect(&browser.address).await;
     let headers = [
-        ("Host", &*browser.place.host()),
+        ("Host", &*browser.address.host()),
         ("Cookie", &browser.cookie),
     ];
 
@@ -564,18 +572,18 @@ async fn the_link_replaces_the_token_on_the_dashboard_only() {
 
     for path in ["/status", "/health", "/mcp"] {
         assert_eq!(
-            get(&daemon.place, path, &cookie).await.status,
+            get(&daemon.address, path, &cookie).await.status,
             401,
             "{path}"
         );
     }
 
     let asked = ask(
-        &daemon.place,
+        &daemon.address,
         request(
             "POST",
             "/link",
-            &[("Host", &daemon.place.host()), cookie[0]],
+            &[("Host", &daemon.address.host()), cookie[0]],
             "",
         ),
     )
@@ -587,26 +595,27 @@ async fn the_link_replaces_the_token_on_the_dashboard_only() {
     {
         // A cookie that went to another port of this machine is of no use to whoever listens there.
         let headers = [
-            ("Host", &*daemon.place.host()),
+            ("Host", &*daemon.address.host()),
             cookie[0],
             ("Connection", "close"),
         ];
 
-        let (text, port) = (request("GET", "/", &headers, ""), daemon.place.port());
+        let (text, port) = (request("GET", "/", &headers, ""), daemon.address.port());
 
-        let heard = super::users::as_other(move || {
+        let received = super::users::as_other(move || {
             use std::io::{Read as _, Write as _};
 
             let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
             stream.write_all(text.as_bytes()).unwrap();
-            let mut heard = String::new();
-            stream.read_to_string(&mut heard).unwrap();
+            let mut received = String::new();
+            stream.read_to_string(&mut received).unwrap();
 
-            heard
+            received
         });
 
-        assert!(heard.is_none_or(
-            |heard| heard.starts_with("HTTP/1.1 403 ") && heard.contains("another user")
-        ));
+        assert!(
+            received.is_none_or(|received| received.starts_with("HTTP/1.1 403 ")
+                && received.contains("another user"))
+        );
     }
 }

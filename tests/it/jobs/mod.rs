@@ -264,9 +264,12 @@ async fn a_job_is_fed_and_answers_when_it_has_answered() {
         .await;
 
     for line in ["one", "it's \"two\" \\ é"] {
-        let fed = bench.job(&job, json!({"input": format!("{line}\n")})).await;
-        assert!(fed.stdout().ends_with(&format!("got {line}\n")), "{fed:?}");
-        assert_eq!(status(&fed), "running");
+        let answer = bench.job(&job, json!({"input": format!("{line}\n")})).await;
+        assert!(
+            answer.stdout().ends_with(&format!("got {line}\n")),
+            "{answer:?}"
+        );
+        assert_eq!(status(&answer), "running");
     }
 
     let ended = bench.job(&job, json!({"input": "last\n\u{4}"})).await;
@@ -387,24 +390,24 @@ async fn a_signal_that_does_not_stop_is_sent_once_and_the_job_goes_on() {
     let mut bench = open().await;
     let command = "trap 'echo usr1' USR1; trap 'echo hup; exit 4' HUP; echo ready; while :; do sleep 0.05; done";
     let job = bench.start(command, json!({"background": true})).await;
-    bench.printed(&job, "ready\n").await;
-    let told = bench.job(&job, json!({"signal": "SIGUSR1"})).await;
-    assert_eq!(status(&told), "running", "{told:?}");
-    bench.printed(&job, "usr1\n").await;
-    let told = bench
+    bench.wait_for_output(&job, "ready\n").await;
+    let reply = bench.job(&job, json!({"signal": "SIGUSR1"})).await;
+    assert_eq!(status(&reply), "running", "{reply:?}");
+    bench.wait_for_output(&job, "usr1\n").await;
+    let reply = bench
         .job(&job, json!({"signal": "hup", "waitMs": 20_000}))
         .await;
 
     assert_eq!(
-        (status(&told), code(&told)),
+        (status(&reply), code(&reply)),
         ("exited", Some(4)),
-        "{told:?}"
+        "{reply:?}"
     );
 }
 
 impl<S> Bench<S> {
     /// Waits until a job's stdout ends so.
-    pub(crate) async fn printed(&mut self, job: &str, end: &str) {
+    pub(crate) async fn wait_for_output(&mut self, job: &str, end: &str) {
         let started = Instant::now();
         while !self
             .job(job, json!({"waitMs": 0}))

@@ -145,7 +145,7 @@ async fn a_signal_is_waited_for_until_it_has_its_effect() {
         json!({"signal": 15, "offset": "0"}),
     ] {
         let job = bench.start(loops, json!({"background": true})).await;
-        bench.printed(&job, "ready\n").await;
+        bench.wait_for_output(&job, "ready\n").await;
         let ended = bench.job(&job, arguments.clone()).await;
 
         assert_eq!(
@@ -163,16 +163,16 @@ async fn a_signal_is_waited_for_until_it_has_its_effect() {
     }
 
     let job = bench.start(loops, json!({"background": true})).await;
-    bench.printed(&job, "ready\n").await;
-    let told = bench
+    bench.wait_for_output(&job, "ready\n").await;
+    let reply = bench
         .job(&job, json!({"signal": "USR1", "offset": 6}))
         .await;
 
     assert_eq!(
-        (status(&told), told.stdout().as_str()),
+        (status(&reply), reply.stdout().as_str()),
         ("running", "again\n"),
         "{}",
-        told.text()
+        reply.text()
     );
 
     for (signal, part) in [
@@ -203,29 +203,30 @@ async fn input_that_lacks_its_newline_is_said_to() {
         let job = bench
             .start(ask, json!({"background": true, "pty": terminal}))
             .await;
-        bench.printed(&job, "Go on? ").await;
-        let fed = bench
+        bench.wait_for_output(&job, "Go on? ").await;
+        let answer = bench
             .job(&job, json!({"input": "yes", "waitMs": 2500}))
             .await;
 
         assert!(
-            fed.status_line()
+            answer
+                .status_line()
                 .contains("the input has no newline at its end"),
             "{terminal}: {}",
-            fed.text()
+            answer.text()
         );
 
-        let fed = bench.job(&job, json!({"input": "\n"})).await;
+        let answer = bench.job(&job, json!({"input": "\n"})).await;
         assert!(
-            fed.stdout().contains("got yes\n"),
+            answer.stdout().contains("got yes\n"),
             "{terminal}: {}",
-            fed.text()
+            answer.text()
         );
 
         assert!(
-            !fed.status_line().contains("newline"),
+            !answer.status_line().contains("newline"),
             "{terminal}: {}",
-            fed.text()
+            answer.text()
         );
 
         bench.job(&job, json!({"signal": "KILL"})).await;

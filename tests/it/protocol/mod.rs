@@ -23,7 +23,7 @@ fn declared() -> Value {
     json!({"tools": {}, "prompts": {}, "resources": {}, "completions": {}})
 }
 
-fn hello(version: &str) -> Value {
+fn initialize_params(version: &str) -> Value {
     json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "test", "version": "0"}})
 }
 
@@ -49,7 +49,10 @@ async fn every_revision_with_initialize_is_spoken() {
     for version in WITH_INITIALIZE {
         let folder = tempfile::tempdir().unwrap();
         let mut client = McpClient::start_silent(Path::new(NO_CONFIG), folder.path());
-        let result = client.request("initialize", hello(version)).await["result"].clone();
+        let result = client
+            .request("initialize", initialize_params(version))
+            .await["result"]
+            .clone();
         assert_eq!(result["protocolVersion"], version);
         assert_eq!(result["serverInfo"]["name"], "mcp-ssh-sessions");
         assert_eq!(result["serverInfo"]["version"], env!("CARGO_PKG_VERSION"));
@@ -89,7 +92,10 @@ async fn an_unknown_revision_is_answered_with_the_newest_possible() {
     for version in ["1999-01-01", "2099-12-31", WITHOUT_INITIALIZE, "nonsense"] {
         let folder = tempfile::tempdir().unwrap();
         let mut client = McpClient::start_silent(Path::new(NO_CONFIG), folder.path());
-        let result = client.request("initialize", hello(version)).await["result"].clone();
+        let result = client
+            .request("initialize", initialize_params(version))
+            .await["result"]
+            .clone();
         assert_eq!(result["protocolVersion"], "2025-11-25", "{version}");
         assert_eq!(tools(&mut client).await.len(), 10, "{version}");
     }
@@ -276,8 +282,8 @@ async fn the_catalogue_is_as_reviewed() {
 async fn the_instructions_are_as_reviewed_and_begin_with_what_this_is() {
     let folder = tempfile::tempdir().unwrap();
     let mut client = McpClient::start_silent(Path::new(NO_CONFIG), folder.path());
-    let hello = client.initialize().await;
-    let instructions = hello["instructions"].as_str().unwrap();
+    let initialized = client.initialize().await;
+    let instructions = initialized["instructions"].as_str().unwrap();
 
     // Some clients show 250 characters, some 2 kB.
     let beginning: String = instructions.chars().take(250).collect();

@@ -36,14 +36,14 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts the program with its store, its state and its stderr in `folder`, and says hello.
+    /// Starts the program with its store, its state and its stderr in `folder`, and initializes MCP.
     pub(crate) async fn start(ssh_config: &Path, folder: &Path) -> Self {
         let mut program = Self::start_silent(ssh_config, folder, &folder.join("sessions.json"));
         program.initialize().await;
         program
     }
 
-    /// The same without the hello, with the store somewhere else.
+    /// the same without initializing, with the store somewhere else.
     pub(crate) fn start_silent(ssh_config: &Path, folder: &Path, store: &Path) -> Self {
         let mut command = command(folder);
         command
@@ -54,7 +54,7 @@ impl Program {
         Self::spawn(command, folder)
     }
 
-    /// Starts the program with more environment variables, and says hello; without an `ssh_config` it finds its own.
+    /// Starts the program with more environment variables, and initializes MCP; without an `ssh_config` it finds its own.
     pub(crate) async fn start_with(
         ssh_config: Option<&Path>,
         folder: &Path,
@@ -103,9 +103,9 @@ impl Program {
     /// `initialize` and `notifications/initialized`.
     pub(crate) async fn initialize(&mut self) {
         let client = json!({"name": "test", "version": "0"});
-        let hello =
+        let initialize_params =
             json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
-        let answer = self.request("initialize", hello).await;
+        let answer = self.request("initialize", initialize_params).await;
         assert!(answer["result"].is_object(), "{answer}");
         self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
             .await;

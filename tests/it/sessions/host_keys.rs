@@ -30,9 +30,9 @@ async fn a_changed_host_key_is_refused_also_when_reconnecting() {
         known_hosts(&world).display().to_string(),
     );
 
-    let place = format!("Offending ED25519 key in {file}:3");
+    let entry = format!("Offending ED25519 key in {file}:3");
     let mend = format!("ssh-keygen -R '{host}' -f '{file}'");
-    let parts = ["HAS CHANGED", &host, "ssh-ed25519", &shown, &place, &mend];
+    let parts = ["HAS CHANGED", &host, "ssh-ed25519", &shown, &entry, &mend];
 
     for (tool, arguments) in [
         ("ssh_exec", json!({"command": "echo secret"})),
@@ -175,8 +175,8 @@ async fn a_revoked_host_key_is_refused_whatever_else_is_known() {
             .unwrap()
             + 1;
 
-        let place = format!("{}:{number}", known_hosts(&world).display());
-        assert_refused(&refused, &["@revoked in", &place, "do not connect"]);
+        let entry = format!("{}:{number}", known_hosts(&world).display());
+        assert_refused(&refused, &["@revoked in", &entry, "do not connect"]);
     }
 
     let file = world.folder().join("revoked_keys");

@@ -13,7 +13,7 @@ async fn a_killed_daemon_is_an_error_for_each_call_and_the_next_works() {
     let shared = Shared::new();
     let mut fronts = Vec::new();
     for _ in 0..4 {
-        fronts.push(shared.front().await);
+        fronts.push(shared.proxy().await);
     }
 
     fronts[0]
@@ -23,12 +23,12 @@ async fn a_killed_daemon_is_an_error_for_each_call_and_the_next_works() {
 
     let mut calls = Vec::new();
 
-    for (number, front) in fronts.iter_mut().enumerate() {
+    for (number, proxy) in fronts.iter_mut().enumerate() {
         let marker = format!("5{number}.25");
         let arguments = json!({"command": format!("sleep {marker}")});
 
         calls.push(
-            front
+            proxy
                 .begin(
                     "tools/call",
                     json!({"name": "ssh_exec", "arguments": arguments}),
@@ -45,8 +45,8 @@ async fn a_killed_daemon_is_an_error_for_each_call_and_the_next_works() {
     let killed = shared.only_daemon();
     shared.kill().await;
 
-    for (front, call) in fronts.iter_mut().zip(calls) {
-        let answer = front.message().await;
+    for (proxy, call) in fronts.iter_mut().zip(calls) {
+        let answer = proxy.message().await;
         assert_eq!(answer["id"], call);
         let result = ToolResult(answer["result"].clone());
 
@@ -62,9 +62,9 @@ async fn a_killed_daemon_is_an_error_for_each_call_and_the_next_works() {
 
     assert!(shared.daemons().is_empty(), "nobody needs one");
 
-    for front in &mut fronts {
+    for proxy in &mut fronts {
         assert_eq!(
-            front
+            proxy
                 .call("ssh_exec", json!({"command": "echo works"}))
                 .await
                 .stdout(),
@@ -83,11 +83,11 @@ async fn a_killed_daemon_is_an_error_for_each_call_and_the_next_works() {
 #[tokio::test]
 async fn a_terminated_daemon_stops_its_work_and_the_next_call_works() {
     let shared = Shared::new();
-    let mut front = shared.front().await;
-    front.call("ssh_connect", json!({"host": "box"})).await.ok();
+    let mut proxy = shared.proxy().await;
+    proxy.call("ssh_connect", json!({"host": "box"})).await.ok();
     let arguments = json!({"command": "sleep 54.25"});
 
-    let call = front
+    let call = proxy
         .begin(
             "tools/call",
             json!({"name": "ssh_exec", "arguments": arguments}),
@@ -100,14 +100,14 @@ async fn a_terminated_daemon_stops_its_work_and_the_next_call_works() {
     .await;
 
     shared.signal("TERM");
-    assert_eq!(front.message().await["id"], call);
+    assert_eq!(proxy.message().await["id"], call);
     eventually("it is gone", || {
         shared.daemons().is_empty() && !shared.world.runs(&["sleep", "54.25"])
     })
     .await;
 
     assert_eq!(
-        front
+        proxy
             .call("ssh_exec", json!({"command": "echo works"}))
             .await
             .stdout(),
@@ -118,41 +118,41 @@ async fn a_terminated_daemon_stops_its_work_and_the_next_call_works() {
 #[tokio::test]
 async fn a_lost_daemons_question_is_withdrawn_and_its_answer_dropped() {
     let shared = Shared::unknown();
-    let mut front = shared.silent();
-    let hello = json!({
+    let mut proxy = shared.silent();
+    let initialize_params = json!({
         "protocolVersion": "2025-11-25", "capabilities": {"elicitation": {"form": {}}},
         "clientInfo": {"name": "test", "version": "0"},
     });
 
-    front.request("initialize", hello).await;
-    front
+    proxy.request("initialize", initialize_params).await;
+    proxy
         .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         .await;
 
     let connect = json!({"name": "ssh_connect", "arguments": {"host": "box"}});
-    let first = front.begin("tools/call", connect.clone()).await;
-    let question = front.message().await;
+    let first = proxy.begin("tools/call", connect.clone()).await;
+    let question = proxy.message().await;
     shared.kill().await;
-    let over = front.message().await;
+    let cancelled = proxy.message().await;
     assert_eq!(
-        (&over["method"], &over["params"]["requestId"]),
+        (&cancelled["method"], &cancelled["params"]["requestId"]),
         (&json!("notifications/cancelled"), &question["id"])
     );
 
-    let answer = front.message().await;
+    let answer = proxy.message().await;
     assert_eq!(answer["id"], first);
     assert!(failure(&answer).contains("the shared daemon ended"));
 
-    let second = front.begin("tools/call", connect).await;
-    let again = front.message().await;
+    let second = proxy.begin("tools/call", connect).await;
+    let again = proxy.message().await;
     assert_eq!(again["method"], "elicitation/create", "{again}");
     assert_ne!(again["id"], question["id"]);
     let say = |id: &serde_json::Value, trust: bool| json!({"jsonrpc": "2.0", "id": id, "result": {"action": "accept", "content": {"trust": trust}}});
 
     // A yes that comes late, and then the answer to what was asked.
-    front.send(&say(&question["id"], true)).await;
-    front.send(&say(&again["id"], false)).await;
-    let answer = front.message().await;
+    proxy.send(&say(&question["id"], true)).await;
+    proxy.send(&say(&again["id"], false)).await;
+    let answer = proxy.message().await;
     assert_eq!(answer["id"], second);
     assert!(failure(&answer).contains("is not known"), "{answer}");
     assert!(!shared.folder().join("known_hosts").exists());

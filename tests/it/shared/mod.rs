@@ -28,10 +28,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Self::of(World::new())
+        Self::with_world(World::new())
     }
 
-    fn of(world: World) -> Self {
+    fn with_world(world: World) -> Self {
         fs::create_dir(world.folder().join("run")).unwrap();
         Self { world }
     }
@@ -40,7 +40,7 @@ impl Shared {
     fn unknown() -> Self {
         let world = World::with(FakeSshdSettings::default(), "StrictHostKeyChecking ask");
         fs::remove_file(world.folder().join("known_hosts")).unwrap();
-        Self::of(world)
+        Self::with_world(world)
     }
 
     fn folder(&self) -> &Path {
@@ -48,13 +48,13 @@ impl Shared {
     }
 
     /// Where the daemon's files are.
-    fn place(&self) -> PathBuf {
+    fn address(&self) -> PathBuf {
         self.folder().join("run/mcp-ssh-sessions")
     }
 
     /// The file with this ending there.
     fn file(&self, ending: &str) -> PathBuf {
-        let entries = fs::read_dir(self.place())
+        let entries = fs::read_dir(self.address())
             .unwrap()
             .map(|entry| entry.unwrap().path());
         entries
@@ -80,16 +80,16 @@ impl Shared {
         command
     }
 
-    /// A terminal of its own, that has not said hello.
+    /// A terminal of its own, that has not initialized MCP.
     fn silent(&self) -> Program {
         Program::spawn(self.command(), self.folder())
     }
 
     /// A terminal of its own.
-    pub(crate) async fn front(&self) -> Program {
-        let mut front = self.silent();
-        front.initialize().await;
-        front
+    pub(crate) async fn proxy(&self) -> Program {
+        let mut proxy = self.silent();
+        proxy.initialize().await;
+        proxy
     }
 
     /// A daemon started by hand, which ends after this idle time, and what it says.

@@ -20,27 +20,28 @@ use crate::{
     http::users::as_other,
     protocol::program::Program,
     sessions::eventually,
-    support::wire::{Place, ask, request},
+    support::wire::{DaemonAddress, ask, request},
 };
 
 /// Says hello where that cannot work; returns why.
-async fn refused(front: &mut Program) -> String {
+async fn refused(proxy: &mut Program) -> String {
     let client = json!({"name": "test", "version": "0"});
-    let hello = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
-    failure(&front.request("initialize", hello).await)
+    let initialize_params =
+        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client});
+    failure(&proxy.request("initialize", initialize_params).await)
 }
 
 #[tokio::test]
 async fn the_files_are_for_this_user_alone_and_web_pages_stay_out() {
     let shared = Shared::new();
-    let _front = shared.front().await;
+    let _front = shared.proxy().await;
     let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&shared.place()), 0o700);
+    assert_eq!(mode(&shared.address()), 0o700);
     for ending in ["sock", "lock", "log"] {
         assert_eq!(mode(&shared.file(ending)), 0o600, "{ending}");
     }
 
-    let place = Place::Socket(shared.file("sock"));
+    let address = DaemonAddress::Socket(shared.file("sock"));
 
     for (path, headers, status) in [
         ("/shared", vec![("Host", "localhost")], 426),
@@ -52,7 +53,7 @@ async fn the_files_are_for_this_user_alone_and_web_pages_stay_out() {
         ("/health", vec![("Host", "localhost")], 200),
     ] {
         assert_eq!(
-            ask(&place, request("GET", path, &headers, ""))
+            ask(&address, request("GET", path, &headers, ""))
                 .await
                 .unwrap()
                 .status,
@@ -65,14 +66,14 @@ async fn the_files_are_for_this_user_alone_and_web_pages_stay_out() {
 #[tokio::test]
 async fn a_socket_that_a_dead_daemon_left_behind_is_replaced() {
     let shared = Shared::new();
-    let mut front = shared.front().await;
-    front.call("ssh_sessions", json!({})).await.ok();
+    let mut proxy = shared.proxy().await;
+    proxy.call("ssh_sessions", json!({})).await.ok();
     shared.kill().await;
     let socket = shared.file("sock");
     assert!(UnixListener::bind(&socket).is_err(), "left behind");
-    let mut other = shared.front().await;
+    let mut other = shared.proxy().await;
     other.call("ssh_sessions", json!({})).await.ok();
-    front.call("ssh_sessions", json!({})).await.ok();
+    proxy.call("ssh_sessions", json!({})).await.ok();
     shared.only_daemon();
 }
 
@@ -89,7 +90,7 @@ async fn of_daemons_started_at_once_one_serves_and_the_others_say_so() {
             assert_eq!(daemon.wait().await.unwrap().code(), Some(0));
         } else {
             shared
-                .front()
+                .proxy()
                 .await
                 .call("ssh_sessions", json!({}))
                 .await
@@ -105,9 +106,9 @@ async fn a_daemon_without_its_socket_keeps_clients_and_is_replaced() {
 
     // It looks as often as its idle time asks for.
     let (mut daemon, _) = shared.daemon("8000").await;
-    let mut old = shared.front().await;
+    let mut old = shared.proxy().await;
     fs::remove_file(shared.file("sock")).unwrap();
-    let mut new = shared.front().await;
+    let mut new = shared.proxy().await;
     assert_eq!(shared.daemons().len(), 2);
     old.call("ssh_connect", json!({"host": "box"})).await.ok();
     new.call("ssh_sessions", json!({})).await.ok();
@@ -124,13 +125,13 @@ async fn a_daemon_without_its_socket_keeps_clients_and_is_replaced() {
 #[tokio::test]
 async fn what_was_planted_is_refused_and_left_as_it_is() {
     let shared = Shared::new();
-    let (folder, elsewhere) = (shared.place(), shared.folder().join("elsewhere"));
+    let (folder, elsewhere) = (shared.address(), shared.folder().join("elsewhere"));
     fs::create_dir(&elsewhere).unwrap();
     fs::set_permissions(&elsewhere, fs::Permissions::from_mode(0o700)).unwrap();
-    let mut front = shared.silent();
+    let mut proxy = shared.silent();
     symlink(&elsewhere, &folder).unwrap();
     assert!(
-        refused(&mut front)
+        refused(&mut proxy)
             .await
             .contains("is not a folder of ours")
     );
@@ -139,7 +140,7 @@ async fn what_was_planted_is_refused_and_left_as_it_is() {
     fs::remove_file(&folder).unwrap();
     fs::write(&folder, "a file").unwrap();
     assert!(
-        refused(&mut front)
+        refused(&mut proxy)
             .await
             .contains("is not a folder of ours")
     );
@@ -149,7 +150,7 @@ async fn what_was_planted_is_refused_and_left_as_it_is() {
 
     for mode in [0o755, 0o770, 0o701] {
         fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
-        let said = refused(&mut front).await;
+        let said = refused(&mut proxy).await;
         assert!(
             said.contains("chmod 700") && said.contains("\nhint: "),
             "{mode:o}: {said}"
@@ -158,12 +159,12 @@ async fn what_was_planted_is_refused_and_left_as_it_is() {
 
     assert!(shared.daemons().is_empty());
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
-    front.initialize().await;
+    proxy.initialize().await;
     shared.kill().await;
     let socket = shared.file("sock");
     fs::remove_file(&socket).unwrap();
     fs::write(&socket, "precious").unwrap();
-    let said = failure(&front.request("tools/list", json!({})).await);
+    let said = failure(&proxy.request("tools/list", json!({})).await);
     assert!(said.contains("is not a socket"), "{said}");
     assert_eq!(fs::read_to_string(&socket).unwrap(), "precious");
 }
@@ -171,7 +172,7 @@ async fn what_was_planted_is_refused_and_left_as_it_is() {
 #[tokio::test]
 async fn another_users_folder_or_daemon_is_told_nothing() {
     let shared = Shared::new();
-    let mut front = shared.front().await;
+    let mut proxy = shared.proxy().await;
     shared.kill().await;
     let (socket, theirs) = (shared.file("sock"), tempfile::tempdir().unwrap());
     fs::set_permissions(theirs.path(), fs::Permissions::from_mode(0o777)).unwrap();
@@ -186,15 +187,15 @@ async fn another_users_folder_or_daemon_is_told_nothing() {
     };
 
     fs::rename(&at, &socket).unwrap();
-    let said = failure(&front.request("tools/list", json!({})).await);
+    let said = failure(&proxy.request("tools/list", json!({})).await);
     assert!(said.contains("belongs to another user"), "{said}");
     listener.set_nonblocking(true).unwrap();
     let (mut stream, _) = listener.accept().unwrap();
-    let mut heard = String::new();
-    std::io::Read::read_to_string(&mut stream, &mut heard).unwrap();
-    assert_eq!(heard, "");
-    std::os::unix::fs::chown(shared.place(), Some(65534), None).unwrap();
-    let said = failure(&front.request("tools/list", json!({})).await);
+    let mut received = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut received).unwrap();
+    assert_eq!(received, "");
+    std::os::unix::fs::chown(shared.address(), Some(65534), None).unwrap();
+    let said = failure(&proxy.request("tools/list", json!({})).await);
     assert!(
         said.contains("belongs to another user; set XDG_RUNTIME_DIR"),
         "{said}"
@@ -226,8 +227,8 @@ async fn a_path_that_is_too_long_is_avoided_or_reported() {
             .env("XDG_STATE_HOME", state)
             .env("TMPDIR", temporary);
 
-        let mut front = Program::spawn(command, shared.folder());
-        front.initialize().await;
+        let mut proxy = Program::spawn(command, shared.folder());
+        proxy.initialize().await;
         let daemon = shared.only_daemon();
         let log = fs::read_link(format!("/proc/{daemon}/fd/2")).unwrap();
         assert!(log.to_str().unwrap().contains(expected), "{log:?}");
@@ -277,21 +278,21 @@ async fn a_full_disk_is_reported_and_the_terminal_recovers() {
     }
 
     let _disk = Mounted(&run);
-    let mut front = shared.silent();
-    let said = refused(&mut front).await;
+    let mut proxy = shared.silent();
+    let said = refused(&mut proxy).await;
     assert!(
         said.contains("No space left") && said.contains("cannot be started"),
         "{said}"
     );
 
     assert!(mount("remount,nr_inodes=100"));
-    front.initialize().await;
-    front.call("ssh_connect", json!({"host": "box"})).await.ok();
+    proxy.initialize().await;
+    proxy.call("ssh_connect", json!({"host": "box"})).await.ok();
     shared.kill().await;
 
     // Without room for a byte it serves all the same.
     let _ = fs::write(run.join("filler"), vec![0; 100_000]);
-    let works = front
+    let works = proxy
         .call("ssh_exec", json!({"command": "echo works"}))
         .await
         .ok();
@@ -311,12 +312,12 @@ impl Drop for Mounted<'_> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unresponsive_daemon_is_reported_and_not_doubled() {
     let shared = Shared::new();
-    let mut one = shared.front().await;
+    let mut one = shared.proxy().await;
     let daemon = shared.only_daemon();
     shared.signal("STOP");
-    let mut front = shared.silent();
+    let mut proxy = shared.silent();
     let started = Instant::now();
-    let said = refused(&mut front).await;
+    let said = refused(&mut proxy).await;
     assert!(
         said.contains(&format!("(process {daemon}) does not answer")),
         "{said}"
@@ -324,7 +325,7 @@ async fn an_unresponsive_daemon_is_reported_and_not_doubled() {
 
     assert!(started.elapsed() < Duration::from_secs(50));
     shared.signal("CONT");
-    front.initialize().await;
+    proxy.initialize().await;
     one.call("ssh_sessions", json!({})).await.ok();
     assert_eq!(shared.only_daemon(), daemon);
     eventually("it runs", || shared.daemons().len() == 1).await;

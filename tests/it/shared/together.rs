@@ -13,7 +13,7 @@ use crate::{
         daemon,
         mcp_client::ToolResult,
         processes,
-        wire::{Place, ask, request},
+        wire::{DaemonAddress, ask, request},
     },
 };
 
@@ -24,8 +24,8 @@ async fn ten_terminals_at_once_share_a_daemon_connection_and_shell() {
     join_all(fronts.iter_mut().map(Program::initialize)).await;
     assert_eq!(shared.daemons().len(), 1);
 
-    let connect = async |front: &mut Program| {
-        front
+    let connect = async |proxy: &mut Program| {
+        proxy
             .call("ssh_connect", json!({"host": "box"}))
             .await
             .ok()
@@ -34,8 +34,8 @@ async fn ten_terminals_at_once_share_a_daemon_connection_and_shell() {
 
     join_all(fronts.iter_mut().map(connect)).await;
 
-    let shell = async |front: &mut Program| {
-        front
+    let shell = async |proxy: &mut Program| {
+        proxy
             .call("ssh_shell", json!({"command": "echo $$"}))
             .await
             .stdout()
@@ -49,8 +49,8 @@ async fn ten_terminals_at_once_share_a_daemon_connection_and_shell() {
     assert_eq!(shells.len(), 1, "{shells:?}");
     assert_eq!(shared.world.sshd.connections(), 1);
     assert_eq!(shared.daemons().len(), 1);
-    for front in fronts {
-        assert_eq!(front.close().await.0.code(), Some(0));
+    for proxy in fronts {
+        assert_eq!(proxy.close().await.0.code(), Some(0));
     }
 
     assert_eq!(shared.daemons().len(), 1, "it waits for the next one");
@@ -58,8 +58,8 @@ async fn ten_terminals_at_once_share_a_daemon_connection_and_shell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_given_in_one_terminal_serves_the_other() {
-    let shared = Shared::of(World::with_password("correct horse"));
-    let (mut one, mut other) = (shared.front().await, shared.front().await);
+    let shared = Shared::with_world(World::with_password("correct horse"));
+    let (mut one, mut other) = (shared.proxy().await, shared.proxy().await);
 
     one.call(
         "ssh_connect",
@@ -80,8 +80,8 @@ async fn a_password_given_in_one_terminal_serves_the_other() {
     shared.world.sshd.drop_connections();
 
     // Over a new connection, with the password that is in memory.
-    let again = async |front: &mut Program| {
-        front
+    let again = async |proxy: &mut Program| {
+        proxy
             .call("ssh_exec", json!({"command": "echo again"}))
             .await
     };
@@ -103,7 +103,7 @@ async fn a_password_given_in_one_terminal_serves_the_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_closed_terminal_ends_only_its_own_calls() {
     let shared = Shared::new();
-    let (mut one, mut other) = (shared.front().await, shared.front().await);
+    let (mut one, mut other) = (shared.proxy().await, shared.proxy().await);
     one.call("ssh_connect", json!({"host": "box"})).await.ok();
     one.call("ssh_shell", json!({"command": "kept=here"}))
         .await
@@ -165,32 +165,32 @@ async fn a_closed_terminal_ends_only_its_own_calls() {
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_and_progress_pass_both_ways() {
     let shared = Shared::unknown();
-    let mut front = shared.silent();
-    let hello = json!({
+    let mut proxy = shared.silent();
+    let initialize_params = json!({
         "protocolVersion": "2025-11-25", "capabilities": {"elicitation": {"form": {}}},
         "clientInfo": {"name": "test", "version": "0"},
     });
 
-    assert!(front.request("initialize", hello).await["result"].is_object());
-    front
+    assert!(proxy.request("initialize", initialize_params).await["result"].is_object());
+    proxy
         .send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
         .await;
 
-    let call = front
+    let call = proxy
         .begin(
             "tools/call",
             json!({"name": "ssh_connect", "arguments": {"host": "box"}}),
         )
         .await;
 
-    let question = front.message().await;
+    let question = proxy.message().await;
     assert_eq!(question["method"], "elicitation/create", "{question}");
     let trust = json!({"action": "accept", "content": {"trust": true}});
-    front
+    proxy
         .send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": trust}))
         .await;
 
-    let answer = front.message().await;
+    let answer = proxy.message().await;
     assert_eq!(
         (&answer["id"], &answer["result"]["isError"]),
         (&json!(call), &json!(false)),
@@ -200,15 +200,15 @@ async fn questions_and_progress_pass_both_ways() {
     let arguments = json!({"command": "echo first line; sleep 44.25"});
     let params =
         json!({"name": "ssh_exec", "arguments": arguments, "_meta": {"progressToken": "mine"}});
-    let call = front.begin("tools/call", params).await;
-    let progress = front.message().await;
+    let call = proxy.begin("tools/call", params).await;
+    let progress = proxy.message().await;
     assert_eq!(
         (&progress["method"], &progress["params"]["progressToken"]),
         (&json!("notifications/progress"), &json!("mine"))
     );
 
     let cancelled = json!({"requestId": call, "reason": "enough"});
-    front
+    proxy
         .send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled}))
         .await;
 
@@ -223,17 +223,17 @@ async fn questions_and_progress_pass_both_ways() {
 #[tokio::test]
 async fn a_message_of_megabytes_and_one_that_is_none_pass_as_they_are() {
     let shared = Shared::new();
-    let mut front = shared.front().await;
-    front.call("ssh_connect", json!({"host": "box"})).await.ok();
+    let mut proxy = shared.proxy().await;
+    proxy.call("ssh_connect", json!({"host": "box"})).await.ok();
     let stdin = "é".repeat(1_500_000);
-    let counted = front
+    let counted = proxy
         .call("ssh_exec", json!({"command": "wc -c", "stdin": stdin}))
         .await;
     assert_eq!(counted.stdout().trim(), "3000000");
-    front.garbage("this is not JSON").await;
+    proxy.garbage("this is not JSON").await;
 
     assert_eq!(
-        front
+        proxy
             .call("ssh_exec", json!({"command": "echo alive"}))
             .await
             .stdout(),
@@ -244,7 +244,7 @@ async fn a_message_of_megabytes_and_one_that_is_none_pass_as_they_are() {
 #[tokio::test]
 async fn a_revision_without_hello_is_served_too() {
     let shared = Shared::new();
-    let mut front = shared.silent();
+    let mut proxy = shared.silent();
     let list = json!({"_meta": {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
         "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "0"},
@@ -252,7 +252,7 @@ async fn a_revision_without_hello_is_served_too() {
     }});
 
     for _ in 0..2 {
-        let tools = front.request("tools/list", list.clone()).await;
+        let tools = proxy.request("tools/list", list.clone()).await;
         assert!(
             tools["result"]["tools"]
                 .as_array()
@@ -270,13 +270,13 @@ async fn local_paths_begin_where_the_terminal_is() {
     let here = shared.folder().join("here");
     fs::create_dir(&here).unwrap();
     fs::write(here.join("note"), "from here").unwrap();
-    shared.front().await.close().await;
+    shared.proxy().await.close().await;
     let mut command = shared.command();
     command.current_dir(&here);
-    let mut front = Program::spawn(command, shared.folder());
-    front.initialize().await;
+    let mut proxy = Program::spawn(command, shared.folder());
+    proxy.initialize().await;
 
-    front
+    proxy
         .call(
             "ssh_connect",
             json!({"host": "box", "keyPath": "../id_ed25519"}),
@@ -284,7 +284,7 @@ async fn local_paths_begin_where_the_terminal_is() {
         .await
         .ok();
 
-    front
+    proxy
         .call(
             "ssh_upload",
             json!({"localPath": "note", "remotePath": "note"}),
@@ -292,7 +292,7 @@ async fn local_paths_begin_where_the_terminal_is() {
         .await
         .ok();
 
-    front
+    proxy
         .call(
             "ssh_download",
             json!({"localPath": "./back", "remotePath": "note"}),
@@ -306,8 +306,8 @@ async fn local_paths_begin_where_the_terminal_is() {
 #[tokio::test]
 async fn terminals_with_other_stores_or_configurations_share_nothing() {
     let shared = Shared::new();
-    let mut front = shared.front().await;
-    front.call("ssh_connect", json!({"host": "box"})).await.ok();
+    let mut proxy = shared.proxy().await;
+    proxy.call("ssh_connect", json!({"host": "box"})).await.ok();
     let store = shared.folder().join("other.json");
 
     let mut other = Program::spawn(
@@ -323,27 +323,27 @@ async fn terminals_with_other_stores_or_configurations_share_nothing() {
     let sessions = other.call("ssh_sessions", json!({})).await.ok();
     assert_eq!(sessions.structured()["sessions"], json!([]));
     assert_eq!(shared.daemons().len(), 2);
-    assert!(fs::read_dir(shared.place()).unwrap().count() >= 6);
+    assert!(fs::read_dir(shared.address()).unwrap().count() >= 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_is_no_part_of_the_terminal_that_started_it() {
     let shared = Shared::new();
-    let front = shared.front().await;
+    let proxy = shared.proxy().await;
     let daemon = shared.only_daemon();
 
     // proc(5): pid (name) state ppid pgrp session tty_nr
     let stat = fs::read_to_string(format!("/proc/{daemon}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     let (parent, session, terminal) = (fields[1], fields[3], fields[4]);
-    assert_ne!(parent, front.pid().to_string());
+    assert_ne!(parent, proxy.pid().to_string());
     assert_ne!(
         session,
         daemon.to_string(),
         "one that leads its session can get a terminal"
     );
 
-    let ours = fs::read_to_string(format!("/proc/{}/stat", front.pid())).unwrap();
+    let ours = fs::read_to_string(format!("/proc/{}/stat", proxy.pid())).unwrap();
     assert_ne!(
         Some(session),
         ours.rsplit_once(") ").unwrap().1.split(' ').nth(3)
@@ -356,7 +356,7 @@ async fn the_daemon_is_no_part_of_the_terminal_that_started_it() {
         assert!(file.to_str().unwrap().ends_with(open), "{number}: {file:?}");
     }
 
-    front.signal("TERM").await;
+    proxy.signal("TERM").await;
     assert_eq!(shared.only_daemon(), daemon);
 }
 
@@ -365,10 +365,10 @@ async fn an_idle_daemon_ends_and_one_with_a_client_or_a_job_does_not() {
     let shared = Shared::new();
     let (mut daemon, said) = shared.daemon("3000").await;
     assert_eq!(said, "ready");
-    let mut front = shared.front().await;
-    front.call("ssh_connect", json!({"host": "box"})).await.ok();
+    let mut proxy = shared.proxy().await;
+    proxy.call("ssh_connect", json!({"host": "box"})).await.ok();
 
-    front
+    proxy
         .call(
             "ssh_exec",
             json!({"command": "sleep 45.25", "background": true}),
@@ -379,27 +379,27 @@ async fn an_idle_daemon_ends_and_one_with_a_client_or_a_job_does_not() {
     // Longer than it takes to end, and nothing to poll for.
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(daemon.try_wait().unwrap().is_none(), "a client");
-    front.close().await;
+    proxy.close().await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(daemon.try_wait().unwrap().is_none(), "a job");
     assert!(shared.world.runs(&["sleep", "45.25"]));
-    let mut front = shared.front().await;
-    let jobs = front.call("ssh_job", json!({})).await.ok().text();
+    let mut proxy = shared.proxy().await;
+    let jobs = proxy.call("ssh_job", json!({})).await.ok().text();
     let listed: Vec<&str> = jobs
         .split(|c: char| !c.is_ascii_hexdigit())
         .filter(|word| word.len() == 8)
         .collect();
 
-    front
+    proxy
         .call("ssh_job", json!({"job": listed[0], "signal": "KILL"}))
         .await
         .ok();
 
-    front.close().await;
+    proxy.close().await;
     assert_eq!(daemon.wait().await.unwrap().code(), Some(0));
 
     assert!(
-        fs::read_dir(shared.place()).unwrap().all(|entry| entry
+        fs::read_dir(shared.address()).unwrap().all(|entry| entry
             .unwrap()
             .path()
             .extension()
@@ -407,8 +407,8 @@ async fn an_idle_daemon_ends_and_one_with_a_client_or_a_job_does_not() {
             != "sock")
     );
 
-    let mut front = shared.front().await;
-    let sessions = front.call("ssh_sessions", json!({})).await.ok();
+    let mut proxy = shared.proxy().await;
+    let sessions = proxy.call("ssh_sessions", json!({})).await.ok();
     assert_eq!(sessions.structured()["sessions"][0]["state"], "saved");
 }
 
@@ -423,8 +423,8 @@ async fn status_finds_the_shared_daemon() {
     );
 
     assert!(shared.daemons().is_empty(), "asking starts none");
-    let mut front = shared.front().await;
-    front.call("ssh_connect", json!({"host": "box"})).await.ok();
+    let mut proxy = shared.proxy().await;
+    proxy.call("ssh_connect", json!({"host": "box"})).await.ok();
 
     for words in [
         &["status"][..],
@@ -443,8 +443,8 @@ async fn status_finds_the_shared_daemon() {
 #[tokio::test]
 async fn the_shared_daemon_admits_a_browser_at_its_open_port() {
     let shared = Shared::new();
-    let mut front = shared.front().await;
-    front.call("ssh_connect", json!({"host": "box"})).await.ok();
+    let mut proxy = shared.proxy().await;
+    proxy.call("ssh_connect", json!({"host": "box"})).await.ok();
     let mut ports = Vec::new();
 
     for _ in 0..2 {
@@ -464,11 +464,11 @@ async fn the_shared_daemon_admits_a_browser_at_its_open_port() {
             .split_once('/')
             .unwrap();
 
-        let place = Place::Tcp(port.parse().unwrap());
-        let host = place.host();
+        let address = DaemonAddress::Tcp(port.parse().unwrap());
+        let host = address.host();
 
         let entered = ask(
-            &place,
+            &address,
             request("GET", &format!("/{path}"), &[("Host", &host)], ""),
         )
         .await
@@ -483,7 +483,7 @@ async fn the_shared_daemon_admits_a_browser_at_its_open_port() {
             .to_owned();
 
         let page = ask(
-            &place,
+            &address,
             request("GET", "/", &[("Host", &host), ("Cookie", &cookie)], ""),
         )
         .await
@@ -513,12 +513,12 @@ async fn shared_goes_without_addresses_and_has_an_environment_twin() {
     for (value, daemons) in [("0", 0), ("", 0), ("false", 0), ("1", 1)] {
         let mut command = shared.plain();
         command.env("MCP_SSH_SHARED", value);
-        let mut front = Program::spawn(command, shared.folder());
-        front.initialize().await;
+        let mut proxy = Program::spawn(command, shared.folder());
+        proxy.initialize().await;
         assert_eq!(shared.daemons().len(), daemons, "{value:?}");
 
         assert_eq!(
-            front
+            proxy
                 .call("ssh_sessions", json!({}))
                 .await
                 .ok()
@@ -526,6 +526,6 @@ async fn shared_goes_without_addresses_and_has_an_environment_twin() {
             Value::Array(vec![])
         );
 
-        front.close().await;
+        proxy.close().await;
     }
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{Shared, failure};
 use crate::{
     sessions::eventually,
-    support::wire::{Place, Wire, ask, request},
+    support::wire::{DaemonAddress, Wire, ask, request},
 };
 
 /// What a front of this version says first.
@@ -30,7 +30,7 @@ fn knock(version: &str) -> String {
 async fn an_older_daemon_gives_way_and_ends_with_its_last_client() {
     let shared = Shared::new();
     let (mut daemon, _) = shared.daemon("20000").await;
-    let mut old = shared.front().await;
+    let mut old = shared.proxy().await;
     old.call("ssh_connect", json!({"host": "box"})).await.ok();
     old.call("ssh_shell", json!({"command": "kept=here"}))
         .await
@@ -46,7 +46,7 @@ async fn an_older_daemon_gives_way_and_ends_with_its_last_client() {
         .text();
 
     let socket = shared.file("sock");
-    let answer = ask(&Place::Socket(socket.clone()), knock("99.0.0"))
+    let answer = ask(&DaemonAddress::Socket(socket.clone()), knock("99.0.0"))
         .await
         .unwrap();
     assert_eq!(answer.status, 410);
@@ -57,7 +57,7 @@ async fn an_older_daemon_gives_way_and_ends_with_its_last_client() {
     assert!(!socket.exists());
 
     // The new one has its own sessions; what was there goes on undisturbed.
-    let mut new = shared.front().await;
+    let mut new = shared.proxy().await;
     assert_eq!(shared.daemons().len(), 2);
     assert_eq!(
         new.call("ssh_sessions", json!({})).await.ok().structured()["sessions"][0]["state"],
@@ -93,11 +93,11 @@ async fn an_older_daemon_gives_way_and_ends_with_its_last_client() {
 #[tokio::test]
 async fn a_daemon_serves_proxies_of_its_own_and_earlier_versions() {
     let shared = Shared::new();
-    let _front = shared.front().await;
-    let place = Place::Socket(shared.file("sock"));
+    let _front = shared.proxy().await;
+    let address = DaemonAddress::Socket(shared.file("sock"));
 
     for version in [env!("CARGO_PKG_VERSION"), "0.0.1", "no version"] {
-        let mut wire = Wire::connect(&place).await;
+        let mut wire = Wire::connect(&address).await;
         wire.send(knock(version)).await;
         let answer = wire.head().await.unwrap();
         assert_eq!(
@@ -115,19 +115,19 @@ async fn a_proxy_starts_a_daemon_only_where_an_older_one_gave_way() {
     let shared = Shared::new();
 
     // To learn the name.
-    let mut front = shared.front().await;
+    let mut proxy = shared.proxy().await;
     shared.kill().await;
     let socket = shared.file("sock");
     let words = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi".to_vec();
     let other = answering(&socket, words);
-    let said = failure(&front.request("tools/list", json!({})).await);
+    let said = failure(&proxy.request("tools/list", json!({})).await);
     assert!(said.contains("is not a shared daemon"), "{said}");
     other.join().unwrap();
     let words = b"HTTP/1.1 410 Gone\r\nContent-Length: 9\r\n\r\ngave way\n".to_vec();
     let old = answering(&socket, words);
-    assert!(front.request("tools/list", json!({})).await["result"].is_object());
+    assert!(proxy.request("tools/list", json!({})).await["result"].is_object());
     old.join().unwrap();
-    eventually("it is said", || front.log().contains("gave way")).await;
+    eventually("it is said", || proxy.log().contains("gave way")).await;
     shared.only_daemon();
 }
 

@@ -127,13 +127,13 @@ async fn a_flood_that_ignores_every_signal_is_stopped() {
         )
         .await;
 
-    let beside = bench
+    let unaffected = bench
         .mcp
         .call("ssh_exec", json!({"command": "echo beside"}))
         .await
         .ok();
 
-    assert_eq!(beside.stdout(), "beside\n");
+    assert_eq!(unaffected.stdout(), "beside\n");
     let result = bench.mcp.finish(id).await.ok();
     assert_stopped(&result, "timedOut", bench.sshd.port(), "7500");
     assert_eq!(bench.shell("echo next", plain()).await.stdout(), "next\n");

@@ -508,7 +508,7 @@ async fn a_client_without_server_requests_comes_back_with_the_answer() {
     let mut call = json!({"name": "ssh_exec", "arguments": arguments});
     let asks = called(call.clone()).await;
     assert_eq!(asks["resultType"], "input_required", "{asks}");
-    Page::of(&asks["inputRequests"]["person"]["params"])
+    Page::from_params(&asks["inputRequests"]["person"]["params"])
         .type_in(PASSWORD)
         .await;
 

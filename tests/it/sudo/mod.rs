@@ -140,9 +140,9 @@ async fn a_command_means_what_it_means_without_sudo_but_runs_as_root() {
         assert_eq!(result.stderr().is_empty(), quiet, "{result:?}");
     }
 
-    let both = root(&mut bench, "echo out; echo err >&2", plain()).await;
+    let results = root(&mut bench, "echo out; echo err >&2", plain()).await;
     assert_eq!(
-        (both.stdout().as_str(), both.stderr().as_str()),
+        (results.stdout().as_str(), results.stderr().as_str()),
         ("out\n", "err\n")
     );
 }
@@ -273,9 +273,9 @@ async fn a_terminal_is_one_stream_without_prompt_and_password() {
         let command =
             "tty | cut -c 1-8; id -u; echo err >&2; stty -a | grep -c -e ' echo '; exit 3";
         let result = root(&mut bench, command, json!({"pty": true})).await.ok();
-        let printed = result.stdout().replace('\r', "");
+        let output = result.stdout().replace('\r', "");
         assert_eq!(
-            (printed.as_str(), code(&result)),
+            (output.as_str(), code(&result)),
             ("/dev/pts\n0\nerr\n1\n", Some(3)),
             "{defaults}: {result:?}"
         );
@@ -386,8 +386,8 @@ async fn a_job_of_root_is_waited_for_fed_and_signalled_like_any_other() {
         bench.mcp.call("ssh_job", more).await.ok()
     };
 
-    let fed = call(json!({"input": "one\n", "waitMs": 5000})).await;
-    assert_eq!(fed.stdout(), "0\ngot one\n", "{fed:?}");
+    let answer = call(json!({"input": "one\n", "waitMs": 5000})).await;
+    assert_eq!(answer.stdout(), "0\ngot one\n", "{answer:?}");
     let ended = call(json!({"input": "two\u{4}"})).await;
     let ended = if status(&ended) == "running" {
         call(json!({})).await

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 
 use super::{
     processes,
-    wire::{Place, soon},
+    wire::{DaemonAddress, soon},
 };
 
 /// How long a start may take.
@@ -20,7 +20,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// A running daemon. Dropping it kills it.
 pub(crate) struct Daemon {
     child: Child,
-    pub(crate) place: Place,
+    pub(crate) address: DaemonAddress,
     log: PathBuf,
 }
 
@@ -52,8 +52,12 @@ impl Daemon {
 
         loop {
             let text = fs::read_to_string(&log).expect("readable");
-            if let Some(place) = text.lines().find_map(ready) {
-                return Self { child, place, log };
+            if let Some(address) = text.lines().find_map(ready) {
+                return Self {
+                    child,
+                    address,
+                    log,
+                };
             }
 
             let ended = child.try_wait().expect("a child of ours");
@@ -145,16 +149,16 @@ fn alone<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
         .env("XDG_STATE_HOME", folder.join("state"))
 }
 
-fn ready(line: &str) -> Option<Place> {
+fn ready(line: &str) -> Option<DaemonAddress> {
     let address = line
         .strip_prefix("mcp-ssh-sessions: ready on ")?
         .split(" and ")
         .next()?;
 
     if let Some(path) = address.strip_prefix("the Unix socket ") {
-        return Some(Place::Socket(path.into()));
+        return Some(DaemonAddress::Socket(path.into()));
     }
 
     let port = address.strip_suffix("/mcp")?.rsplit_once(':')?.1;
-    Some(Place::Tcp(port.parse().ok()?))
+    Some(DaemonAddress::Tcp(port.parse().ok()?))
 }

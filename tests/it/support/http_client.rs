@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     mcp_client::ToolResult,
-    wire::{self, Answer, Place, Wire},
+    wire::{self, Answer, DaemonAddress, Wire},
 };
 
 /// The revision without sessions.
@@ -29,7 +29,7 @@ impl Dialect {
 
 /// A client.
 pub(crate) struct HttpClient {
-    place: Place,
+    address: DaemonAddress,
     dialect: Dialect,
     token: Option<String>,
     capabilities: Value,
@@ -49,25 +49,29 @@ pub(crate) struct Pending {
 }
 
 impl HttpClient {
-    /// A client that has said hello.
-    pub(crate) async fn connect(place: &Place, dialect: Dialect) -> Self {
-        Self::connect_with(place, dialect, None).await
+    /// A client that has initialized MCP.
+    pub(crate) async fn connect(address: &DaemonAddress, dialect: Dialect) -> Self {
+        Self::connect_with(address, dialect, None).await
     }
 
     /// The same with a token.
-    pub(crate) async fn connect_with(place: &Place, dialect: Dialect, token: Option<&str>) -> Self {
-        Self::connect_as(place, dialect, token, json!({})).await
+    pub(crate) async fn connect_with(
+        address: &DaemonAddress,
+        dialect: Dialect,
+        token: Option<&str>,
+    ) -> Self {
+        Self::connect_as(address, dialect, token, json!({})).await
     }
 
     /// The same with capabilities.
     pub(crate) async fn connect_as(
-        place: &Place,
+        address: &DaemonAddress,
         dialect: Dialect,
         token: Option<&str>,
         capabilities: Value,
     ) -> Self {
         let mut client = Self {
-            place: place.clone(),
+            address: address.clone(),
             dialect,
             token: token.map(str::to_owned),
             capabilities,
@@ -86,10 +90,10 @@ impl HttpClient {
             }
         };
 
-        let hello = json!({
+        let initialize_params = json!({
             "protocolVersion": version, "capabilities": client.capabilities, "clientInfo": {"name": "test", "version": "0"},
         });
-        let mut pending = client.begin("initialize", hello).await;
+        let mut pending = client.begin("initialize", initialize_params).await;
 
         if let Some(wire) = &mut pending.wire {
             let head = wire.head().await.expect("an answer");
@@ -120,12 +124,12 @@ impl HttpClient {
         client
     }
 
-    /// A client of HTTP+SSE that knows its daemon from before a restart, and says no hello again.
-    pub(crate) async fn come_back(place: &Place) -> Self {
-        let place = place.clone();
+    /// A client of HTTP+SSE that knows its daemon from before a restart, and does not initialize again.
+    pub(crate) async fn come_back(address: &DaemonAddress) -> Self {
+        let address = address.clone();
 
         let mut client = Self {
-            place,
+            address,
             dialect: Dialect::Legacy,
             token: None,
             capabilities: json!({}),
@@ -279,7 +283,7 @@ impl HttpClient {
     /// Sends a request without a body, with the headers of this client's session.
     pub(crate) async fn send(&self, method: &str, more: &[(&str, &str)]) -> Wire {
         let headers = self.headers(more);
-        let mut wire = Wire::connect(&self.place).await;
+        let mut wire = Wire::connect(&self.address).await;
         wire.send(wire::request(method, "/mcp", &borrowed(&headers), ""))
             .await;
         wire
@@ -303,7 +307,7 @@ impl HttpClient {
             .as_ref()
             .map_or("/mcp", |(_, endpoint)| endpoint);
 
-        let mut wire = Wire::connect(&self.place).await;
+        let mut wire = Wire::connect(&self.address).await;
 
         wire.send(wire::request(
             "POST",
@@ -317,7 +321,7 @@ impl HttpClient {
     }
 
     fn headers(&self, more: &[(&str, &str)]) -> Vec<(String, String)> {
-        let mut headers = vec![("Host".to_owned(), self.place.host())];
+        let mut headers = vec![("Host".to_owned(), self.address.host())];
         if let Some(token) = &self.token {
             headers.push(("Authorization".to_owned(), format!("Bearer {token}")));
         }

@@ -17,7 +17,7 @@ const UNDERWAY: usize = 256;
 
 /// A direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Direction {
     /// What the client sends.
     Up,
     /// What the server sends.
@@ -41,7 +41,7 @@ pub(crate) enum Break {
 
 /// The next break: in the connection in which this many more bytes have passed this way. It happens once.
 struct Trip {
-    way: Way,
+    direction: Direction,
     left: u64,
     how: Break,
 }
@@ -134,9 +134,9 @@ impl Link {
     }
 
     /// Breaks a connection, exactly after `bytes` more bytes have gone this way.
-    pub(crate) fn break_after(&self, way: Way, bytes: u64, how: Break) {
+    pub(crate) fn break_after(&self, direction: Direction, bytes: u64, how: Break) {
         *self.state.trip.lock().expect("no panic") = Some(Trip {
-            way,
+            direction,
             left: bytes,
             how,
         });
@@ -153,8 +153,8 @@ impl Link {
     }
 
     /// How many bytes have passed this way.
-    pub(crate) fn passed_so_far(&self, way: Way) -> u64 {
-        self.state.counted[way as usize].load(Ordering::SeqCst)
+    pub(crate) fn passed_so_far(&self, direction: Direction) -> u64 {
+        self.state.counted[direction as usize].load(Ordering::SeqCst)
     }
 
     /// Has every byte sent by itself from now on.
@@ -221,8 +221,8 @@ async fn serve(client: TcpStream, state: Arc<State>) {
     let ((from_client, to_client), (from_server, to_server)) =
         (client.into_split(), server.into_split());
 
-    let mut up = Direction {
-        way: Way::Up,
+    let mut up = Flow {
+        direction: Direction::Up,
         to: to_server,
         state: &state,
         left: &left,
@@ -231,8 +231,8 @@ async fn serve(client: TcpStream, state: Arc<State>) {
         hole: false,
     };
 
-    let mut down = Direction {
-        way: Way::Down,
+    let mut down = Flow {
+        direction: Direction::Down,
         to: to_client,
         ..up
     };
@@ -251,8 +251,8 @@ async fn serve(client: TcpStream, state: Arc<State>) {
     }
 }
 
-struct Direction<'a> {
-    way: Way,
+struct Flow<'a> {
+    direction: Direction,
     to: OwnedWriteHalf,
     state: &'a State,
     left: &'a AtomicU64,
@@ -261,16 +261,16 @@ struct Direction<'a> {
     hole: bool,
 }
 
-impl Direction<'_> {
+impl Flow<'_> {
     async fn pass(&mut self, mut from: OwnedReadHalf) {
-        let (give, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(UNDERWAY);
+        let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(UNDERWAY);
         let delay = self.state.delay;
 
         let read = async move {
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(length @ 1..) = from.read(&mut buffer).await {
                 let arrives = Instant::now() + delay;
-                if give
+                if sender
                     .send((arrives, buffer[..length].to_vec()))
                     .await
                     .is_err()
@@ -337,7 +337,7 @@ impl Direction<'_> {
         }
 
         let (piece, breaks) = self.up_to_the_break(piece);
-        self.state.counted[self.way as usize].fetch_add(piece.len() as u64, Ordering::SeqCst);
+        self.state.counted[self.direction as usize].fetch_add(piece.len() as u64, Ordering::SeqCst);
         let mut size = piece.len().max(1);
         if self.state.drips.load(Ordering::SeqCst) {
             size = 1;
@@ -368,7 +368,10 @@ impl Direction<'_> {
 
     fn up_to_the_break<'a>(&self, piece: &'a [u8]) -> (&'a [u8], Option<Break>) {
         let mut trip = self.state.trip.lock().expect("no panic");
-        let Some(ordered) = trip.as_mut().filter(|trip| trip.way == self.way) else {
+        let Some(ordered) = trip
+            .as_mut()
+            .filter(|trip| trip.direction == self.direction)
+        else {
             return (piece, None);
         };
         let length = piece.len() as u64;

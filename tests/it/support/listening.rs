@@ -98,8 +98,8 @@ fn answers(daemon: &mut Child, port: u16) -> bool {
     while Instant::now() < deadline && matches!(daemon.try_wait(), Ok(None)) {
         if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
             let _ = stream.set_read_timeout(Some(START_DEADLINE));
-            let mut greeting = [0; 4];
-            return stream.read_exact(&mut greeting).is_ok() && greeting == *b"SSH-";
+            let mut identification = [0; 4];
+            return stream.read_exact(&mut identification).is_ok() && identification == *b"SSH-";
         }
         std::thread::sleep(POLL);
     }

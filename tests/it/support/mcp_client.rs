@@ -32,7 +32,7 @@ pub(crate) struct McpClient {
 }
 
 impl McpClient {
-    /// Starts a server that resolves with `ssh_config` and keeps everything in `folder`, and says hello.
+    /// Starts a server that resolves with `ssh_config` and keeps everything in `folder`, and initializes MCP.
     pub(crate) async fn start(ssh_config: &Path, folder: &Path) -> Self {
         let mut client = Self::start_silent(ssh_config, folder);
         client.initialize().await;
@@ -41,7 +41,7 @@ impl McpClient {
 
     /// The same with a program that asks for secrets.
     pub(crate) async fn with_askpass(ssh_config: &Path, folder: &Path, askpass: &Path) -> Self {
-        let mut client = Self::over(SessionRegistry::new(RegistryOptions {
+        let mut client = Self::with_registry(SessionRegistry::new(RegistryOptions {
             ssh_config: Some(ssh_config.to_owned()),
             store: Some(folder.join("sessions.json")),
             output: Some(folder.join("output")),
@@ -53,7 +53,7 @@ impl McpClient {
         client
     }
 
-    /// The same without the hello.
+    /// the same without initializing.
     pub(crate) fn start_silent(ssh_config: &Path, folder: &Path) -> Self {
         let registry = SessionRegistry::new(RegistryOptions {
             ssh_config: Some(ssh_config.to_owned()),
@@ -63,11 +63,11 @@ impl McpClient {
             askpass: None,
         });
 
-        Self::over(registry)
+        Self::with_registry(registry)
     }
 
     /// A client of a registry that the test has made.
-    pub(crate) fn over(registry: Arc<SessionRegistry>) -> Self {
+    pub(crate) fn with_registry(registry: Arc<SessionRegistry>) -> Self {
         let (ours, theirs) = duplex(1024 * 1024);
         let (input, output) = split(theirs);
 
@@ -91,10 +91,10 @@ impl McpClient {
 
     /// `initialize` and `notifications/initialized`; returns the result.
     pub(crate) async fn initialize(&mut self) -> Value {
-        let hello = json!({
+        let initialize_params = json!({
             "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "test", "version": "0"},
         });
-        let answer = self.request("initialize", hello).await;
+        let answer = self.request("initialize", initialize_params).await;
         self.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}))
             .await;
         answer["result"].clone()

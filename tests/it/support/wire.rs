@@ -20,14 +20,14 @@ pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
 
 /// Where a daemon is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum DaemonAddress {
     /// A port of 127.0.0.1.
     Tcp(u16),
     /// The path of a Unix socket.
     Socket(PathBuf),
 }
 
-impl Place {
+impl DaemonAddress {
     /// The port; panics for a Unix socket.
     pub(crate) fn port(&self) -> u16 {
         match self {
@@ -78,8 +78,8 @@ impl Answer {
 }
 
 /// Sends one request over a connection of its own and reads the whole answer; `None` if the connection ends instead.
-pub(crate) async fn ask(place: &Place, request: impl AsRef<[u8]>) -> Option<Answer> {
-    let mut wire = Wire::connect(place).await;
+pub(crate) async fn ask(address: &DaemonAddress, request: impl AsRef<[u8]>) -> Option<Answer> {
+    let mut wire = Wire::connect(address).await;
     wire.send(&request).await;
 
     // What is said of the body of an answer to HEAD is not there to read.
@@ -115,15 +115,15 @@ pub(crate) struct Event {
 }
 
 impl Wire {
-    pub(crate) async fn connect(place: &Place) -> Self {
-        let stream = match place {
-            Place::Tcp(port) => TcpStream::connect(("127.0.0.1", *port))
+    pub(crate) async fn connect(address: &DaemonAddress) -> Self {
+        let stream = match address {
+            DaemonAddress::Tcp(port) => TcpStream::connect(("127.0.0.1", *port))
                 .await
                 .map(Either::Left),
-            Place::Socket(path) => UnixStream::connect(path).await.map(Either::Right),
+            DaemonAddress::Socket(path) => UnixStream::connect(path).await.map(Either::Right),
         };
 
-        let stream = BufReader::new(stream.unwrap_or_else(|error| panic!("{place:?}: {error}")));
+        let stream = BufReader::new(stream.unwrap_or_else(|error| panic!("{address:?}: {error}")));
         Self {
             stream,
             left: Left::Nothing,

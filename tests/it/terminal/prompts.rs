@@ -218,7 +218,7 @@ pub(crate) async fn takes_keys<S>(mut bench: Bench<S>) {
 
     let trap = "trap 'echo caught; exit 7' INT; echo ready; read x";
     let interrupted = job(&bench.exec(trap, json!({"pty": true, "waitMs": 0})).await);
-    bench.printed(&interrupted, "ready\n").await;
+    bench.wait_for_output(&interrupted, "ready\n").await;
     let result = bench.give(&interrupted, "\u{3}").await;
     assert_eq!(
         (result.stdout().contains("caught\n"), code(&result)),

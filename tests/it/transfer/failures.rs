@@ -477,8 +477,8 @@ async fn a_server_without_sftp_is_said() {
 
 #[tokio::test]
 async fn a_startup_file_that_prints_is_suspected_and_nothing_hangs() {
-    let noise = "/bin/sh -c \"echo Welcome to this host; exec sleep 60\"".to_owned();
-    let mut bench = open_with(|settings| settings.sftp = noise).await;
+    let banner = "/bin/sh -c \"echo Welcome to this host; exec sleep 60\"".to_owned();
+    let mut bench = open_with(|settings| settings.sftp = banner).await;
     let started = std::time::Instant::now();
     let result = bench.try_download("x", &bench.local("back")).await;
     assert!(

@@ -36,7 +36,7 @@ async fn a_long_file_and_a_large_tree_take_little_memory() {
 
         let daemon =
             Daemon::start(&sshd.write_ssh_config("host", &through), folder.path(), &[]).await;
-        let mut client = HttpClient::connect(&daemon.place, Dialect::Stateless).await;
+        let mut client = HttpClient::connect(&daemon.address, Dialect::Stateless).await;
         client
             .call("ssh_connect", json!({"host": "host"}))
             .await

@@ -41,7 +41,7 @@ fn saying(words: Vec<u8>, asked: bool) -> u16 {
 }
 
 /// Lines, an identification and a goodbye (`SSH_MSG_DISCONNECT`, RFC 4253, section 11.1), all of them hostile.
-fn greeting() -> Vec<u8> {
+fn identification() -> Vec<u8> {
     let string =
         |text: &[u8]| [&u32::try_from(text.len()).unwrap().to_be_bytes()[..], text].concat();
 
@@ -88,7 +88,7 @@ fn world() -> (World, tempfile::TempDir) {
     let says = ssh_config::host(
         "says",
         "IdentityAgent none",
-        saying(greeting(), false),
+        saying(identification(), false),
         "agent",
         &known_hosts,
     );
@@ -119,7 +119,7 @@ async fn nothing_that_others_say_moves_the_cursor_of_the_command_line() {
     let saved = json!({"version": 1, "sessions": [{"name": "kept", "host": HOSTILE, "user": HOSTILE, "keyPath": HOSTILE}]});
     let saved = file("saved.json", &saved.to_string());
 
-    let told =
+    let output =
         json!({"sessions": [{"name": HOSTILE, "state": HOSTILE, "hostName": HOSTILE, "user": HOSTILE, "port": HOSTILE,
         "lastError": HOSTILE}], "shells": [{"shell": HOSTILE, "session": HOSTILE, "state": HOSTILE, "cwd": HOSTILE}],
         "jobs": [{"job": HOSTILE, "session": HOSTILE, "command": HOSTILE, "status": HOSTILE, "ending": HOSTILE}],
@@ -136,7 +136,7 @@ async fn nothing_that_others_say_moves_the_cursor_of_the_command_line() {
         .to_string()
     };
 
-    let (friendly, refusing) = (answer("200 OK", &told), answer("404 Not Found", HOSTILE));
+    let (friendly, refusing) = (answer("200 OK", &output), answer("404 Not Found", HOSTILE));
     let nowhere = format!("/none/{HOSTILE}");
 
     for arguments in [
@@ -194,7 +194,7 @@ async fn text_of_others_never_moves_the_cursor_in_log_or_status() {
     let (world, _known_hosts) = world();
     let folder = world.folder();
     let daemon = Daemon::start(&world.config, folder, &[]).await;
-    let mut client = HttpClient::connect(&daemon.place, Dialect::Stateless).await;
+    let mut client = HttpClient::connect(&daemon.address, Dialect::Stateless).await;
     client
         .call("ssh_connect", json!({"host": "box"}))
         .await
@@ -237,7 +237,7 @@ async fn text_of_others_never_moves_the_cursor_in_log_or_status() {
         client.call(tool, arguments).await;
     }
 
-    let port = daemon.place.port().to_string();
+    let port = daemon.address.port().to_string();
 
     for form in [&["--http", &port][..], &["--http", &port, "--json"]] {
         let (code, stdout, stderr) = status(folder, form).await;

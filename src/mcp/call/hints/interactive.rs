@@ -226,7 +226,7 @@ fn segments(command: &str) -> Option<Vec<Vec<String>>> {
     // A small part of the shell grammar is enough. In doubt there is no note, since a wrong one
     // would mislead the model.
     let (mut all, mut words, mut word) = (List::default(), Vec::new(), None::<String>);
-    let mut fed = false;
+    let mut has_input = false;
     let mut letters = command.chars().peekable();
 
     while let Some(letter) = letters.next() {
@@ -261,20 +261,20 @@ fn segments(command: &str) -> Option<Vec<Vec<String>>> {
             ('#', _) if word.is_none() => {
                 while letters.next_if(|letter| *letter != '\n').is_some() {}
             }
-            ('<', _) => fed = true,
+            ('<', _) => has_input = true,
             ('|', _) => {
                 words.extend(word.take());
-                all.add(&mut words, fed);
+                all.add(&mut words, has_input);
 
                 // The next command reads from this pipe.
-                fed = true;
+                has_input = true;
             }
             ('&', Some('&')) => {
                 letters.next();
                 words.extend(word.take());
-                all.add(&mut words, fed);
+                all.add(&mut words, has_input);
                 all.conditional = true;
-                fed = false;
+                has_input = false;
             }
             // `&` in a redirection, as in `2>&1`, is allowed. Elsewhere the command runs in the
             // background, and its status is unknown.
@@ -285,9 +285,9 @@ fn segments(command: &str) -> Option<Vec<Vec<String>>> {
             }
             (';' | '\n', _) => {
                 words.extend(word.take());
-                all.add(&mut words, fed);
+                all.add(&mut words, has_input);
                 all.end_chain();
-                fed = false;
+                has_input = false;
             }
             (letter, _) if letter.is_whitespace() => words.extend(word.take()),
             (letter, _) => word.get_or_insert_default().push(letter),
@@ -295,7 +295,7 @@ fn segments(command: &str) -> Option<Vec<Vec<String>>> {
     }
 
     words.extend(word);
-    all.add(&mut words, fed);
+    all.add(&mut words, has_input);
 
     // The whole list has succeeded, and with it every command of the last `&&` chain.
     all.certain.append(&mut all.doubtful);
@@ -321,7 +321,7 @@ struct List {
 impl List {
     /// Adds a simple command without the output redirections. A command that is `fed` from a file
     /// or pipe is left out.
-    fn add(&mut self, words: &mut Vec<String>, fed: bool) {
+    fn add(&mut self, words: &mut Vec<String>, has_input: bool) {
         // A redirection of the output does not give the program anything to read.
         let mut words = std::mem::take(words);
         let descriptor = |letter: char| letter.is_ascii_digit() || letter == '&';
@@ -351,7 +351,7 @@ impl List {
             self.doubtful.clear();
         }
 
-        if fed {
+        if has_input {
             return;
         }
 
@@ -412,8 +412,8 @@ mod tests {
             ("kubectl exec pod -- /bin/sh", true, "COMMAND"),
             ("sudo -u postgres psql", true, "stdin"),
         ] {
-            let note = interactive_hint(command, silent).unwrap_or_default();
-            assert!(note.contains(part), "{command}: {note:?}");
+            let hint = interactive_hint(command, silent).unwrap_or_default();
+            assert!(hint.contains(part), "{command}: {hint:?}");
         }
     }
 

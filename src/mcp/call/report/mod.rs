@@ -132,7 +132,7 @@ impl<'a> CommandReport<'a> {
     ///
     /// # Errors
     /// The command was not run.
-    pub(in crate::mcp) fn of(
+    pub(in crate::mcp) fn for_job(
         registry: &SessionRegistry,
         job: &'a Job,
         end: Option<&'a JobEnd>,
@@ -174,7 +174,7 @@ impl<'a> CommandReport<'a> {
             output: if let CommandState::Ended(finished) = &state {
                 finished.command.output.clone()
             } else {
-                job.printed()
+                job.output()
             },
             portion: None,
             duration: job.duration(),
@@ -228,7 +228,7 @@ impl<'a> CommandReport<'a> {
 
         // Background processes print between two commands, so their output is kept apart from
         // stdout and stderr.
-        let printed = [
+        let blocks_to_show = [
             (BlockKind::Stdout, "", Some(stdout)),
             (BlockKind::Stderr, "[stderr]\n", Some(&self.output.stderr)),
             (
@@ -242,12 +242,12 @@ impl<'a> CommandReport<'a> {
         // all blocks.
         let (mut blocks, mut spoofed_markers) = (Vec::new(), 0);
 
-        for (kind, heading, printed) in printed {
-            let Some(printed) = printed else { continue };
-            let text = printed.text();
+        for (kind, heading, captured) in blocks_to_show {
+            let Some(captured) = captured else { continue };
+            let text = captured.text();
             if !text.is_empty() {
                 let has_our_mark =
-                    printed.omitted() > 0 || matches!(printed.nature(), Nature::Binary(_));
+                    captured.omitted() > 0 || matches!(captured.nature(), Nature::Binary(_));
                 spoofed_markers += blocks::spoofed_markers(&text, has_our_mark);
                 blocks.push(Block {
                     kind,

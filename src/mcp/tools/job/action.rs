@@ -170,7 +170,7 @@ impl JobAction {
         end: Option<&JobEnd>,
     ) -> Result<CallToolResult, ToolError> {
         let job = sent.job;
-        let mut report = CommandReport::of(&call.registry, job, end, true)?;
+        let mut report = CommandReport::for_job(&call.registry, job, end, true)?;
 
         if end.is_none() {
             report.notice = self.notice(sent);

@@ -187,7 +187,7 @@ fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
 
 impl From<&Job> for JobResult {
     fn from(job: &Job) -> Self {
-        let printed = job.printed();
+        let output = job.output();
         Self {
             job: job.id.clone(),
             session: job.session.clone(),
@@ -202,8 +202,8 @@ impl From<&Job> for JobResult {
             detached: job.detached.is_some(),
             started_at: time(job.started),
             duration_ms: u64::try_from(job.duration().as_millis()).unwrap_or(u64::MAX),
-            stdout_bytes: printed.stdout.total,
-            stderr_bytes: printed.stderr.total,
+            stdout_bytes: output.stdout.total,
+            stderr_bytes: output.stderr.total,
         }
     }
 }

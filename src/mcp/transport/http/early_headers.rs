@@ -50,7 +50,7 @@ enum HandlerReply {
     /// The reply is not there yet.
     Awaited(Awaited),
     /// The reply is an event stream, which is passed on.
-    Begun(UnsyncBoxBody<Bytes, Infallible>),
+    Started(UnsyncBoxBody<Bytes, Infallible>),
     /// The event stream has ended.
     Over,
 }
@@ -80,13 +80,13 @@ async fn next(answer: HandlerReply) -> Option<(Result<Frame<Bytes>, Infallible>,
                 ));
             }
         },
-        HandlerReply::Begun(body) => body,
+        HandlerReply::Started(body) => body,
         HandlerReply::Over => return None,
     };
 
     let mut body = body;
     let frame = body.frame().await?;
-    Some((frame, HandlerReply::Begun(body)))
+    Some((frame, HandlerReply::Started(body)))
 }
 
 /// Returns a comment, which keeps the connection alive and means nothing (HTML Standard,

@@ -49,7 +49,7 @@ pub struct Daemon {
     /// Token that clients must send; `None` if the user of a connection decides.
     pub token: Option<Token>,
     /// Access to the status page.
-    pub keys: Arc<AccessKeys>,
+    pub access: Arc<AccessKeys>,
     /// Settings of the shared daemon; `None` for a daemon that a person starts.
     pub shared: Option<SharedDaemon>,
 }
@@ -71,7 +71,7 @@ impl Daemon {
             registry,
             listeners,
             token,
-            keys,
+            access,
             shared,
         } = self;
 
@@ -91,7 +91,7 @@ impl Daemon {
 
         let dashboard = Dashboard::new(
             Arc::clone(&registry),
-            keys,
+            access,
             page,
             opened,
             lifecycle.closed.child_token(),

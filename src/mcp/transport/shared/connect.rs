@@ -38,7 +38,7 @@ pub(super) type Stream = tokio::net::windows::named_pipe::NamedPipeClient;
 pub(super) enum ConnectError {
     /// The folder of the daemon cannot be used.
     #[error(transparent)]
-    Place(#[from] LocationError),
+    Location(#[from] LocationError),
     /// The connection to the daemon failed.
     #[error("cannot reach the shared daemon at {}: {source}", location.socket.display())]
     Unreachable {

@@ -72,14 +72,14 @@ pub async fn serve(
     match open(location).await {
         Ok(Some(listener)) => {
             // All that can fail comes before the promise to be ready.
-            let keys = Arc::new(AccessKeys::new()?);
+            let access = Arc::new(AccessKeys::new()?);
             say(READY);
             tracing::info!("the shared daemon is ready on {}", listener.address());
             let daemon = Daemon {
                 registry,
                 listeners: vec![listener],
                 token: None,
-                keys,
+                access,
                 shared: Some(SharedDaemon {
                     proof: location.proof(),
                     idle,

@@ -37,7 +37,7 @@ pub(super) struct Follower {
     following: Following,
     /// Watch period for which the remote machine was queried last.
     period: u64,
-    work: JobRunner,
+    runner: JobRunner,
     mirror: Mirror,
     /// Start time of the job, by the local clock.
     running_since: Instant,
@@ -51,7 +51,7 @@ impl Follower {
         session: Arc<LiveSession>,
         id: JobId,
         following: Following,
-        work: JobRunner,
+        runner: JobRunner,
         output: &Output,
         since: Duration,
     ) -> Self {
@@ -62,7 +62,7 @@ impl Follower {
             id,
             following,
             period: 0,
-            work,
+            runner,
             mirror: Mirror::new(output),
             running_since,
             stopped: None,
@@ -175,7 +175,7 @@ impl Follower {
         // Signals come first: a query can last minutes, and the user waits for the job to stop.
         let answer = tokio::select! {
             biased;
-            signal = self.work.signals.next() => Err(signal),
+            signal = self.runner.signals.next() => Err(signal),
             answer = host.wait_for_detached(&self.id, patience, &self.mirror) => Ok(answer),
             () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
             _ = watchers.wait_for(are_others) => return Ok(None),
@@ -208,7 +208,7 @@ impl Follower {
                 Ok(None)
             }
             DetachedState::Elsewhere(host) => Err(session.detached(DetachedError::Refused(
-                Refusal::Trouble(format!("it runs on {}, not here", host.raw()).into()),
+                Refusal::Failed(format!("it runs on {}, not here", host.raw()).into()),
             ))),
             _ => Ok(Some(FollowerEnd::Reported(job))),
         }
@@ -245,7 +245,7 @@ impl Follower {
             id,
             following,
             period,
-            work,
+            runner,
             mirror,
             running_since,
             stopped,
@@ -261,7 +261,7 @@ impl Follower {
 
         // Output that could not be kept here stays on the remote machine.
         let leaves = matches!(end, FollowerEnd::Reported(_)) && output.trouble.is_none();
-        work.finish(Ok(FinishedJob {
+        runner.finish(Ok(FinishedJob {
             command: end.result(stopped, elapsed, output),
             shell: None,
         }));

@@ -43,18 +43,18 @@ impl LiveSession {
         // The id is fixed before the first attempt, so that a second attempt cannot start a second
         // job.
         let id = random_id().map_err(|error| self.ssh(error))?;
-        let (job, work, following) = self.job(&id, &spec, Duration::ZERO)?;
+        let (job, runner, following) = self.job(&id, &spec, Duration::ZERO)?;
         let (session, output) = (Arc::clone(self), job.output.clone());
 
         tokio::spawn(async move {
-            match session.begin(&id, &spec, &work, prompter).await {
+            match session.begin(&id, &spec, &runner, prompter).await {
                 Ok(()) => {
-                    work.sent.set();
-                    Follower::new(session, id, following, work, &output, Duration::ZERO)
+                    runner.sent.set();
+                    Follower::new(session, id, following, runner, &output, Duration::ZERO)
                         .run()
                         .await;
                 }
-                Err(error) => work.finish(Err(error)),
+                Err(error) => runner.finish(Err(error)),
             }
         });
 
@@ -85,16 +85,16 @@ impl LiveSession {
             takes_input: found.takes_input,
             ..CommandSpec::default()
         };
-        let (job, work, following) = self.job(id, &spec, since)?;
+        let (job, runner, following) = self.job(id, &spec, since)?;
         // Nobody has to wait for the command to be sent: it runs already.
-        work.sent.set();
+        runner.sent.set();
 
         tokio::spawn(
             Follower::new(
                 Arc::clone(self),
                 id.clone(),
                 following,
-                work,
+                runner,
                 &job.output,
                 since,
             )
@@ -163,7 +163,7 @@ impl LiveSession {
     ) -> Result<(Arc<Job>, JobRunner, Following), SessionError> {
         let (detached, requests, following) = Detached::new(id.clone(), self.name().to_owned());
 
-        let (job, work) = Job::new(JobSpec {
+        let (job, runner) = Job::new(JobSpec {
             session: self.name().to_owned(),
             shell: None,
             command: spec,
@@ -175,7 +175,7 @@ impl LiveSession {
 
         tokio::spawn(requests::answer(Arc::clone(self), id.clone(), requests));
 
-        Ok((job, work, following))
+        Ok((job, runner, following))
     }
 
     /// Starts the command on the remote machine, trying twice if the connection was dead.
@@ -185,11 +185,11 @@ impl LiveSession {
         &self,
         id: &JobId,
         spec: &CommandSpec,
-        work: &JobRunner,
+        runner: &JobRunner,
         prompter: Prompter,
     ) -> Result<(), SessionError> {
         let caller = Caller {
-            cancelled: work.stop.clone(),
+            cancelled: runner.stop.clone(),
             prompter,
         };
 
@@ -209,22 +209,22 @@ impl LiveSession {
         }
     }
 
-    /// Runs idempotent work on the host, and a second time if the first connection was dead.
-    async fn on_host<T, JobRunner>(
+    /// Runs an idempotent operation on the host, and a second time if the first connection was dead.
+    async fn on_host<T, F>(
         &self,
         caller: &Caller,
-        work: impl Fn(Arc<RemoteHost>) -> JobRunner,
+        operation: impl Fn(Arc<RemoteHost>) -> F,
     ) -> Result<T, SessionError>
     where
-        JobRunner: Future<Output = Result<T, DetachedError>>,
+        F: Future<Output = Result<T, DetachedError>>,
     {
         let _running = self.running.token();
         let mut tried_again = false;
         loop {
             let host = self.host(caller).await?;
-            // The work itself takes no cancellation, so its future is dropped instead.
+            // The operation itself takes no cancellation, so its future is dropped instead.
             let done = tokio::select! {
-                done = work(Arc::clone(&host)) => done,
+                done = operation(Arc::clone(&host)) => done,
                 () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
             };
 

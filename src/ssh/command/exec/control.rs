@@ -131,7 +131,7 @@ impl CommandControl {
     /// Returns true if the processes are gone, false if some are left, and `None` if unknown.
     pub(super) async fn stop(&self, reason: StopReason) -> Option<bool> {
         let mut ladder = StopLadder::new(StopScope::Channel);
-        let mut action = ladder.handle(StopEvent::Asked(reason), Instant::now());
+        let mut action = ladder.handle(StopEvent::StopWanted(reason), Instant::now());
 
         loop {
             action = match action {

@@ -40,7 +40,7 @@ pub(super) struct ChannelReader {
     /// part is cut out of the output.
     pub(super) preamble: Vec<u8>,
     /// Decoder for the mark after the settings, for a command with such a mark.
-    pub(super) ready: Option<StreamDecoder>,
+    pub(super) settings_decoder: Option<StreamDecoder>,
     /// Queue of events for the [`StdinWriter`](super::stdin::StdinWriter).
     pub(super) events: mpsc::Sender<SudoEvent>,
     /// Known processes of the command, for whoever stops the command.
@@ -180,7 +180,7 @@ impl ChannelReader {
                 {
                     output.append(&mut rest);
                     let process = std::str::from_utf8(&trailer).ok().and_then(Process::parse);
-                    events.push(SudoEvent::Through(process));
+                    events.push(SudoEvent::Authenticated(process));
                     announced = true;
                 }
             }
@@ -199,7 +199,7 @@ impl ChannelReader {
 
         // The mark after the settings comes on the same stream as the announcement.
         if announced {
-            *source = self.ready.take().map(PidSource::Settings);
+            *source = self.settings_decoder.take().map(PidSource::Settings);
         }
 
         if let Some(PidSource::Settings(decoder)) = source {

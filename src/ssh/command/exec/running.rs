@@ -98,7 +98,7 @@ impl RunningCommand {
             output: context.output.writer(),
             pid_sources,
             preamble: channel.script.preamble,
-            ready: channel
+            settings_decoder: channel
                 .script
                 .says_ready
                 .then(|| StreamDecoder::new(&channel.mark)),
@@ -169,7 +169,7 @@ impl RunningCommand {
                 reason = &mut met => reason,
                 () = self.control.outlives_sudo() => StopReason::Cancelled,
                 signal = conditions.signals.next() => match signal {
-                    Signal::Stop(first_signal) => StopReason::Asked(first_signal),
+                    Signal::Stop(first_signal) => StopReason::Signalled(first_signal),
                     Signal::Once(name) => {
                         self.control.signal(name).await;
                         continue;

@@ -24,7 +24,7 @@ use crate::{
     capture::{BEGINNING, Capture, Captured, Nature},
     framing::stream::PerStream,
     lock::lock,
-    render::{Readable, Style, separable},
+    render::{Renderer, Style, separable},
 };
 
 /// Output of a command, during and after the run. Clones share the output; a single `OutputWriter`
@@ -162,9 +162,9 @@ impl Output {
             _ => separable(&bytes),
         };
 
-        let (mut readable, mut text) = (Readable::new(self.style), Vec::new());
-        readable.push(whole, &mut text);
-        readable.finish(&mut text);
+        let (mut renderer, mut text) = (Renderer::new(self.style), Vec::new());
+        renderer.push(whole, &mut text);
+        renderer.finish(&mut text);
         let mut shown = Capture::new(text.len(), 0);
         shown.push(&text);
         let total = self.lock().streams.stdout.total;
@@ -180,7 +180,7 @@ impl Output {
     #[must_use]
     pub fn latest(&self) -> String {
         let memory = self.lock();
-        let latest_of = |stream| memory.streams.get(stream).readable.latest();
+        let latest_of = |stream| memory.streams.get(stream).renderer.latest();
 
         // The last stream may have no text yet, for instance after an empty line.
         let latest = latest_of(memory.last_stream);
@@ -196,7 +196,7 @@ impl Output {
     #[must_use]
     pub fn prompt(&self) -> Option<String> {
         let memory = self.lock();
-        let prompt = memory.streams.get(memory.last_stream).readable.prompt();
+        let prompt = memory.streams.get(memory.last_stream).renderer.prompt();
         (!prompt.is_empty()).then_some(prompt)
     }
 

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Instant};
 use crate::{
     capture::{BEGINNING, Capture, Captured, Nature},
     framing::stream::{PerStream, Stream},
-    render::{Readable, Style},
+    render::{Renderer, Style},
 };
 
 /// Longest stdout in a result, in bytes: half from the beginning and half from the end.
@@ -54,7 +54,7 @@ pub(super) struct OutputStream {
     /// Number of bytes so far.
     pub(super) total: u64,
     /// Converter from raw bytes to the text for a reader.
-    pub(super) readable: Readable,
+    pub(super) renderer: Renderer,
     /// Beginning and end of the text for a reader, in finished lines.
     pub(super) shown: Capture,
     /// First bytes of the stream, unconverted.
@@ -74,7 +74,7 @@ impl OutputStream {
     fn new(budget: usize, style: Style) -> Self {
         Self {
             total: 0,
-            readable: Readable::new(style),
+            renderer: Renderer::new(style),
             shown: Capture::new(budget / 2, budget - budget / 2),
             beginning: Vec::new(),
             budget,
@@ -94,14 +94,14 @@ impl OutputStream {
         }
 
         let mut settled = Vec::new();
-        self.readable.push(bytes, &mut settled);
+        self.renderer.push(bytes, &mut settled);
         self.shown.push(&settled);
     }
 
     /// Returns the stream as shown to a reader, with the unfinished line.
     pub(super) fn captured(&self) -> Captured {
         let mut shown = self.shown.clone();
-        shown.push(&self.readable.unfinished());
+        shown.push(&self.renderer.unfinished());
         shown
             .finish()
             .with_original(self.total, self.beginning.clone())
@@ -110,6 +110,6 @@ impl OutputStream {
     /// Returns true if the text for a reader lacks parts of the stream. Then the raw bytes must be
     /// kept.
     pub(super) fn differs(&self) -> bool {
-        self.readable.was_rewritten() || self.captured().nature() != Nature::Text
+        self.renderer.was_rewritten() || self.captured().nature() != Nature::Text
     }
 }

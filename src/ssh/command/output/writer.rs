@@ -61,7 +61,7 @@ impl OutputWriter {
 
     /// Returns the terminal's replies to queries of the program, since the last call.
     pub(in crate::ssh) fn replies(&mut self) -> Vec<u8> {
-        self.output.lock().streams.stdout.readable.replies()
+        self.output.lock().streams.stdout.renderer.replies()
     }
 
     /// Ends the output. Files are complete after this.
@@ -224,7 +224,7 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn a_folder_of_another_user_is_not_used_and_links_not_followed() {
-        use crate::local::folder::others::give;
+        use crate::local::folder::others::give_away;
 
         let folder = tempfile::tempdir().unwrap();
         let outputs = OutputFolder::new(Some(folder.path().to_owned()));
@@ -242,7 +242,7 @@ mod tests {
         assert!(outputs.read(link, 100).await.is_err());
         assert_eq!(outputs.list().await.len(), 1);
         assert!(file.exists() && folder.path().join(link).is_symlink());
-        if !give(folder.path()) {
+        if !give_away(folder.path()) {
             return;
         }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use tokio::sync::oneshot;
 
 use crate::{
-    framing::stop::{Order, StopReport},
+    framing::stop::{StopReport, StopRequest},
     lock::lock,
 };
 
@@ -17,7 +17,7 @@ pub(in crate::ssh::command) struct Stops(Mutex<Vec<PendingStop>>);
 #[derive(Debug)]
 pub(in crate::ssh::command) struct PendingStop {
     /// Arguments of the stop script for this command.
-    pub(in crate::ssh::command) order: Order,
+    pub(in crate::ssh::command) request: StopRequest,
     /// Time for each signal to take effect, in tenths of a second.
     pub(in crate::ssh::command) grace_tenths: u32,
     /// True if the program ends, so that little time is left.

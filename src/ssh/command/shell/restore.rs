@@ -56,8 +56,8 @@ impl Shell {
             ..before.clone()
         };
 
-        let printed = result.command.output.stdout.whole().unwrap_or_default();
-        let (restored, missing) = restore.report(&printed);
+        let output = result.command.output.stdout.whole().unwrap_or_default();
+        let (restored, missing) = restore.report(&output);
 
         // Background jobs cannot be restored. A job can come up twice in the list.
         let jobs = match before.jobs.as_slice() {

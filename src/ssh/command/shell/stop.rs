@@ -35,7 +35,7 @@ impl ShellTask {
         // never too late.
         let (age, lived, write) = (
             self.age(sent),
-            self.ready.elapsed(),
+            self.started.elapsed(),
             Arc::clone(&self.write),
         );
 
@@ -95,7 +95,7 @@ impl ShellTask {
 
     /// Returns the least time for which the shell had been running at `sent`.
     fn age(&self, sent: Instant) -> Duration {
-        sent.duration_since(self.ready)
+        sent.duration_since(self.started)
     }
 }
 

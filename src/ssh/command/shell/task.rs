@@ -53,7 +53,7 @@ pub(super) struct ShellTask {
     /// Process of the shell.
     pub(super) process: Process,
     /// Time at which the shell was seen to be ready, some time after the start.
-    pub(super) ready: Instant,
+    pub(super) started: Instant,
     /// Exit status of the last command, for `$?`.
     pub(super) previous_status: u8,
     /// Working directory after the last command.
@@ -81,20 +81,24 @@ impl ShellTask {
         write.data_bytes(script::start(&sentinel)).await?;
         let (mut stdout, mut stderr) =
             (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
-        let mut noise = Vec::new();
-        let (mut ready, mut stderr_done, mut status) = (None, false, None);
+        let mut unexpected = Vec::new();
+        let (mut start_trailer, mut stderr_done, mut status) = (None, false, None);
 
         // Both streams must be in step before the first command, so both trailers are awaited.
-        while ready.is_none() || !stderr_done {
+        while start_trailer.is_none() || !stderr_done {
             match ShellMessage::read(read.wait().await) {
                 ShellMessage::Output(Stream::Stdout, bytes) => {
-                    if let DecodeStep::Complete { trailer, .. } = stdout.push(&bytes, &mut noise) {
-                        ready = Trailer::parse(&trailer);
+                    if let DecodeStep::Complete { trailer, .. } =
+                        stdout.push(&bytes, &mut unexpected)
+                    {
+                        start_trailer = Trailer::parse(&trailer);
                     }
                 }
                 ShellMessage::Output(Stream::Stderr, bytes) => {
-                    stderr_done |=
-                        matches!(stderr.push(&bytes, &mut noise), DecodeStep::Complete { .. });
+                    stderr_done |= matches!(
+                        stderr.push(&bytes, &mut unexpected),
+                        DecodeStep::Complete { .. }
+                    );
                 }
                 ShellMessage::Closed => {
                     return Err(SshError::ShellStart(words.appended_to(match status {
@@ -112,23 +116,23 @@ impl ShellTask {
                 ShellMessage::Other => {}
             }
 
-            words.push(&noise);
-            noise.clear();
+            words.push(&unexpected);
+            unexpected.clear();
         }
 
-        let Some(ready) = ready else {
+        let Some(trailer) = start_trailer else {
             return Err(SshError::ShellStart("it did not answer".to_owned()));
         };
 
         // The first trailer has a fixed form: the first job is the number of the descriptors, the
         // directory names shell and start time.
-        let Some(&number) = ready.jobs.first() else {
+        let Some(&number) = trailer.jobs.first() else {
             return Err(SshError::ShellStart(
                 "it did not say where its streams are".to_owned(),
             ));
         };
 
-        let (kind, process) = script::started(&ready).ok_or_else(|| {
+        let (kind, process) = script::started(&trailer).ok_or_else(|| {
             SshError::ShellStart("it did not say when its process began".to_owned())
         })?;
 
@@ -141,7 +145,7 @@ impl ShellTask {
             streams: ShellDescriptors::from_number(kind, number),
             mentioned: Mentioned::default(),
             process,
-            ready: Instant::now(),
+            started: Instant::now(),
             previous_status: 0,
             directory: Vec::new(),
             jobs: Vec::new(),

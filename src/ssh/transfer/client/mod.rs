@@ -128,7 +128,7 @@ pub(super) enum RequestError {
     Closed,
     /// The server owes replies and has sent none for [`SILENCE_LIMIT`].
     #[error("the SFTP server has not answered for {SILENCE_LIMIT:?}")]
-    Silent,
+    NoAnswer,
     /// The request is too long because of a path which no server would accept.
     #[error("the path is too long")]
     TooLong,
@@ -261,7 +261,7 @@ impl SftpClient {
                 Ok(Ok(reply)) => return Ok(reply),
                 Ok(Err(_)) => return Err(self.gone(self.shared.end_reason()).await),
                 Err(_) if before == self.shared.answered.load(Ordering::Relaxed) => {
-                    return Err(RequestError::Silent);
+                    return Err(RequestError::NoAnswer);
                 }
                 Err(_) => {}
             }

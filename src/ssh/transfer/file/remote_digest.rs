@@ -242,14 +242,14 @@ async fn run_script(
     };
 
     // The script is sent only to a program which has echoed the marker, and so is a shell.
-    let ready = async {
+    let both_started = async {
         while !answer.windows(READY.len()).any(|part| part == READY) {
             append_output(read.wait().await, &mut answer)?;
         }
         Ok(())
     };
 
-    timeout(BEGINS_WITHIN, ready)
+    timeout(BEGINS_WITHIN, both_started)
         .await
         .map_err(|_| NoDigest::Other)??;
 

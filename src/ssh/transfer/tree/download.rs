@@ -305,19 +305,19 @@ impl DownloadDirection<'_> {
         local::path(&self.destination.path, &directory.names())
     }
 
-    /// Runs blocking work in the local directory of an entry, on a thread of the pool.
+    /// Runs a blocking operation in the local directory of an entry, on a thread of the pool.
     async fn inside<T: Send + 'static>(
         &self,
         leaf: &Leaf,
         doing: &'static str,
         to: PathBuf,
-        work: impl FnOnce(Arc<Folder>, &[u8]) -> io::Result<T> + Send + 'static,
+        operation: impl FnOnce(Arc<Folder>, &[u8]) -> io::Result<T> + Send + 'static,
     ) -> Result<T, TransferError> {
         let (root, leaf) = (Arc::clone(&self.root), leaf.clone());
         let done = move || {
             let done = root
                 .folder_of(&leaf.directory)
-                .and_then(|folder| work(folder, &leaf.name));
+                .and_then(|folder| operation(folder, &leaf.name));
             done.map_err(|source| TransferError::local(doing, &to, source))
         };
 

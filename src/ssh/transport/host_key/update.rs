@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn nothing_is_written_through_what_another_user_has_planted() {
-        use crate::local::folder::others::{give, plant, sticky};
+        use crate::local::folder::others::{give_away, plant, sticky};
 
         let (shared, own) = (sticky(), tempfile::tempdir().unwrap());
         let (file, victim) = (shared.path().join("known_hosts"), own.path().join("victim"));
@@ -261,7 +261,7 @@ mod tests {
 
         fs::remove_file(&file).unwrap();
         fs::write(&file, &text).unwrap();
-        assert!(give(&file));
+        assert!(give_away(&file));
 
         assert!(
             check

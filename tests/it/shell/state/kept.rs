@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{LONGEST_PAUSE, in_time, lose, named, notice, over_a_loss};
+use super::{MAX_PAUSE, in_time, lose, named, notice, over_a_loss};
 use crate::commands::{code, eventually, open, open_with, plain, status};
 
 /// A state, and a command that shows it: the same before and after.
@@ -199,7 +199,7 @@ async fn a_shell_is_as_it_was_before_its_connection_was_lost() {
             }
         }
 
-        if !late || pause > LONGEST_PAUSE {
+        if !late || pause > MAX_PAUSE {
             assert!(
                 wrong.is_empty() && !late,
                 "{} of {}:\n{}",
@@ -323,7 +323,7 @@ async fn an_interrupted_command_is_not_rerun_and_its_state_is_dropped() {
         let result = bench.shell("echo $V", plain()).await;
         assert_eq!(fs::read_to_string(&ran).unwrap(), "x\n");
 
-        if notice(&result).contains("what the last command changed") || pause > LONGEST_PAUSE {
+        if notice(&result).contains("what the last command changed") || pause > MAX_PAUSE {
             assert_eq!(result.stdout(), "before\n", "{result:?}");
             return;
         }
@@ -407,7 +407,7 @@ async fn a_state_of_megabytes_is_not_kept_and_holds_nothing_up() {
         lose(&mut bench).await;
         let result = bench.shell("echo ${#V} $PWD", plain()).await;
 
-        if notice(&result).contains("more than a mebibyte") || pause > LONGEST_PAUSE {
+        if notice(&result).contains("more than a mebibyte") || pause > MAX_PAUSE {
             assert_eq!(result.stdout(), "0 /usr/lib\n", "{result:?}");
             assert!(
                 notice(&result).contains("same directory") && notice(&result).contains("mebibyte"),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The state is asked for a quarter of a second after a command; longer than this it does not take anywhere.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+const MAX_PAUSE: Duration = Duration::from_secs(20);
 
 /// Ends the connections, but not the shells: they end by themselves.
 async fn lose(bench: &mut Bench<OpenSshd>) {
@@ -25,7 +25,7 @@ async fn lose(bench: &mut Bench<OpenSshd>) {
     .await;
 
     // A command that is sent before that is known is cut off.
-    let known_within = Instant::now() + LONGEST_PAUSE;
+    let known_within = Instant::now() + MAX_PAUSE;
 
     while bench.mcp.call("ssh_sessions", json!({})).await.structured()["sessions"][0]["state"]
         == "connected"
@@ -47,7 +47,7 @@ async fn over_a_loss(bench: &mut Bench<OpenSshd>, before: &[&str], after: &str) 
         tokio::time::sleep(pause).await;
         lose(bench).await;
         let result = bench.shell(after, plain()).await;
-        if in_time(&result) || pause > LONGEST_PAUSE {
+        if in_time(&result) || pause > MAX_PAUSE {
             return result;
         }
 

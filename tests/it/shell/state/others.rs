@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{LONGEST_PAUSE, in_time, lose, notice};
+use super::{MAX_PAUSE, in_time, lose, notice};
 use crate::{
     commands::{Bench, code, plain},
     shell::other_shells::without_bash,
@@ -109,7 +109,7 @@ async fn comes_back(mut bench: Bench<OpenSshd>) {
             }
         }
 
-        if !late || pause > LONGEST_PAUSE {
+        if !late || pause > MAX_PAUSE {
             assert!(
                 wrong.is_empty() && !late,
                 "{} of {}:\n{}",

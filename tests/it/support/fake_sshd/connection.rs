@@ -50,7 +50,7 @@ pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: Socke
     let connection = Connection {
         server: Arc::clone(server),
         client,
-        places: Arc::new(Semaphore::new(server.settings.max_sessions)),
+        slots: Arc::new(Semaphore::new(server.settings.max_sessions)),
         channels: HashMap::new(),
         log_in,
     };
@@ -68,7 +68,7 @@ pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: Socke
 struct Connection {
     server: Arc<Server>,
     client: SocketAddr,
-    places: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     channels: HashMap<ChannelId, OpenChannel>,
     log_in: LogIn,
 }
@@ -86,11 +86,11 @@ struct IdleChannel {
     output: ChannelWriteHalf<Msg>,
     input: mpsc::UnboundedReceiver<Input>,
     closed: oneshot::Receiver<()>,
-    place: Option<OwnedSemaphorePermit>,
+    slot: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {
-    fn register(&mut self, channel: Channel<Msg>, place: Option<OwnedSemaphorePermit>) {
+    fn register(&mut self, channel: Channel<Msg>, slot: Option<OwnedSemaphorePermit>) {
         let (input, receive_input) = mpsc::unbounded_channel();
         let (closed, await_closed) = oneshot::channel();
         let id = channel.id();
@@ -102,7 +102,7 @@ impl Connection {
             output,
             input: receive_input,
             closed: await_closed,
-            place,
+            slot,
         };
 
         let open = OpenChannel {
@@ -121,7 +121,7 @@ impl Connection {
             output,
             input,
             closed,
-            place,
+            slot,
         } = self.channels.get_mut(&channel)?.idle.take()?;
 
         Some(ChannelEnd {
@@ -129,7 +129,7 @@ impl Connection {
             output,
             input,
             closed,
-            place,
+            slot,
         })
     }
 
@@ -305,8 +305,8 @@ impl Handler for Connection {
     ) -> Result<(), Error> {
         if self.server.withholds_channels.load(Ordering::SeqCst) {
             lock(&self.server.withheld).push(reply);
-        } else if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            self.register(channel, Some(place));
+        } else if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            self.register(channel, Some(slot));
             self.server.granted.fetch_add(1, Ordering::SeqCst);
             reply.accept().await;
         } else {

@@ -51,7 +51,7 @@ impl LogIn {
     }
 
     pub(super) async fn none(&mut self) -> Auth {
-        self.note("none");
+        self.record_attempt("none");
         let settings = &self.server.settings;
         if let Some(told) = &settings.no_proof_after {
             told.notified().await;
@@ -66,7 +66,7 @@ impl LogIn {
     }
 
     pub(super) async fn password(&mut self, user: &str, password: &str) -> Auth {
-        self.note("password");
+        self.record_attempt("password");
         let settings = &self.server.settings;
         if settings.silent_password {
             pending::<()>().await;
@@ -76,7 +76,7 @@ impl LogIn {
     }
 
     pub(super) fn offer(&mut self, user: &str, key: &PublicKey) -> Auth {
-        self.note("offer");
+        self.record_attempt("offer");
         if self.authorized(user, key) && self.methods().contains(&MethodKind::PublicKey) {
             return Auth::Accept;
         }
@@ -84,7 +84,7 @@ impl LogIn {
     }
 
     pub(super) fn key(&mut self, user: &str, key: &PublicKey) -> Auth {
-        self.note("publickey");
+        self.record_attempt("publickey");
         self.answer(MethodKind::PublicKey, self.authorized(user, key))
     }
 
@@ -110,7 +110,7 @@ impl LogIn {
 
             self.round += 1;
         } else {
-            self.note("keyboard-interactive");
+            self.record_attempt("keyboard-interactive");
             self.round = 0;
         }
 
@@ -154,7 +154,7 @@ impl LogIn {
                 .any(|known| known.key_data() == key.key_data())
     }
 
-    fn note(&self, method: &'static str) {
+    fn record_attempt(&self, method: &'static str) {
         lock(&self.server.attempts).push(method);
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct ChannelEnd {
     /// Ends when the client has closed the channel or is gone.
     pub(super) closed: oneshot::Receiver<()>,
     /// The place among the `max_sessions`.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) slot: Option<OwnedSemaphorePermit>,
 }
 
 /// Serves the channel with a process: its exit status is sent when it ends, EOF when its outputs have ended, and the
@@ -94,7 +94,7 @@ pub(super) async fn stream(
 
 /// The place is free before the client learns of the end: it may open the next channel at once.
 async fn close(mut end: ChannelEnd) {
-    drop(end.place.take());
+    drop(end.slot.take());
     let _ = end.session.close(end.output.id()).await;
 }
 

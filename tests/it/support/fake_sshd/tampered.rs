@@ -5,11 +5,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
 /// What a request and its honest answer become on one channel: the bytes that are sent, none at all, or `None` to end
 /// the channel.
-pub(crate) type Fault = Box<dyn FnMut(&Asked, Vec<u8>) -> Option<Vec<u8>> + Send>;
+pub(crate) type Fault = Box<dyn FnMut(&SftpPacket, Vec<u8>) -> Option<Vec<u8>> + Send>;
 
 /// A request.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct SftpPacket {
     /// `SSH_FXP_…`
     pub(crate) kind: u8,
     /// Its id; of the first, the version.
@@ -18,7 +18,7 @@ pub(crate) struct Asked {
     body: Vec<u8>,
 }
 
-impl Asked {
+impl SftpPacket {
     /// The string at the beginning: a path, a handle, or the name of an extension.
     pub(crate) fn string(&self) -> &[u8] {
         let length = self.number(0, 4);
@@ -57,7 +57,7 @@ pub(super) async fn pass(
         honest.write_all(&request).await.ok()?;
         let answer = packet(&mut honest).await?;
         let (head, body) = request.split_at_checked(9)?;
-        let asked = Asked {
+        let asked = SftpPacket {
             kind: head[4],
             id: u32::from_be_bytes(*head.last_chunk()?),
             body: body.to_vec(),

@@ -28,7 +28,7 @@ pub(crate) type Script = fn(&mut Peer) -> io::Result<()>;
 pub(crate) struct HostileSshd {
     port: u16,
     key: Arc<Ed25519KeyPair>,
-    over: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
     live: Arc<Mutex<Vec<TcpStream>>>,
 }
 
@@ -43,7 +43,7 @@ impl HostileSshd {
 
         let key =
             Arc::new(Ed25519KeyPair::from_seed_unchecked(&keys::random::<32>()).expect("32 bytes"));
-        let (over, live) = (
+        let (stopped, live) = (
             Arc::new(AtomicBool::new(false)),
             Arc::<Mutex<Vec<TcpStream>>>::default(),
         );
@@ -51,13 +51,13 @@ impl HostileSshd {
         let server = Self {
             port,
             key: Arc::clone(&key),
-            over: Arc::clone(&over),
+            stopped: Arc::clone(&stopped),
             live: Arc::clone(&live),
         };
 
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if over.load(Ordering::SeqCst) {
+                if stopped.load(Ordering::SeqCst) {
                     break;
                 }
 
@@ -93,7 +93,7 @@ impl HostileSshd {
 
 impl Drop for HostileSshd {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
+        self.stopped.store(true, Ordering::SeqCst);
         // Wakes who listens.
         let _ = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port));
         for stream in self.live.lock().unwrap().drain(..) {

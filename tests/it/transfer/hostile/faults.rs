@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::support::fake_sshd::tampered::{Asked, Fault};
+use crate::support::fake_sshd::tampered::{Fault, SftpPacket};
 
 pub(super) const INIT: u8 = 1;
 pub(super) const OPEN: u8 = 3;
@@ -141,7 +141,7 @@ pub(super) fn renumbered(mut answer: Vec<u8>, id: u32) -> Vec<u8> {
 /// Changes the answers to one kind of request; it is told how many of them there were before.
 pub(super) fn answering(
     kind: u8,
-    mut change: impl FnMut(usize, &Asked, Vec<u8>) -> Option<Vec<u8>> + Send + 'static,
+    mut change: impl FnMut(usize, &SftpPacket, Vec<u8>) -> Option<Vec<u8>> + Send + 'static,
 ) -> Fault {
     let mut before = 0;
     Box::new(move |asked, honest| {

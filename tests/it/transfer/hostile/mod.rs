@@ -31,7 +31,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// How long a call that does not end is let go on.
 const LONG_ENOUGH: Duration = Duration::from_secs(3);
 /// The longest text that an agent is given to read, in bytes.
-const LONGEST_TEXT: usize = 10_000;
+const MAX_TEXT_BYTES: usize = 10_000;
 /// Servers at once.
 const AT_ONCE: usize = 4;
 /// What a transfer may need, in MB, and some more for threads and buffers.
@@ -43,7 +43,7 @@ struct Row {
     call: Call,
     ends: Ends,
     /// What it does, made anew for each of its channels.
-    fault: fn(&Place) -> Fault,
+    fault: fn(&Scenery) -> Fault,
     /// How much memory the call may need, in MB.
     growth: u64,
     /// It says that it is OpenSSH, which is asked for several things at once.
@@ -79,7 +79,7 @@ enum Ends {
 }
 
 /// What a fault can refer to.
-struct Place {
+struct Scenery {
     /// A directory that nothing may be written into.
     outside: PathBuf,
     /// The content of the file that is fetched.
@@ -148,7 +148,7 @@ async fn holds(row: Row) {
         );
 
         assert!(
-            text.len() < LONGEST_TEXT,
+            text.len() < MAX_TEXT_BYTES,
             "{name}: {} bytes of text: {text:.500}",
             text.len()
         );
@@ -162,12 +162,12 @@ async fn holds(row: Row) {
     }
 
     for message in &scene.client.others {
-        let told = message["params"]["message"].as_str().unwrap_or_default();
-        harmless(name, told);
+        let message = message["params"]["message"].as_str().unwrap_or_default();
+        harmless(name, message);
         assert!(
-            told.len() < 1_000,
-            "{name}: {} bytes of progress: {told:.500}",
-            told.len()
+            message.len() < 1_000,
+            "{name}: {} bytes of progress: {message:.500}",
+            message.len()
         );
     }
 
@@ -212,7 +212,7 @@ async fn holds(row: Row) {
 }
 
 impl Scene {
-    async fn set(fault: fn(&Place) -> Fault, poses_as_openssh: bool) -> Self {
+    async fn set(fault: fn(&Scenery) -> Fault, poses_as_openssh: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let content = random(1_000_000);
@@ -235,7 +235,7 @@ impl Scene {
 
         let make = move || {
             let channel = channels.fetch_add(1, Ordering::SeqCst);
-            let fault = fault(&Place {
+            let fault = fault(&Scenery {
                 outside: outside.clone(),
                 content: content.clone(),
                 channel,
@@ -266,7 +266,7 @@ impl Scene {
         let identity = format!("IdentityFile {}", at("id_ed25519").display());
         let config = sshd.write_ssh_config(folder.path(), "host", &identity);
         let daemon = Daemon::start(&config, folder.path(), &[]).await;
-        let mut client = HttpClient::connect(&daemon.place, Dialect::Stateless).await;
+        let mut client = HttpClient::connect(&daemon.address, Dialect::Stateless).await;
         client
             .call("ssh_connect", json!({"host": "host"}))
             .await

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{
     Call::{self, DownloadFile, DownloadTree, DownloadTreeAgain, UploadFile, UploadTree},
     Ends::{self, Badly, Never, Same, Well},
-    GROWTH, Place, Row,
+    GROWTH, Row, Scenery,
     faults::*,
     hold,
 };
@@ -15,7 +15,7 @@ use crate::support::fake_sshd::tampered::Fault;
 
 const GIB: u64 = 1 << 30;
 
-fn row(name: &'static str, call: Call, ends: Ends, fault: fn(&Place) -> Fault) -> Row {
+fn row(name: &'static str, call: Call, ends: Ends, fault: fn(&Scenery) -> Fault) -> Row {
     Row {
         name,
         call,
@@ -27,8 +27,8 @@ fn row(name: &'static str, call: Call, ends: Ends, fault: fn(&Place) -> Fault) -
 }
 
 /// A path of the directory that nothing may be written into.
-fn outside(place: &Place, name: &str) -> Vec<u8> {
-    place.outside.join(name).as_os_str().as_bytes().to_vec()
+fn outside(scenery: &Scenery, name: &str) -> Vec<u8> {
+    scenery.outside.join(name).as_os_str().as_bytes().to_vec()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,10 +60,10 @@ async fn names_that_lead_elsewhere_lead_nowhere() {
         row("a file called a/b", DownloadTree, PATH, |_| {
             listing(&[(b"a/b", FILE), (b"a", DIRECTORY)])
         }),
-        row("an absolute path", DownloadTree, PATH, |place| {
+        row("an absolute path", DownloadTree, PATH, |scenery| {
             listing(&[
-                (&outside(place, "new"), FILE),
-                (&outside(place, "directory"), DIRECTORY),
+                (&outside(scenery, "new"), FILE),
+                (&outside(scenery, "directory"), DIRECTORY),
             ])
         }),
         row(". and .. as files", DownloadTree, Well(" 1 file,"), |_| {
@@ -173,15 +173,15 @@ async fn links_are_kept_and_never_followed() {
             "a link, and a directory of its name",
             DownloadTree,
             Badly("the same name here"),
-            |place| linking(outside(place, ""), &[(b"a", LINK), (b"a", DIRECTORY)]),
+            |scenery| linking(outside(scenery, ""), &[(b"a", LINK), (b"a", DIRECTORY)]),
         ),
         row(
             "a directory, and a link of its name",
             DownloadTree,
             Badly("the same name here"),
-            |place| {
+            |scenery| {
                 linking(
-                    outside(place, ""),
+                    outside(scenery, ""),
                     &[(b"a", DIRECTORY), (b"a", LINK), (b"b", FILE)],
                 )
             },
@@ -190,19 +190,30 @@ async fn links_are_kept_and_never_followed() {
             "first a link, then a directory in its place",
             DownloadTreeAgain,
             IN_THE_WAY,
-            |place| {
-                let kind = if place.channel == 0 { LINK } else { DIRECTORY };
-                linking(outside(place, ""), &[(b"a", kind)])
+            |scenery| {
+                let kind = if scenery.channel == 0 {
+                    LINK
+                } else {
+                    DIRECTORY
+                };
+                linking(outside(scenery, ""), &[(b"a", kind)])
             },
         ),
         row(
             "first a link to .., then a directory in its place",
             DownloadTreeAgain,
             IN_THE_WAY,
-            |place| {
+            |scenery| {
                 linking(
                     "../outside",
-                    &[(b"a", if place.channel == 0 { LINK } else { DIRECTORY })],
+                    &[(
+                        b"a",
+                        if scenery.channel == 0 {
+                            LINK
+                        } else {
+                            DIRECTORY
+                        },
+                    )],
                 )
             },
         ),
@@ -210,10 +221,10 @@ async fn links_are_kept_and_never_followed() {
             "first a link, then a file in its place",
             DownloadTreeAgain,
             Well(" 1 file,"),
-            |place| {
+            |scenery| {
                 linking(
-                    outside(place, "victim"),
-                    &[(b"a", if place.channel == 0 { LINK } else { FILE })],
+                    outside(scenery, "victim"),
+                    &[(b"a", if scenery.channel == 0 { LINK } else { FILE })],
                 )
             },
         ),
@@ -221,7 +232,7 @@ async fn links_are_kept_and_never_followed() {
             "first a link, then another",
             DownloadTreeAgain,
             Well(" 1 link,"),
-            |place| linking(outside(place, "victim"), &[(b"a", LINK)]),
+            |scenery| linking(outside(scenery, "victim"), &[(b"a", LINK)]),
         ),
         row(
             "links that lead outside",
@@ -545,7 +556,7 @@ async fn sizes_that_lie_cost_nothing() {
             "3 bytes said, more there",
             DownloadFile,
             Well(" 3 bytes,"),
-            |place| told(3, place),
+            |scenery| size(3, scenery),
         ),
         row(
             "a tree of files of 2^62 bytes, and they come",
@@ -623,8 +634,8 @@ async fn sizes_that_lie_cost_nothing() {
             "an end in the middle",
             DownloadFile,
             Badly("has 261120 bytes where 1000000"),
-            |place| {
-                let content = place.content.clone();
+            |scenery| {
+                let content = scenery.content.clone();
                 invented_file(
                     b"f".to_vec(),
                     content.len() as u64,
@@ -641,8 +652,8 @@ async fn sizes_that_lie_cost_nothing() {
                 "a byte at a time",
                 DownloadFile,
                 Well(" 50000 bytes,"),
-                |place| {
-                    let content = place.content.clone();
+                |scenery| {
+                    let content = scenery.content.clone();
                     invented_file(b"f".to_vec(), 50_000, move |offset, _| {
                         Some(vec![content[usize::try_from(offset).unwrap()]])
                     })
@@ -863,44 +874,44 @@ async fn answers_are_taken_for_what_they_are() {
                 })
             },
         ),
-        row("a handle without bytes", DownloadFile, Same, |place| {
-            called(b"", place)
+        row("a handle without bytes", DownloadFile, Same, |scenery| {
+            called(b"", scenery)
         }),
-        row("a handle that is not text", DownloadFile, Same, |place| {
-            called(b"\xff\0\x80/..", place)
+        row("a handle that is not text", DownloadFile, Same, |scenery| {
+            called(b"\xff\0\x80/..", scenery)
         }),
-        row("the longest handle", DownloadFile, Same, |place| {
-            called(&[0xfe; 256], place)
+        row("the longest handle", DownloadFile, Same, |scenery| {
+            called(&[0xfe; 256], scenery)
         }),
         row(
             "a handle that is too long",
             DownloadFile,
             Badly("a handle is too long"),
-            |place| called(&[b'h'; 257], place),
+            |scenery| called(&[b'h'; 257], scenery),
         ),
         row(
             "a handle of 100 kB",
             DownloadFile,
             Badly("a handle is too long"),
-            |place| called(&[b'h'; 100_000], place),
+            |scenery| called(&[b'h'; 100_000], scenery),
         ),
     ])
     .await;
 }
 
 /// The file as it is, under a handle of the test's.
-fn called(handle: &[u8], place: &Place) -> Fault {
-    as_it_is(handle, place.content.len() as u64, place)
+fn called(handle: &[u8], scenery: &Scenery) -> Fault {
+    as_it_is(handle, scenery.content.len() as u64, scenery)
 }
 
 /// The file as it is, with another size.
-fn told(length: u64, place: &Place) -> Fault {
-    as_it_is(b"f", length, place)
+fn size(length: u64, scenery: &Scenery) -> Fault {
+    as_it_is(b"f", length, scenery)
 }
 
-fn as_it_is(handle: &[u8], told: u64, place: &Place) -> Fault {
-    let content = place.content.clone();
-    invented_file(handle.to_vec(), told, move |offset, length| {
+fn as_it_is(handle: &[u8], size: u64, scenery: &Scenery) -> Fault {
+    let content = scenery.content.clone();
+    invented_file(handle.to_vec(), size, move |offset, length| {
         let rest = &content[usize::try_from(offset).unwrap().min(content.len())..];
         (!rest.is_empty()).then(|| rest[..length.min(rest.len())].to_vec())
     })
@@ -1072,8 +1083,8 @@ async fn an_upload_that_fails_leaves_what_was_there() {
             "a temporary file that is gone in the end",
             UploadFile,
             Badly("no such file"),
-            |place| {
-                let home = home(place);
+            |scenery| {
+                let home = home(scenery);
                 answering(SETSTAT, move |_, _, honest| {
                     for entry in fs::read_dir(&home).unwrap().flatten() {
                         let _ = entry
@@ -1125,7 +1136,9 @@ async fn an_upload_that_fails_leaves_what_was_there() {
             "paths that a terminal obeys, and that can be",
             UploadFile,
             Well("\\u{1b}[2J"),
-            |place| spelled(&[home(place).as_os_str().as_bytes(), b"/\x1b[2J\x07\r\nx"].concat()),
+            |scenery| {
+                spelled(&[home(scenery).as_os_str().as_bytes(), b"/\x1b[2J\x07\r\nx"].concat())
+            },
         ),
         row(
             "a target that is no file",
@@ -1178,8 +1191,8 @@ async fn an_upload_that_fails_leaves_what_was_there() {
 }
 
 /// The log-in's home.
-fn home(place: &Place) -> PathBuf {
-    place.outside.ancestors().nth(2).unwrap().join("home")
+fn home(scenery: &Scenery) -> PathBuf {
+    scenery.outside.ancestors().nth(2).unwrap().join("home")
 }
 
 /// Every path is spelled so.

@@ -381,8 +381,8 @@ async fn a_tree_goes_where_cp_would_put_it() {
 
             let said = Path::new(result.structured()["to"].as_str().unwrap()).to_owned();
             let said = fs::canonicalize(said).unwrap();
-            let place = fs::canonicalize(to.join(expected)).unwrap();
-            assert_eq!(said.join("sub/file"), place, "{tool} {source} {target}");
+            let written = fs::canonicalize(to.join(expected)).unwrap();
+            assert_eq!(said.join("sub/file"), written, "{tool} {source} {target}");
             let _ = fs::remove_dir_all(to.join("new"));
             fs::remove_dir_all(to.join("there")).unwrap();
             fs::create_dir(to.join("there")).unwrap();

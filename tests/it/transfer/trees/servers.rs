@@ -18,7 +18,7 @@ use crate::{
 
 /// What a server does of what is beside content.
 #[derive(Clone, Copy)]
-struct Kept {
+struct Preserved {
     /// Relative paths of links stay relative.
     relative_links: bool,
     /// Relative paths of links are shown as relative.
@@ -78,7 +78,7 @@ fn assert_alike(one: &BTreeMap<PathBuf, Item>, other: &BTreeMap<PathBuf, Item>, 
 
 /// Twelve small files and a large tree, up and down again.
 #[expect(clippy::too_many_lines, reason = "it is a table")]
-async fn all_arrives<S>(mut bench: Bench<S>, kept: Kept, names_of: Names) {
+async fn all_arrives<S>(mut bench: Bench<S>, kept: Preserved, names_of: Names) {
     let (source, up, down) = (
         bench.local("source"),
         bench.remote("up"),
@@ -218,7 +218,7 @@ async fn all_arrives<S>(mut bench: Bench<S>, kept: Kept, names_of: Names) {
     }
 }
 
-const PLAIN: Kept = Kept {
+const PLAIN: Preserved = Preserved {
     relative_links: true,
     shows_relative_links: true,
 };
@@ -237,7 +237,7 @@ async fn all_arrives_over_ssh2_whose_handlers_are_asynchronous() {
 async fn all_arrives_over_erlang_with_one_handle_for_two_files() {
     all_arrives(
         other(Make::Erlang).await,
-        Kept {
+        Preserved {
             relative_links: false,
             shows_relative_links: false,
         },
@@ -250,7 +250,7 @@ async fn all_arrives_over_erlang_with_one_handle_for_two_files() {
 async fn all_arrives_over_proftpd() {
     all_arrives(
         other(Make::Proftpd).await,
-        Kept {
+        Preserved {
             shows_relative_links: false,
             ..PLAIN
         },

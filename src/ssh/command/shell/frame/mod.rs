@@ -126,7 +126,7 @@ impl ShellTask {
             // `biased`: a stop comes before output, or endless output would put it off.
             let event = tokio::select! {
                 biased;
-                reason = &mut met, if runs_on => Some(StopEvent::Asked(reason)),
+                reason = &mut met, if runs_on => Some(StopEvent::StopWanted(reason)),
                 signal = conditions.signals.next(), if runs_on => self.stop_event(signal, running),
                 event = running.step_done() => Some(event),
                 () = until(deadline) => Some(StopEvent::TimeOver),
@@ -187,7 +187,9 @@ impl ShellTask {
     /// Returns the event for a signal that stops the command. Sends any other signal once.
     fn stop_event(&self, signal: Signal, running: &RunningFrame) -> Option<StopEvent> {
         match signal {
-            Signal::Stop(first_signal) => Some(StopEvent::Asked(StopReason::Asked(first_signal))),
+            Signal::Stop(first_signal) => {
+                Some(StopEvent::StopWanted(StopReason::Signalled(first_signal)))
+            }
             Signal::Once(name) => {
                 self.signal(name, running.started);
                 None

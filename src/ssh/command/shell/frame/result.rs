@@ -84,8 +84,8 @@ impl ShellTask {
         if !running.stderr_done {
             let mut text = Vec::new();
             running.stderr.finish(&mut text);
-            running.noise.push(&text, &mut rest);
-            running.noise.finish(&mut rest);
+            running.terminal_noise.push(&text, &mut rest);
+            running.terminal_noise.finish(&mut rest);
             running.output.push(Stream::Stderr, &rest).await;
         }
     }

@@ -39,7 +39,7 @@ pub(super) struct RunningFrame {
     /// True if the trailer on stderr is complete.
     pub(super) stderr_done: bool,
     /// Filter for bash's messages about job control.
-    pub(super) noise: TerminalNoise,
+    pub(super) terminal_noise: TerminalNoise,
     /// Decision how the command is stopped.
     pub(super) ladder: StopLadder,
     /// Present step of a stop. Each step runs next to the reading: an unread channel would hold up
@@ -80,7 +80,7 @@ impl RunningFrame {
             stderr: StreamDecoder::new(sentinel),
             trailer: None,
             stderr_done: false,
-            noise: TerminalNoise::for_shell(shell.pid()),
+            terminal_noise: TerminalNoise::for_shell(shell.pid()),
             ladder: StopLadder::new(StopScope::Shell),
             step: None,
             output_after: fresh_between(),
@@ -144,13 +144,13 @@ impl RunningFrame {
 
         let (mut text, mut output) = (Vec::new(), Vec::new());
         let progress = self.stderr.push(bytes, &mut text);
-        self.noise.push(&text, &mut output);
+        self.terminal_noise.push(&text, &mut output);
 
         match progress {
             DecodeStep::More => {}
             DecodeStep::Complete { rest, .. } => {
                 self.stderr_done = true;
-                self.noise.finish(&mut output);
+                self.terminal_noise.finish(&mut output);
                 self.output_after.push(&rest);
             }
             DecodeStep::Broken => self.broken = true,

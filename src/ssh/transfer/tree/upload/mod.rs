@@ -330,17 +330,17 @@ impl Up<'_> {
         local::path(self.path, &names)
     }
 
-    /// Runs blocking work in the local directory of an entry, on a thread of the pool.
+    /// Runs a blocking operation in the local directory of an entry, on a thread of the pool.
     async fn read<T: Send + 'static>(
         &self,
         leaf: &Leaf,
-        work: impl FnOnce(&Folder, &[u8]) -> io::Result<T> + Send + 'static,
+        operation: impl FnOnce(&Folder, &[u8]) -> io::Result<T> + Send + 'static,
     ) -> Result<T, TransferError> {
         let (root, path, leaf) = (Arc::clone(self.from), self.path_of(leaf), leaf.clone());
         let read = move || {
             let read = root
                 .folder_of(&leaf.directory)
-                .and_then(|folder| work(&folder, &leaf.name));
+                .and_then(|folder| operation(&folder, &leaf.name));
             read.map_err(|source| TransferError::local("reading", &path, source))
         };
 

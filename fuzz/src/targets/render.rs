@@ -1,13 +1,13 @@
 //! What a reader sees of output: the same however its bytes are cut, of bounded length, and exact where it is not said to
 //! be altered.
 
-use crate::render::{Readable, Style};
+use crate::render::{Renderer, Style};
 
 /// By how many bytes a line may grow that is drawn over: the cursor can move on without writing.
 const MOST_ADDED: usize = 512;
 
 fn shown(style: Style, stream: &[u8], cuts: &[u8]) -> (Vec<u8>, bool) {
-    let (mut readable, mut output) = (Readable::new(style), Vec::new());
+    let (mut renderer, mut output) = (Renderer::new(style), Vec::new());
     let (mut rest, mut cuts) = (stream, cuts.iter().cycle());
     while !rest.is_empty() {
         let length = cuts
@@ -15,13 +15,13 @@ fn shown(style: Style, stream: &[u8], cuts: &[u8]) -> (Vec<u8>, bool) {
             .map_or(rest.len(), |cut| usize::from(*cut) + 1)
             .min(rest.len());
         let (portion, later) = rest.split_at(length);
-        readable.push(portion, &mut output);
+        renderer.push(portion, &mut output);
         // A look in between changes nothing.
-        let _ = (readable.unfinished(), readable.latest(), readable.prompt());
+        let _ = (renderer.unfinished(), renderer.latest(), renderer.prompt());
         rest = later;
     }
-    readable.finish(&mut output);
-    (output, readable.was_rewritten())
+    renderer.finish(&mut output);
+    (output, renderer.was_rewritten())
 }
 
 /// Tries one input.

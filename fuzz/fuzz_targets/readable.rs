@@ -1,2 +1,0 @@
-#![no_main]
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mcp_ssh_sessions_fuzz::targets::readable::run(data));
