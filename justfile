@@ -19,9 +19,9 @@ build:
 test *FILTER:
     cargo test --locked {{FILTER}}
 
-# the tests that start no server: unit tests, the arrows between the folders, the fuzz targets (seconds, once built)
+# the quick tests: everything that starts no SSH server and what answers at once (about half a minute, once built)
 quick:
-    cargo test --locked --lib --test architecture --test fuzz
+    cargo nextest run --locked --profile quick
 
 # the documentation of the code, private items included (about a minute)
 docs:
