@@ -8,30 +8,29 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::{
-    commands::{Bench, assert_stopped, eventually, open_with, plain, random, running, status},
-    sessions::World,
-    support::{
-        fake_sshd::{FakeSshd, FakeSshdSettings},
-        mcp_client::{McpClient, ToolResult},
-        open_sshd::OpenSshd,
-        processes,
-    },
+use crate::support::{
+    checks::{assert_stopped, eventually, plain, random, status},
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::{McpClient, ToolResult},
+    open_sshd::OpenSshd,
+    processes::{self, running},
 };
 
 /// A real sshd with this `MaxSessions` and the `MaxStartups` that OpenSSH has by default.
-async fn limited(max_sessions: usize) -> Bench<OpenSshd> {
+async fn limited(max_sessions: usize) -> ConnectedHost<OpenSshd> {
     limited_with(max_sessions, "10:30:100").await
 }
 
-async fn limited_with(max_sessions: usize, max_startups: &'static str) -> Bench<OpenSshd> {
-    open_with(|settings| {
+async fn limited_with(max_sessions: usize, max_startups: &'static str) -> ConnectedHost<OpenSshd> {
+    TestHost::openssh_with(|settings| {
         (settings.max_sessions, settings.max_startups) = (max_sessions, max_startups);
     })
+    .connect()
     .await
 }
 
-impl Bench<OpenSshd> {
+impl ConnectedHost<OpenSshd> {
     /// Begins `count` commands that never end, and waits until all run.
     async fn occupy(&mut self, count: usize, word: &str) -> Vec<u64> {
         let mut calls = Vec::new();
@@ -56,7 +55,7 @@ impl Bench<OpenSshd> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_has_its_channel_before_it_is_asked_for() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     client
         .call("ssh_connect", json!({"host": "box"}))
@@ -86,7 +85,7 @@ async fn a_command_has_its_channel_before_it_is_asked_for() {
 }
 
 /// A hundred commands that wait for each other, and a short one that does not wait behind them.
-pub(crate) async fn a_hundred_at_once<S>(bench: &mut Bench<S>) {
+pub(crate) async fn a_hundred_at_once<S>(bench: &mut ConnectedHost<S>) {
     let mut calls = Vec::new();
 
     for number in 0..100 {
@@ -127,7 +126,7 @@ async fn a_hundred_commands_run_at_the_same_time() {
 }
 
 /// Two hundred short commands at once. Dropbear would close a channel whose command has not come yet at the end of each.
-pub(crate) async fn two_hundred_at_once<S>(bench: &mut Bench<S>) {
+pub(crate) async fn two_hundred_at_once<S>(bench: &mut ConnectedHost<S>) {
     let mut calls = Vec::new();
 
     for number in 0..200 {
@@ -176,7 +175,7 @@ async fn a_short_command_does_not_wait_behind_long_ones() {
 }
 
 /// Each of twenty shells counts by itself.
-pub(crate) async fn twenty_shells<S>(bench: &mut Bench<S>) {
+pub(crate) async fn twenty_shells<S>(bench: &mut ConnectedHost<S>) {
     for command in ["n=$((n + SHELL_NUMBER))", "echo $((n + SHELL_NUMBER))"] {
         let mut calls = Vec::new();
         for number in 0..20 {
@@ -344,10 +343,10 @@ async fn disconnecting_closes_every_connection() {
 async fn the_end_of_the_client_closes_every_connection() {
     let mut bench = limited(2).await;
     bench.occupy(5, "7207").await;
-    let sshd = bench.sshd;
-    assert!(!sshd.serving().is_empty());
-    bench.mcp.close().await;
-    eventually("no connection is left", || sshd.serving().is_empty()).await;
+    let ConnectedHost { mcp, host } = bench;
+    assert!(!host.sshd.serving().is_empty());
+    mcp.close().await;
+    eventually("no connection is left", || host.sshd.serving().is_empty()).await;
 }
 
 #[tokio::test]

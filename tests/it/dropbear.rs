@@ -2,22 +2,27 @@
 
 use crate::{
     channels,
-    commands::{Bench, dropbear},
     shell::torture,
     stop,
-    support::{dropbear::Dropbear, programs},
+    support::{
+        dropbear::Dropbear,
+        fixture::{ConnectedHost, TestHost},
+        programs,
+    },
     terminal,
 };
 
-async fn open() -> Bench<Dropbear> {
-    dropbear(&programs::shell("sh")).await
+async fn open() -> ConnectedHost<Dropbear> {
+    TestHost::dropbear(&programs::shell("sh")).connect().await
 }
 
 #[tokio::test]
 async fn no_command_breaks_the_framing_under_any_login_shell() {
     for login_shell in ["bash", "fish", "zsh", "tcsh"] {
         torture::run(
-            dropbear(&programs::shell(login_shell)).await,
+            TestHost::dropbear(&programs::shell(login_shell))
+                .connect()
+                .await,
             torture::Language::Bash,
         )
         .await;

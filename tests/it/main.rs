@@ -11,7 +11,6 @@
 mod asking;
 mod authentication;
 mod channels;
-mod commands;
 mod configuration;
 mod detached;
 mod doctor;

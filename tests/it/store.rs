@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     protocol::program::Program,
-    sessions::{World, assert_refused},
-    support::keys,
+    support::{checks::assert_refused, fixture::TestHost, keys},
 };
 
 fn read(path: &Path) -> Value {
@@ -43,7 +42,7 @@ fn holds(bytes: &[u8], secret: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_processes_that_save_sessions_at_once_lose_none() {
-    let world = World::new();
+    let world = TestHost::fake();
     let names = |process: usize| (0..5).map(move |number| format!("{process}-{number}"));
     let mut processes = Vec::new();
 
@@ -97,7 +96,7 @@ async fn eight_processes_that_save_sessions_at_once_lose_none() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_fields_survive_and_secrets_of_others_do_not() {
-    let world = World::new();
+    let world = TestHost::fake();
     let store = world.folder().join("sessions.json");
     let before = json!({
         "version": 1, "theme": {"dark": true}, "default": "box",
@@ -139,7 +138,7 @@ async fn unknown_fields_survive_and_secrets_of_others_do_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unreadable_store_is_set_aside_and_that_is_said() {
-    let world = World::new();
+    let world = TestHost::fake();
     let store = world.folder().join("sessions.json");
     let aside = world.folder().join("sessions.json.unreadable-1");
     fs::write(&store, "{ torn").unwrap();
@@ -176,7 +175,7 @@ async fn an_unreadable_store_is_set_aside_and_that_is_said() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_to_a_lost_saved_session_says_why_it_is_gone() {
-    let world = World::new();
+    let world = TestHost::fake();
     fs::write(world.folder().join("sessions.json"), "{ torn").unwrap();
     let mut client = world.client().await;
     let refused = client
@@ -187,7 +186,7 @@ async fn a_call_to_a_lost_saved_session_says_why_it_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_store_of_a_newer_version_is_left_alone() {
-    let world = World::new();
+    let world = TestHost::fake();
     let store = world.folder().join("sessions.json");
     let newer = r#"{"version": 7, "sessions": "in a new shape"}"#;
     fs::write(&store, newer).unwrap();
@@ -219,7 +218,7 @@ async fn the_store_of_a_newer_version_is_left_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_work_where_the_store_cannot_be() {
-    let world = World::new();
+    let world = TestHost::fake();
     fs::write(world.folder().join("file"), "").unwrap();
     let read_only = world.folder().join("read-only");
     fs::create_dir(&read_only).unwrap();
@@ -299,7 +298,7 @@ async fn secrets_are_in_no_file_no_result_and_no_log() {
     const PASSPHRASE: &str = "ph4se-open-sesame";
     const WRONG: &str = "wr0ng-battery-staple";
 
-    let world = World::with_password(PASSWORD);
+    let world = TestHost::fake_with_password(PASSWORD);
     let key = world.folder().join("locked");
     keys::write_private_key(&key, &keys::ed25519(), Some(PASSPHRASE));
     let mut program = Program::start(&world.config, world.folder()).await;

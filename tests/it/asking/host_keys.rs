@@ -5,17 +5,16 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::{answer_question, client_with, stateless};
-use crate::{
-    sessions::{World, assert_refused},
-    support::{
-        fake_sshd::FakeSshdSettings,
-        mcp_client::{McpClient, ToolResult},
-    },
+use crate::support::{
+    checks::assert_refused,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+    mcp_client::{McpClient, ToolResult},
 };
 
 /// A server that is in nobody's `known_hosts`.
-fn unknown(policy: &str) -> World {
-    let world = World::with(
+fn unknown(policy: &str) -> TestHost<FakeSshd> {
+    let world = TestHost::fake_with(
         FakeSshdSettings::default(),
         &format!("StrictHostKeyChecking {policy}"),
     );
@@ -23,11 +22,11 @@ fn unknown(policy: &str) -> World {
     world
 }
 
-fn known_hosts(world: &World) -> String {
+fn known_hosts(world: &TestHost<FakeSshd>) -> String {
     fs::read_to_string(world.folder().join("known_hosts")).unwrap_or_default()
 }
 
-async fn client_of(world: &World, capabilities: Value) -> McpClient {
+async fn client_of(world: &TestHost<FakeSshd>, capabilities: Value) -> McpClient {
     client_with(capabilities, &world.config, world.folder()).await
 }
 

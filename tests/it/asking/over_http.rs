@@ -3,19 +3,17 @@
 use serde_json::json;
 
 use super::page::Page;
-use crate::{
-    sessions::World,
-    support::{
-        daemon::Daemon,
-        http_client::{Dialect, HttpClient},
-    },
+use crate::support::{
+    daemon::Daemon,
+    fixture::TestHost,
+    http_client::{Dialect, HttpClient},
 };
 
 const SECRET: &str = "correct-horse-battery";
 
 #[tokio::test]
 async fn a_secret_is_asked_for_on_the_calls_stream_and_never_written() {
-    let world = World::with_password(SECRET);
+    let world = TestHost::fake_with_password(SECRET);
     for dialect in Dialect::KINDS {
         let folder = tempfile::tempdir().unwrap();
         let daemon = Daemon::start(&world.config, folder.path(), &[]).await;

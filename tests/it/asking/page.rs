@@ -5,12 +5,12 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use super::{next_question, reply, result};
-use crate::{
-    sessions::{World, assert_refused, eventually},
-    support::{
-        mcp_client::McpClient,
-        wire::{Answer, DaemonAddress, Wire, ask, request},
-    },
+use crate::support::{
+    checks::{assert_refused, eventually},
+    fake_sshd::FakeSshd,
+    fixture::TestHost,
+    mcp_client::McpClient,
+    wire::{Answer, DaemonAddress, Wire, ask, request},
 };
 
 /// A page that the client was told to open.
@@ -123,7 +123,7 @@ impl Page {
 }
 
 /// A client that was just asked for the password `correct horse`, and its call.
-async fn asked(world: &World) -> (McpClient, u64, Page) {
+async fn asked(world: &TestHost<FakeSshd>) -> (McpClient, u64, Page) {
     let mut client = super::secrets::client_of(world).await;
     let call = client
         .begin_call("ssh_connect", json!({"host": "box"}))
@@ -135,7 +135,7 @@ async fn asked(world: &World) -> (McpClient, u64, Page) {
 
 #[tokio::test]
 async fn only_the_page_itself_can_answer() {
-    let world = World::with_password("correct horse");
+    let world = TestHost::fake_with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
     let (port, path) = (page.address.port(), page.path.clone());
     let (foreign, wrong_port) = (
@@ -202,7 +202,7 @@ async fn only_the_page_itself_can_answer() {
 
 #[tokio::test]
 async fn every_answer_of_the_page_forbids_caches_and_frames() {
-    let world = World::with_password("correct horse");
+    let world = TestHost::fake_with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
     let wrong = page.send("GET", "/", &[], "").await.unwrap();
 
@@ -252,7 +252,7 @@ async fn every_answer_of_the_page_forbids_caches_and_frames() {
 
 #[tokio::test]
 async fn browsers_are_told_that_what_is_typed_is_for_one_time() {
-    let world = World::with_password("correct horse");
+    let world = TestHost::fake_with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
     let form = page.get().await.body;
     let fields: Vec<&str> = form
@@ -272,7 +272,7 @@ async fn browsers_are_told_that_what_is_typed_is_for_one_time() {
 
 #[tokio::test]
 async fn who_comes_late_is_told_so_and_then_the_page_is_gone() {
-    let world = World::with_password("correct horse");
+    let world = TestHost::fake_with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
 
     // Both are there when the first answers, as after a double click.
@@ -309,7 +309,7 @@ async fn who_comes_late_is_told_so_and_then_the_page_is_gone() {
 async fn another_user_neither_sees_the_page_nor_answers_it() {
     use std::io::{Read as _, Write as _};
 
-    let world = World::with_password("correct horse");
+    let world = TestHost::fake_with_password("correct horse");
     let (mut client, call, page) = asked(&world).await;
 
     for (method, body) in [("GET", ""), ("POST", "answer0=correct+horse")] {

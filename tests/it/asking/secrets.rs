@@ -6,13 +6,12 @@ use russh::MethodKind;
 use serde_json::{Value, json};
 
 use super::{client_with, page::Page, reply, result, stateless};
-use crate::{
-    sessions::{World, assert_refused},
-    support::{
-        fake_sshd::FakeSshdSettings,
-        keys,
-        mcp_client::{McpClient, ToolResult},
-    },
+use crate::support::{
+    checks::assert_refused,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+    keys,
+    mcp_client::{McpClient, ToolResult},
 };
 
 /// What the encoding of a form could damage.
@@ -22,7 +21,7 @@ fn pages() -> Value {
     json!({"elicitation": {"url": {}}})
 }
 
-pub(super) async fn client_of(world: &World) -> McpClient {
+pub(super) async fn client_of(world: &TestHost<FakeSshd>) -> McpClient {
     client_with(pages(), &world.config, world.folder()).await
 }
 
@@ -30,7 +29,7 @@ fn accept() -> Value {
     json!({"action": "accept"})
 }
 
-fn passwords(world: &World) -> usize {
+fn passwords(world: &TestHost<FakeSshd>) -> usize {
     world
         .sshd
         .attempts()
@@ -40,13 +39,13 @@ fn passwords(world: &World) -> usize {
 }
 
 /// A server that lets in by password alone, with more lines in the `ssh_config`.
-fn with_password(extra: &str) -> World {
+fn with_password(extra: &str) -> TestHost<FakeSshd> {
     let settings = FakeSshdSettings {
         password: Some(SECRET.to_owned()),
         ..FakeSshdSettings::default()
     };
-    let world = World::with(settings, extra);
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    let world = TestHost::fake_with(settings, extra);
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
     world
 }
 
@@ -248,16 +247,16 @@ async fn a_wrong_password_is_asked_for_as_often_as_configured() {
 
 #[tokio::test]
 async fn a_passphrase_is_asked_for_only_if_the_server_accepts_the_key() {
-    let world = World::new();
-    let key = russh::keys::load_secret_key(&world.key, None).unwrap();
-    keys::write_private_key(&world.key, &key, Some(SECRET));
+    let world = TestHost::fake();
+    let key = russh::keys::load_secret_key(world.key(), None).unwrap();
+    keys::write_private_key(&world.key(), &key, Some(SECRET));
     let mut client = client_of(&world).await;
     let call = client
         .begin_call("ssh_connect", json!({"host": "box"}))
         .await;
     let (id, page) = Page::next(&mut client).await;
     reply(&mut client, &id, accept()).await;
-    let file = world.key.display().to_string();
+    let file = world.key().display().to_string();
     assert!(page.message.starts_with(&format!(
         "Passphrase of the key file {file} for agent@127.0.0.1: "
     )));
@@ -275,7 +274,7 @@ async fn a_passphrase_is_asked_for_only_if_the_server_accepts_the_key() {
     );
 
     // Another key, which the server does not know.
-    keys::write_private_key(&world.key, &keys::ed25519(), Some(SECRET));
+    keys::write_private_key(&world.key(), &keys::ed25519(), Some(SECRET));
     let mut client = client_of(&world).await;
     let call = client
         .begin_call("ssh_connect", json!({"host": "box"}))
@@ -302,7 +301,7 @@ async fn a_servers_own_words_are_text_and_nothing_else() {
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, "PubkeyAuthentication no");
+    let world = TestHost::fake_with(settings, "PubkeyAuthentication no");
     let mut client = client_of(&world).await;
     let call = client
         .begin_call("ssh_connect", json!({"host": "box"}))
@@ -374,14 +373,14 @@ async fn a_client_with_forms_only_is_never_asked_for_a_secret() {
 
 #[tokio::test]
 async fn other_calls_go_on_meanwhile_and_cancelling_closes_the_page() {
-    let (world, other) = (with_password(""), World::new());
+    let (world, other) = (with_password(""), TestHost::fake());
     let known = world.sshd.known_hosts_line() + &other.sshd.known_hosts_line();
     fs::write(world.folder().join("known_hosts"), known).unwrap();
     let config = fs::read_to_string(&world.config).unwrap();
     let easy = format!(
         "Host easy\nHostName 127.0.0.1\nUser agent\nPort {}\nIdentityFile {}\n",
         other.sshd.port(),
-        other.key.display()
+        other.key().display()
     );
 
     fs::write(&world.config, easy + &config).unwrap();
@@ -508,9 +507,9 @@ async fn two_questions_of_a_call_are_two_results_that_ask_in_turn() {
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, "");
-    let key = russh::keys::load_secret_key(&world.key, None).unwrap();
-    keys::write_private_key(&world.key, &key, Some(SECRET));
+    let world = TestHost::fake_with(settings, "");
+    let key = russh::keys::load_secret_key(world.key(), None).unwrap();
+    keys::write_private_key(&world.key(), &key, Some(SECRET));
     let call = json!({"name": "ssh_connect", "arguments": {"host": "box"}});
     let mut client = McpClient::start_silent(&world.config, world.folder());
     let first = called(&mut client, &call).await;

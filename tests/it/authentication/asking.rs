@@ -14,9 +14,12 @@ use russh::MethodKind;
 use serde_json::json;
 
 use super::{Script, open};
-use crate::{
-    sessions::{World, assert_refused},
-    support::{fake_sshd::FakeSshdSettings, keys, mcp_client::McpClient},
+use crate::support::{
+    checks::assert_refused,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+    keys,
+    mcp_client::McpClient,
 };
 
 const PASSWORD: &str = "agent@127.0.0.1's password: ";
@@ -27,15 +30,15 @@ fn nothing() -> Credentials {
 }
 
 /// A server with a password, whose keys are not ours.
-fn with_password(extra: &str) -> World {
+fn with_password(extra: &str) -> TestHost<FakeSshd> {
     let settings = FakeSshdSettings {
         password: Some("correct horse".to_owned()),
         authorized_keys: vec![keys::ed25519().public_key().clone()],
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, extra);
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    let world = TestHost::fake_with(settings, extra);
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
 
     world
 }
@@ -118,8 +121,8 @@ async fn whoever_does_not_answer_is_asked_no_more() {
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, "");
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    let world = TestHost::fake_with(settings, "");
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
     let script = Script::new(&[&[], &["1"], &["correct horse"]]);
     let error = open(&world.config, &nothing(), &script.prompter)
         .await
@@ -136,7 +139,7 @@ async fn whoever_does_not_answer_is_asked_no_more() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passphrase_is_asked_for_only_if_the_server_accepts_the_key() {
     let world = with_password("");
-    keys::write_private_key(&world.key, &keys::ed25519(), Some("open sesame"));
+    keys::write_private_key(&world.key(), &keys::ed25519(), Some("open sesame"));
     let script = Script::new(&[&["correct horse"]]);
     open(&world.config, &nothing(), &script.prompter)
         .await
@@ -144,10 +147,10 @@ async fn a_passphrase_is_asked_for_only_if_the_server_accepts_the_key() {
 
     assert_eq!(script.prompts(), [PASSWORD]);
 
-    let world = World::new();
-    let key = russh::keys::load_secret_key(&world.key, None).unwrap();
-    keys::write_private_key(&world.key, &key, Some("open sesame"));
-    let prompt = format!("Enter passphrase for key '{}': ", world.key.display());
+    let world = TestHost::fake();
+    let key = russh::keys::load_secret_key(world.key(), None).unwrap();
+    keys::write_private_key(&world.key(), &key, Some("open sesame"));
+    let prompt = format!("Enter passphrase for key '{}': ", world.key().display());
 
     for (answers, opens, asked) in [
         (&[&["close"][..], &["open sesame"]][..], true, 2),
@@ -215,7 +218,7 @@ async fn a_servers_questions_are_passed_on_as_they_are_round_by_round() {
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, "");
+    let world = TestHost::fake_with(settings, "");
     let script = Script::new(&[&["wrong"], &["correct horse"], &["123456", "blue"]]);
     let connection = open(&world.config, &nothing(), &script.prompter)
         .await
@@ -283,8 +286,8 @@ async fn a_jump_hosts_secret_goes_only_to_it_and_is_remembered() {
         ..FakeSshdSettings::default()
     };
 
-    let hop = World::with(settings, "");
-    keys::write_private_key(&hop.key, &keys::ed25519(), None);
+    let hop = TestHost::fake_with(settings, "");
+    keys::write_private_key(&hop.key(), &keys::ed25519(), None);
     let known = target.sshd.known_hosts_line() + &hop.sshd.known_hosts_line();
     fs::write(target.folder().join("known_hosts"), known).unwrap();
     let hop_block = format!(
@@ -419,15 +422,15 @@ async fn askpass_is_asked_in_the_words_of_ssh_and_only_once() {
             "publickey",
         ),
     ] {
-        let world = World::with(settings, "");
-        let key = russh::keys::load_secret_key(&world.key, None).unwrap();
+        let world = TestHost::fake_with(settings, "");
+        let key = russh::keys::load_secret_key(world.key(), None).unwrap();
         let key = if passphrase.is_some() {
             key
         } else {
             keys::ed25519()
         };
 
-        keys::write_private_key(&world.key, &key, passphrase);
+        keys::write_private_key(&world.key(), &key, passphrase);
         let program = askpass(world.folder(), answer);
         let asked = world.folder().join("asked");
         let mut ssh = Command::new("ssh");

@@ -7,9 +7,10 @@ use tokio::sync::Notify;
 
 use crate::{
     asking::{client_with, next_question, reply, result, stateless},
-    sessions::{World, assert_refused, connect},
     support::{
-        fake_sshd::FakeSshdSettings,
+        checks::assert_refused,
+        fake_sshd::{FakeSshd, FakeSshdSettings},
+        fixture::TestHost,
         keys,
         mcp_client::McpClient,
         open_sshd::{OpenSshd, OpenSshdSettings},
@@ -20,14 +21,14 @@ use crate::{
 const CHECK: &str = "# Tailscale SSH requires an additional check.\r\n# To authenticate, visit: https://login.example.com/a/1f\r\n";
 
 /// A server that lets in when it is told, after these words.
-fn waiting(banner: &str) -> (World, Arc<Notify>) {
+fn waiting(banner: &str) -> (TestHost<FakeSshd>, Arc<Notify>) {
     let let_in = Arc::new(Notify::new());
     let settings = FakeSshdSettings {
         banner: Some(banner.to_owned()),
         no_proof_after: Some(Arc::clone(&let_in)),
         ..FakeSshdSettings::default()
     };
-    (World::with(settings, ""), let_in)
+    (TestHost::fake_with(settings, ""), let_in)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +54,7 @@ async fn sshds_banner_is_a_notice_and_part_of_a_failed_login() {
         });
 
         let mut client = McpClient::start(&sshd.write_ssh_config("box", ""), folder.path()).await;
-        let connected = connect(&mut client, json!({"host": "box"})).await;
+        let connected = client.connect(json!({"host": "box"})).await;
         let notices = connected.structured()["notices"].to_string();
         assert!(
             connected.text().contains("says before the log-in: "),
@@ -86,9 +87,9 @@ async fn sshds_banner_is_a_notice_and_part_of_a_failed_login() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_a_banner_causes_no_notice() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    let connected = connect(&mut client, json!({"host": "box"})).await;
+    let connected = client.connect(json!({"host": "box"})).await;
 
     assert_eq!(
         connected.structured().get("notices"),
@@ -275,8 +276,8 @@ async fn nothing_is_said_of_a_banner_once_the_password_was_asked_for() {
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, "");
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    let world = TestHost::fake_with(settings, "");
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
     let mut client = world.client().await;
     let refused = client
         .call("ssh_connect", json!({"host": "box", "password": "wrong"}))
@@ -287,9 +288,7 @@ async fn nothing_is_said_of_a_banner_once_the_password_was_asked_for() {
         &["password: refused", "the server said before: Keep out."],
     );
 
-    connect(
-        &mut client,
-        json!({"host": "box", "password": "correct horse"}),
-    )
-    .await;
+    client
+        .connect(json!({"host": "box", "password": "correct horse"}))
+        .await;
 }

@@ -11,11 +11,11 @@ use serde_json::json;
 
 use crate::{
     protocol::program::Program,
-    sessions::World,
     support::{
         fake_sshd::FakeSshdSettings,
+        fixture::TestHost,
         keys,
-        sudo_host::{PASSWORD, SudoHost, SudoHostSettings, TELLTALE},
+        sudo_host::{PASSWORD, SudoHostSettings, TELLTALE},
     },
 };
 
@@ -69,7 +69,7 @@ async fn use_and_disconnect(program: &mut Program) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_password_is_wiped_from_memory_after_the_disconnect() {
-    let world = World::with_password(&SECRET);
+    let world = TestHost::fake_with_password(&SECRET);
     let mut program = Program::start(&world.config, world.folder()).await;
     let call = json!({"host": "box", "password": *SECRET});
     program.call("ssh_connect", call.clone()).await.ok();
@@ -89,9 +89,9 @@ async fn a_given_password_is_wiped_from_memory_after_the_disconnect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_passphrase_is_wiped_from_memory_after_the_disconnect() {
-    let world = World::new();
-    let key = russh::keys::load_secret_key(&world.key, None).unwrap();
-    keys::write_private_key(&world.key, &key, Some(&SECRET));
+    let world = TestHost::fake();
+    let key = russh::keys::load_secret_key(world.key(), None).unwrap();
+    keys::write_private_key(&world.key(), &key, Some(&SECRET));
     let mut program = Program::start(&world.config, world.folder()).await;
     program
         .call("ssh_connect", json!({"host": "box", "passphrase": *SECRET}))
@@ -111,8 +111,8 @@ async fn typed_secrets_are_wiped_from_memory_after_the_disconnect() {
             settings.password = Some(PART.to_owned());
         }
 
-        let world = World::with(settings, "");
-        keys::write_private_key(&world.key, &keys::ed25519(), None);
+        let world = TestHost::fake_with(settings, "");
+        keys::write_private_key(&world.key(), &keys::ed25519(), None);
         let askpass = world.folder().join("askpass");
         fs::write(&askpass, format!("#!/bin/sh\necho '{PART}'\n")).unwrap();
         fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
@@ -134,13 +134,12 @@ async fn typed_secrets_are_wiped_from_memory_after_the_disconnect() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sudo_password_is_wiped_from_memory_after_the_disconnect() {
-    let Some(host) = SudoHost::start(&SudoHostSettings::default()) else {
+    let Some(host) = TestHost::sudo(&SudoHostSettings::default()) else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
 
     // Apart from the program, which knows it only from what this prints.
-    let (askpass, answer) = (folder.path().join("askpass"), folder.path().join("answer"));
+    let (askpass, answer) = (host.local("askpass"), host.local("answer"));
     fs::write(&answer, PASSWORD).unwrap();
     fs::write(&askpass, format!("#!/bin/sh\ncat '{}'\n", answer.display())).unwrap();
     fs::set_permissions(&askpass, fs::Permissions::from_mode(0o700)).unwrap();
@@ -149,8 +148,7 @@ async fn a_sudo_password_is_wiped_from_memory_after_the_disconnect() {
         ("SSH_ASKPASS_REQUIRE", OsStr::new("force")),
     ];
 
-    let config = host.sshd.write_ssh_config("host", "");
-    let mut program = Program::start_with(Some(&config), folder.path(), &environment).await;
+    let mut program = Program::start_with(Some(&host.config), host.folder(), &environment).await;
     program
         .call("ssh_connect", json!({"host": "host"}))
         .await

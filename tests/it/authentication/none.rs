@@ -4,13 +4,11 @@ use mcp_ssh_sessions::ssh::{auth::Credentials, prompt::prompter::Prompter};
 use serde_json::json;
 
 use super::{methods, open, ssh};
-use crate::{
-    sessions::World,
-    support::{
-        fake_sshd::FakeSshdSettings,
-        keys,
-        sudo_host::{SudoHost, SudoHostSettings},
-    },
+use crate::support::{
+    fake_sshd::FakeSshdSettings,
+    fixture::TestHost,
+    keys,
+    sudo_host::{SudoHost, SudoHostSettings},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,9 +30,9 @@ async fn a_server_that_wants_no_proof_lets_in_before_any_key_is_shown() {
         (settings(), "PreferredAuthentications publickey"),
         (settings(), "IdentityFile none"),
     ] {
-        let world = World::with(settings, extra);
+        let world = TestHost::fake_with(settings, extra);
         for passphrase in [None, Some("open sesame")] {
-            keys::write_private_key(&world.key, &keys::ed25519(), passphrase);
+            keys::write_private_key(&world.key(), &keys::ed25519(), passphrase);
             assert_eq!(
                 methods(&world.config).await.as_deref(),
                 Ok("none"),
@@ -74,7 +72,7 @@ async fn an_empty_password_logs_in_although_there_is_a_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whether_a_proof_is_wanted_is_asked_once_where_there_is_a_key() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     let key = ["offer", "publickey"];
 

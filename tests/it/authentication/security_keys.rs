@@ -11,10 +11,7 @@ use tokio::{
 };
 
 use super::methods;
-use crate::support::{
-    keys,
-    open_sshd::{OpenSshd, OpenSshdSettings},
-};
+use crate::support::{keys, open_sshd::{OpenSshd, OpenSshdSettings}};
 
 const KIND: &[u8] = b"sk-ssh-ed25519@openssh.com";
 const APPLICATION: &[u8] = b"ssh:";

@@ -7,13 +7,12 @@ use russh::MethodKind;
 use serde_json::json;
 
 use super::{Script, authorize, methods, open, ssh};
-use crate::{
-    sessions::{World, assert_refused},
-    support::{
-        fake_sshd::FakeSshdSettings,
-        keys,
-        open_sshd::{OpenSshd, OpenSshdSettings},
-    },
+use crate::support::{
+    checks::assert_refused,
+    fake_sshd::FakeSshdSettings,
+    fixture::TestHost,
+    keys,
+    open_sshd::{OpenSshd, OpenSshdSettings},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +37,7 @@ async fn a_server_that_wants_two_methods_gets_both() {
             .collect::<Vec<_>>()
             .join(",");
 
-        let world = World::with(settings, "");
+        let world = TestHost::fake_with(settings, "");
         let mut client = world.client().await;
 
         // With the password given, and with a person who is asked for it.
@@ -117,8 +116,8 @@ async fn a_password_that_gets_no_answer_may_have_expired() {
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, "");
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    let world = TestHost::fake_with(settings, "");
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
     let mut client = world.client().await;
 
     let refused = client
@@ -147,7 +146,7 @@ async fn unanswered_questions_are_named_and_the_next_method_is_tried() {
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, "PasswordAuthentication no");
+    let world = TestHost::fake_with(settings, "PasswordAuthentication no");
     let mut client = world.client().await;
 
     // The key is tried after the questions, over the same connection.
@@ -165,7 +164,7 @@ async fn unanswered_questions_are_named_and_the_next_method_is_tried() {
         ["none", "keyboard-interactive", "offer", "publickey"]
     );
 
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
 
     let refused = client
         .call(
@@ -182,9 +181,9 @@ async fn unanswered_questions_are_named_and_the_next_method_is_tried() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unsupported_options_are_named_if_nothing_else_works() {
-    let world = World::with(FakeSshdSettings::default(), "PKCS11Provider /lib/none.so");
+    let world = TestHost::fake_with(FakeSshdSettings::default(), "PKCS11Provider /lib/none.so");
     assert_eq!(methods(&world.config).await.unwrap(), "publickey");
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
     let error = methods(&world.config).await.unwrap_err();
     assert!(
         error.contains("PKCS11Provider /lib/none.so: not supported; load it with `ssh-add -s"),
@@ -193,7 +192,7 @@ async fn unsupported_options_are_named_if_nothing_else_works() {
 
     let steps = vec![MethodKind::HostBased];
 
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings {
             steps,
             ..FakeSshdSettings::default()
@@ -208,7 +207,7 @@ async fn unsupported_options_are_named_if_nothing_else_works() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unknown_algorithms_are_listed_with_the_known_ones() {
     let sk = "webauthn-sk-ecdsa-sha2-nistp256@openssh.com";
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings::default(),
         &format!("PubkeyAcceptedAlgorithms {sk}"),
     );

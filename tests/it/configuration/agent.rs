@@ -6,9 +6,10 @@ use serde_json::json;
 
 use crate::{
     protocol::program::Program,
-    sessions::{World, connect, eventually},
     support::{
+        checks::eventually,
         fake_sshd::FakeSshdSettings,
+        fixture::TestHost,
         keys,
         mcp_client::McpClient,
         open_sshd::{OpenSshd, OpenSshdSettings},
@@ -153,9 +154,9 @@ async fn channels_that_nobody_asked_for_are_refused() {
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, "");
+    let world = TestHost::fake_with(settings, "");
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 
     assert_eq!(
         client
@@ -184,9 +185,9 @@ async fn a_lent_agent_opens_the_door_to_no_other_channel() {
         ..FakeSshdSettings::default()
     };
 
-    let world = World::with(settings, &format!("ForwardAgent {}", socket.display()));
+    let world = TestHost::fake_with(settings, &format!("ForwardAgent {}", socket.display()));
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     eventually("seven answers", || world.sshd.opened().len() >= 7).await;
     for (kind, taken) in world.sshd.opened() {
         assert_eq!(taken, kind == "auth-agent@openssh.com", "{kind}");

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use crate::{
     protocol::program::Program,
-    sessions::{assert_refused, eventually},
     support::{
+        checks::{assert_refused, eventually},
         keys,
         mcp_client::McpClient,
         open_sshd::{OpenSshd, OpenSshdSettings},

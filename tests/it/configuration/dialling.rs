@@ -8,13 +8,11 @@ use std::{
 use serde_json::json;
 
 use super::world;
-use crate::{
-    sessions::{assert_refused, connect, eventually},
-    support::{
-        mcp_client::McpClient,
-        open_sshd::{OpenSshd, OpenSshdSettings},
-        ssh_config,
-    },
+use crate::support::{
+    checks::{assert_refused, eventually},
+    mcp_client::McpClient,
+    open_sshd::{OpenSshd, OpenSshdSettings},
+    ssh_config,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,7 +44,7 @@ async fn the_connection_comes_from_the_address_that_is_configured() {
     ] {
         let mut client =
             McpClient::start(&sshd.write_ssh_config("box", &lines), folder.path()).await;
-        connect(&mut client, json!({"host": "box"})).await;
+        client.connect(json!({"host": "box"})).await;
         let seen = client
             .call("ssh_exec", json!({"command": "echo \"$SSH_CLIENT\""}))
             .await
@@ -108,11 +106,11 @@ async fn a_refused_connection_is_tried_as_often_as_is_configured() {
 async fn a_dead_link_is_noticed_after_the_configured_keepalives() {
     let world = world("ServerAliveInterval 1\nServerAliveCountMax 1");
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     let id = client
         .begin_call("ssh_exec", json!({"command": "sleep 600"}))
         .await;
-    eventually("the command runs", || world.runs(&["sleep", "600"])).await;
+    eventually("the command runs", || world.runs("600")).await;
     let started = Instant::now();
     world.sshd.stall();
     let answer = client.finish(id).await;
@@ -170,7 +168,7 @@ async fn two_hops_of_the_real_sshd_lead_to_the_third() {
         + &block("far", &servers[2], "LocalForward 1 h:2");
     let config = ssh_config::write(folder.path(), "chain", &blocks);
     let mut client = McpClient::start(&config, folder.path()).await;
-    let session = connect(&mut client, json!({"host": "target"})).await;
+    let session = client.connect(json!({"host": "target"})).await;
 
     assert_eq!(
         session.structured().get("notices"),
@@ -222,7 +220,7 @@ async fn a_proxy_command_with_netcat_ends_with_its_connection() {
 
     let config = sshd.write_ssh_config("box", &format!("ProxyCommand {command}"));
     let mut client = McpClient::start(&config, folder.path()).await;
-    let session = connect(&mut client, json!({"host": "box"})).await;
+    let session = client.connect(json!({"host": "box"})).await;
 
     assert_eq!(
         client

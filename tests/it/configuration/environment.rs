@@ -7,8 +7,7 @@ use serde_json::json;
 use super::dialling::netcat;
 use crate::{
     protocol::program::Program,
-    sessions::{World, assert_refused},
-    support::{fake_sshd::FakeSshdSettings, keys},
+    support::{checks::assert_refused, fake_sshd::FakeSshdSettings, fixture::TestHost, keys},
 };
 
 /// The bearer token of a daemon that was started with it.
@@ -31,8 +30,8 @@ async fn no_program_on_the_way_to_a_host_gets_the_token_of_the_daemon() {
         netcat()
     );
 
-    let world = World::with(settings, &extra);
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    let world = TestHost::fake_with(settings, &extra);
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
     let askpass = seen("askpass.sh");
 
     fs::write(
@@ -142,7 +141,7 @@ async fn the_host_as_typed_is_put_into_a_command_without_its_user() {
     let folder = tempfile::tempdir().unwrap();
     let seen = folder.path().join("seen");
 
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings::default(),
         &format!(
             "Host box\nProxyCommand sh -c 'echo %n > {}; exec \"$@\"' x {}",

@@ -13,12 +13,15 @@ use serde_json::json;
 
 use crate::{
     protocol::program::Program,
-    sessions::{World, assert_refused, connect},
-    support::fake_sshd::FakeSshdSettings,
+    support::{
+        checks::assert_refused,
+        fake_sshd::{FakeSshd, FakeSshdSettings},
+        fixture::TestHost,
+    },
 };
 
-fn world(extra: &str) -> World {
-    World::with(FakeSshdSettings::default(), &format!("Host box\n{extra}"))
+fn world(extra: &str) -> TestHost<FakeSshd> {
+    TestHost::fake_with(FakeSshdSettings::default(), &format!("Host box\n{extra}"))
 }
 
 #[test]
@@ -67,7 +70,7 @@ async fn options_without_effect_are_named_once_and_defaults_are_not() {
         "LocalForward 1 h:2\nLocalForward 3 h:4\nForwardX11 yes\nRequestTTY force\nControlMaster auto",
     );
     let mut client = world.client().await;
-    let named = connect(&mut client, json!({"host": "box"})).await;
+    let named = client.connect(json!({"host": "box"})).await;
     let notices = named.structured()["notices"].as_array().unwrap().clone();
     assert_eq!(notices.len(), 1, "{notices:?}");
     let notice = notices[0].as_str().unwrap();
@@ -82,7 +85,7 @@ async fn options_without_effect_are_named_once_and_defaults_are_not() {
     }
 
     assert!(named.text().contains(notice), "{}", named.text());
-    let plain = connect(&mut client, json!({"host": "other"})).await;
+    let plain = client.connect(json!({"host": "other"})).await;
     assert_eq!(plain.structured().get("notices"), None, "{}", plain.text());
 }
 

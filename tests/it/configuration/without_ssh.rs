@@ -9,7 +9,7 @@ use mcp_ssh_sessions::{
 use serde_json::json;
 
 use super::world;
-use crate::{protocol::program::Program, sessions::assert_refused};
+use crate::{protocol::program::Program, support::checks::assert_refused};
 
 fn target(config: &Path, destination: &str) -> Target {
     let destination = Destination::parse(destination).unwrap();

@@ -7,7 +7,10 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::commands::{code, eventually, fake, open, plain, skipped, status};
+use crate::support::{
+    checks::{code, eventually, plain, skipped, status},
+    fixture::TestHost,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_login_shell_has_them() {
@@ -18,7 +21,7 @@ async fn every_login_shell_has_them() {
             continue;
         };
 
-        let mut bench = fake(path).await;
+        let mut bench = TestHost::fake_with_shell(path).connect().await;
         fs::create_dir(bench.remote("a 'b' !x")).unwrap();
         let long = format!("true {}\n", "x".repeat(300)).repeat(300);
         let more =
@@ -37,7 +40,7 @@ async fn every_login_shell_has_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_of_any_length_is_taken_and_stands_in_no_argument() {
-    let mut bench = fake("/bin/bash").await;
+    let mut bench = TestHost::fake_with_shell("/bin/bash").connect().await;
     let secret = "a-word-that-stands-in-no-argument";
     let long = format!(": {}\n", "x".repeat(300)).repeat(1000);
     let look = "all=$(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n')";
@@ -58,7 +61,7 @@ async fn a_command_of_any_length_is_taken_and_stands_in_no_argument() {
 
 #[tokio::test]
 async fn a_home_that_cannot_be_written_to_is_said() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     if Command::new("id").arg("-u").output().unwrap().stdout == b"0\n" {
         // root may write everywhere, except where there is no directory.
@@ -84,7 +87,7 @@ async fn a_home_that_cannot_be_written_to_is_said() {
 
 #[tokio::test]
 async fn a_login_shell_that_runs_nothing_is_told_apart() {
-    let mut bench = fake("/bin/echo").await;
+    let mut bench = TestHost::fake_with_shell("/bin/echo").connect().await;
     let refused = bench
         .mcp
         .call("ssh_exec", json!({"command": "true", "detach": true}))
@@ -146,7 +149,9 @@ async fn an_answer_of_another_making_is_refused() {
     ] {
         fs::write(&shell, format!("{begin}{rest}\n")).unwrap();
         fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
-        let mut bench = fake(shell.to_str().unwrap()).await;
+        let mut bench = TestHost::fake_with_shell(shell.to_str().unwrap())
+            .connect()
+            .await;
         let refused = bench
             .mcp
             .call("ssh_exec", json!({"command": "true", "detach": true}))
@@ -180,7 +185,9 @@ async fn an_answer_of_another_making_is_refused() {
         let begin = begin.replace("mark=$(sed", "all=$(cat)\nmark=$(echo \"$all\" | sed");
         let bytes = bytes.replace("script=$(cat)", "script=$all");
         fs::write(&shell, format!("{begin}{bytes}{answer}\n")).unwrap();
-        let mut bench = fake(shell.to_str().unwrap()).await;
+        let mut bench = TestHost::fake_with_shell(shell.to_str().unwrap())
+            .connect()
+            .await;
         let refused = bench.mcp.call("ssh_job", json!({"job": "0badf00d"})).await;
         assert!(
             refused.is_error() && refused.text().contains(part),
@@ -205,7 +212,9 @@ async fn an_answer_of_another_making_is_refused() {
     )
     .unwrap();
 
-    let mut bench = fake(shell.to_str().unwrap()).await;
+    let mut bench = TestHost::fake_with_shell(shell.to_str().unwrap())
+        .connect()
+        .await;
     let answer = bench
         .mcp
         .call("ssh_job", json!({"job": "0badf00d", "waitMs": 0}))
@@ -220,7 +229,7 @@ async fn an_answer_of_another_making_is_refused() {
 
 #[tokio::test]
 async fn what_ended_a_week_ago_is_swept() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let old = bench.detach("true", plain()).await;
     let kept = bench.detach("true", plain()).await;
     let ended = |job: &str| {
@@ -260,7 +269,7 @@ async fn what_ended_a_week_ago_is_swept() {
 
 #[tokio::test]
 async fn files_that_somebody_has_been_at_do_no_harm() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let job = bench.detach("echo out; sleep 7410", plain()).await;
     bench.wait_for_output(&job, "out\n").await;
     bench.another_process().await.close().await;

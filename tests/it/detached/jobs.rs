@@ -6,12 +6,17 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{Bench, code, eventually, open, plain, random, running, status, whole_output},
     protocol::program::Program,
-    support::{mcp_client::McpClient, open_sshd::OpenSshd, processes},
+    support::{
+        checks::{code, eventually, plain, random, status, whole_output},
+        fixture::{ConnectedHost, TestHost},
+        mcp_client::McpClient,
+        open_sshd::OpenSshd,
+        processes::{self, running},
+    },
 };
 
-impl Bench<OpenSshd> {
+impl ConnectedHost<OpenSshd> {
     /// Starts a detached job and returns its name.
     pub(crate) async fn detach(&mut self, command: &str, mut more: Value) -> String {
         more["detach"] = true.into();
@@ -33,15 +38,14 @@ impl Bench<OpenSshd> {
 
     /// Another process on the same store, in place of this one; the old one is returned.
     pub(crate) async fn another_process(&mut self) -> McpClient {
-        let config = self.sshd.write_ssh_config("host", "");
-        let new = McpClient::start(&config, self.folder.path()).await;
+        let new = self.client().await;
         std::mem::replace(&mut self.mcp, new)
     }
 }
 
 #[tokio::test]
 async fn a_detached_command_is_reported_as_usual_and_leaves_nothing() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let more = json!({"cwd": "/", "env": {"V": "it's"}, "detach": true, "waitMs": 60_000, "stdin": "in\u{0}put"});
     let result = bench
         .exec("pwd; echo \"$V\"; cat; echo oops >&2; exit 3", more)
@@ -91,7 +95,7 @@ async fn a_detached_command_is_reported_as_usual_and_leaves_nothing() {
 
 #[tokio::test]
 async fn what_cannot_be_detached_is_refused() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for (more, part) in [
         (json!({"pty": true}), "terminal"),
@@ -129,7 +133,7 @@ async fn what_cannot_be_detached_is_refused() {
 
 #[tokio::test]
 async fn it_survives_connection_loss_disconnect_and_cancelled_call() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
 
     let job = bench
@@ -207,7 +211,7 @@ async fn it_survives_connection_loss_disconnect_and_cancelled_call() {
 
 #[tokio::test]
 async fn a_wait_goes_on_over_a_new_connection() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let go = bench.remote("go");
     let command = format!(
         "echo begun; while [ ! -e '{}' ]; do sleep 0.05; done; echo went; exit 5",
@@ -243,7 +247,7 @@ async fn a_wait_goes_on_over_a_new_connection() {
 
 #[tokio::test]
 async fn disconnecting_ends_the_wait_and_not_the_job() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
     let job = bench.detach("echo begun; sleep 7402", plain()).await;
     bench.wait_for_output(&job, "begun\n").await;
@@ -275,7 +279,7 @@ async fn disconnecting_ends_the_wait_and_not_the_job() {
 
 #[tokio::test]
 async fn a_new_process_finds_it_and_reads_all_of_it() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let bytes = random(20 * 1024 * 1024);
     fs::write(bench.remote("big"), &bytes).unwrap();
     let big = bench.remote("big").display().to_string();
@@ -350,9 +354,9 @@ async fn a_new_process_finds_it_and_reads_all_of_it() {
 
 #[tokio::test]
 async fn it_survives_the_sudden_end_of_the_program() {
-    let bench = open().await;
+    let bench = TestHost::openssh().connect().await;
     let config = bench.sshd.write_ssh_config("host", "");
-    let mut program = Program::start(&config, bench.folder.path()).await;
+    let mut program = Program::start(&config, bench.folder()).await;
     let command = "trap '' HUP; echo begun; sleep 7403; echo never";
     let arguments = json!({"command": command, "session": "host", "detach": true, "waitMs": 700});
     let result = program.call("ssh_exec", arguments).await.ok();
@@ -361,7 +365,7 @@ async fn it_survives_the_sudden_end_of_the_program() {
     let port = bench.sshd.port();
     eventually("it runs", || running(port, "7403").len() == 1).await;
 
-    let mut program = Program::start(&config, bench.folder.path()).await;
+    let mut program = Program::start(&config, bench.folder()).await;
     let result = program
         .call("ssh_job", json!({"job": job, "signal": "TERM"}))
         .await
@@ -386,7 +390,7 @@ async fn it_survives_the_sudden_end_of_the_program() {
 
 #[tokio::test]
 async fn all_of_its_processes_are_signalled_and_no_others() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
     let attached = bench
         .begin("ssh_exec", "sleep 7408", json!({"background": true}))
@@ -458,7 +462,7 @@ async fn all_of_its_processes_are_signalled_and_no_others() {
 
 #[tokio::test]
 async fn a_time_limit_holds_there_too() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     let job = bench
         .detach(
@@ -481,7 +485,7 @@ async fn a_time_limit_holds_there_too() {
 
 #[tokio::test]
 async fn a_program_that_waits_at_a_prompt_is_noticed() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     let job = bench
         .detach(
@@ -520,7 +524,7 @@ async fn a_program_that_waits_at_a_prompt_is_noticed() {
 
 #[tokio::test]
 async fn what_it_does_not_read_is_an_error_in_time() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let job = bench.detach("sleep 7407", plain()).await;
     let refused = bench
         .mcp
@@ -546,7 +550,7 @@ async fn what_it_does_not_read_is_an_error_in_time() {
 
 #[tokio::test]
 async fn many_at_once_are_started_and_listed() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let mut calls = Vec::new();
 
     // A second name for the same machine does not list them twice.

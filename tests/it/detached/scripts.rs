@@ -18,9 +18,9 @@ use mcp_ssh_sessions::framing::{
     stream::Stream,
 };
 
-use crate::{
-    commands::{random, skipped},
-    support::processes,
+use crate::support::{
+    checks::{random, skipped},
+    processes,
 };
 
 /// A remote machine: a home, and a shell as its `/bin/sh`.

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    commands::{code, fake, plain},
-    support::programs,
+use crate::support::{
+    checks::{code, plain},
+    fixture::TestHost,
+    programs,
 };
 
 /// What else may come with a command, each with lines of its own around it.
@@ -27,7 +28,9 @@ async fn each_line_of_a_command_has_its_own_number() {
         ("ksh", "[3]: no-such-program"),
         ("zsh", "zsh:3: command not found: no-such-program"),
     ] {
-        let mut bench = fake(programs::shell(shell).to_str().unwrap()).await;
+        let mut bench = TestHost::fake_with_shell(programs::shell(shell).to_str().unwrap())
+            .connect()
+            .await;
         let long = format!("{}\n", ": ".repeat(9000));
         for more in company() {
             for first in ["echo $? $LINENO\n", &long] {
@@ -54,7 +57,9 @@ async fn each_line_of_a_command_has_its_own_number() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_with_a_syntax_error_fails_with_the_shells_words() {
     for shell in ["bash", "dash", "ksh", "zsh", "yash", "mksh", "fish"] {
-        let mut bench = fake(programs::shell(shell).to_str().unwrap()).await;
+        let mut bench = TestHost::fake_with_shell(programs::shell(shell).to_str().unwrap())
+            .connect()
+            .await;
         for more in company() {
             for command in ["if then", "echo a\n\n(", "echo 'unfinished"] {
                 let mut more: Value = more.clone();

@@ -5,9 +5,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use crate::{
-    commands::{assert_stopped, code, fake, open_with, plain},
-    support::programs,
+use crate::support::{
+    checks::{assert_stopped, code, plain},
+    fixture::TestHost,
+    programs,
 };
 
 /// The login shells that people have.
@@ -22,7 +23,7 @@ pub(super) fn login_shells() -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn directory_and_environment_are_set_in_every_login_shell() {
     for shell in login_shells() {
-        let mut bench = fake(&shell).await;
+        let mut bench = TestHost::fake_with_shell(&shell).connect().await;
 
         let folders = [
             "plain",
@@ -109,7 +110,7 @@ async fn directory_and_environment_are_set_in_every_login_shell() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_time_limit_works_under_every_login_shell() {
     for shell in login_shells() {
-        let mut bench = fake(&shell).await;
+        let mut bench = TestHost::fake_with_shell(&shell).connect().await;
         for command in [
             "sleep 7200",
             "sleep 7200 | cat",
@@ -124,7 +125,7 @@ async fn a_time_limit_works_under_every_login_shell() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_persistent_shell_starts_under_every_login_shell() {
     for shell in login_shells() {
-        let mut bench = fake(&shell).await;
+        let mut bench = TestHost::fake_with_shell(&shell).connect().await;
         bench
             .shell("cd /usr; V='a b'; f() { echo \"f:$1\"; }", plain())
             .await;
@@ -146,7 +147,7 @@ async fn the_persistent_shell_starts_under_every_login_shell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_startup_files_print_is_not_the_command_s() {
-    let mut bench = fake("/bin/bash").await;
+    let mut bench = TestHost::fake_with_shell("/bin/bash").connect().await;
 
     // Debian's bash reads it for every command over SSH.
     fs::write(
@@ -173,11 +174,12 @@ async fn what_startup_files_print_is_not_the_command_s() {
 
 #[tokio::test]
 async fn a_forced_command_runs_instead_and_nothing_is_added_to_it() {
-    let mut bench = open_with(|settings| {
+    let mut bench = TestHost::openssh_with(|settings| {
         settings
             .extra_config
             .push_str("\nForceCommand echo \"forced: $SSH_ORIGINAL_COMMAND\"");
     })
+    .connect()
     .await;
 
     let result = bench.exec("uptime", plain()).await;
@@ -200,7 +202,9 @@ async fn a_device_that_is_no_unix_shell_gets_the_command_as_it_is() {
     let device = folder.path().join("device-cli");
     fs::write(&device, "#!/bin/sh\nprintf 'got <%s>\\n' \"$2\"\n").unwrap();
     fs::set_permissions(&device, fs::Permissions::from_mode(0o755)).unwrap();
-    let mut bench = fake(device.to_str().unwrap()).await;
+    let mut bench = TestHost::fake_with_shell(device.to_str().unwrap())
+        .connect()
+        .await;
     assert_eq!(
         bench.exec("show version", plain()).await.stdout(),
         "got <show version>\n"

@@ -11,8 +11,10 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::json;
 
-use crate::commands::{
-    code, counted, eventually, open, open_with, plain, random, running, status, whole_output,
+use crate::support::{
+    checks::{code, counted, eventually, plain, random, status, whole_output},
+    fixture::TestHost,
+    processes::running,
 };
 
 /// `i` counted to 20,000, on both streams in turn.
@@ -21,7 +23,7 @@ const INTERLEAVED: &str =
 
 #[tokio::test]
 async fn stdout_stderr_and_the_exit_status_arrive_apart() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for (command, stdout, stderr, exit) in [
         ("true", "", "", 0),
@@ -86,7 +88,7 @@ async fn stdout_stderr_and_the_exit_status_arrive_apart() {
 
 #[tokio::test]
 async fn a_command_that_fails_to_parse_fails_alone() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for command in [
         "echo 'abc",
         "echo \"abc",
@@ -107,7 +109,7 @@ async fn a_command_that_fails_to_parse_fails_alone() {
 
 #[tokio::test]
 async fn a_death_by_signal_is_named() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for (command, signal) in [
         ("kill -KILL $$", "KILL"),
@@ -132,7 +134,7 @@ async fn a_death_by_signal_is_named() {
 
 #[tokio::test]
 async fn stdin_arrives_byte_for_byte_and_ends() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for stdin in ["", "text", "é\0\n\u{1e}\\n'\"$x `id`\r\n"] {
         let result = bench.exec("cat", json!({"stdin": stdin})).await;
         assert_eq!(result.stdout(), stdin);
@@ -158,7 +160,7 @@ async fn stdin_arrives_byte_for_byte_and_ends() {
 
 #[tokio::test]
 async fn a_command_runs_in_its_directory() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let home = bench.home.clone();
 
     for folder in [
@@ -217,7 +219,7 @@ async fn a_command_runs_in_its_directory() {
 
 #[tokio::test]
 async fn environment_variables_arrive_byte_for_byte() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let value = "it's \"q\" $HOME `id` \\ !x %s\nline 2\té日🚀 ";
 
     let result = bench
@@ -249,7 +251,7 @@ async fn environment_variables_arrive_byte_for_byte() {
 
 #[tokio::test]
 async fn a_command_of_300_kilobytes_runs() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let long = format!("x='{}'; echo ${{#x}}; cat", "y".repeat(300_000));
 
     let result = bench
@@ -281,7 +283,7 @@ async fn a_command_of_300_kilobytes_runs() {
 
 #[tokio::test]
 async fn interleaved_streams_are_counted_to_the_byte() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let result = bench.exec(INTERLEAVED, plain()).await;
     let expected: u64 = (0..20_000_u32)
         .map(|n| n.to_string().len() as u64 + 2)
@@ -296,7 +298,7 @@ async fn interleaved_streams_are_counted_to_the_byte() {
 
 #[tokio::test]
 async fn fifty_megabytes_are_bounded_here_and_whole_in_a_private_file() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let source = bench.local("source");
     fs::write(&source, random(50_000_000)).unwrap();
     let result = bench
@@ -333,7 +335,7 @@ async fn fifty_megabytes_are_bounded_here_and_whole_in_a_private_file() {
 
 #[tokio::test]
 async fn a_background_process_with_the_output_does_not_hold_the_call() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let started = std::time::Instant::now();
     let result = bench.exec("sleep 7301 & echo x", plain()).await;
     assert!(started.elapsed().as_secs() < 10);
@@ -356,7 +358,9 @@ async fn a_background_process_with_the_output_does_not_hold_the_call() {
 
 #[tokio::test]
 async fn ten_commands_run_side_by_side_on_one_connection() {
-    let mut bench = open_with(|settings| settings.max_sessions = 11).await;
+    let mut bench = TestHost::openssh_with(|settings| settings.max_sessions = 11)
+        .connect()
+        .await;
     let folder = bench.home.display().to_string();
     let mut calls = Vec::new();
 
@@ -385,7 +389,7 @@ async fn ten_commands_run_side_by_side_on_one_connection() {
 
 #[tokio::test]
 async fn a_process_that_ends_late_is_not_cut_short() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let result = bench
         .exec("(sleep 0.5; echo late) & wait; printf end", plain())
         .await;

@@ -6,14 +6,12 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::{
-    commands::{Bench, code, fake, fake_with, plain, status},
-    sudo::with_password,
-    support::{
-        fake_sshd::{FakeSshd, FakeSshdSettings},
-        programs,
-        sudo_host::SudoHostSettings,
-    },
+use crate::support::{
+    checks::{code, plain, status},
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::{ConnectedHost, TestHost},
+    programs,
+    sudo_host::SudoHostSettings,
 };
 
 /// Startup files of bash, for every command over SSH, after which the shell is another one or none.
@@ -37,7 +35,7 @@ fn ended_or_replaced() -> Vec<String> {
 }
 
 fn assert_not_run(
-    bench: &Bench<FakeSshd>,
+    bench: &ConnectedHost<FakeSshd>,
     refused: &crate::support::mcp_client::ToolResult,
     what: &str,
 ) {
@@ -53,7 +51,7 @@ fn assert_not_run(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_startup_file_that_ends_the_shell_is_an_error_at_once() {
     for startup in ended_or_replaced() {
-        let mut bench = fake("/bin/bash").await;
+        let mut bench = TestHost::fake_with_shell("/bin/bash").connect().await;
         fs::write(bench.remote(".bashrc"), format!("{startup}\n")).unwrap();
 
         // The shell was asked who it is while it had no startup file, or is now.
@@ -92,7 +90,7 @@ async fn a_command_is_run_by_no_other_shell_and_no_startup_file() {
         "exec sh -s",
         "read -r line; eval \"$line\"",
     ] {
-        let mut bench = fake("/bin/bash").await;
+        let mut bench = TestHost::fake_with_shell("/bin/bash").connect().await;
         bench.exec("true", plain()).await;
         fs::write(bench.remote(".bashrc"), format!("{startup}\n")).unwrap();
         let mut calls = Vec::new();
@@ -129,7 +127,7 @@ async fn a_slow_startup_file_delays_stdin_and_loses_nothing() {
         "read -r -t 1 line",
         "exec 2>&1",
     ] {
-        let mut bench = fake("/bin/bash").await;
+        let mut bench = TestHost::fake_with_shell("/bin/bash").connect().await;
         fs::write(bench.remote(".bashrc"), format!("{startup}\n")).unwrap();
 
         let result = bench
@@ -153,7 +151,7 @@ async fn a_slow_startup_file_delays_stdin_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn marks_are_hidden_and_limits_work_where_stderr_is_stdout() {
-    let mut bench = fake("/bin/bash").await;
+    let mut bench = TestHost::fake_with_shell("/bin/bash").connect().await;
     fs::write(bench.remote(".bashrc"), "exec 2>&1\n").unwrap();
     let result = bench.exec("echo out; echo err >&2", plain()).await;
     assert_eq!(
@@ -163,11 +161,11 @@ async fn marks_are_hidden_and_limits_work_where_stderr_is_stdout() {
     );
 
     let result = bench.exec("sleep 7901", json!({"timeoutMs": 500})).await;
-    crate::commands::assert_stopped(&result, "timedOut", bench.port, "7901");
+    crate::support::checks::assert_stopped(&result, "timedOut", bench.port, "7901");
     assert_eq!(result.stdout(), "");
 
     // A server that has no terminal keeps both streams apart.
-    let mut bench = fake("/bin/bash").await;
+    let mut bench = TestHost::fake_with_shell("/bin/bash").connect().await;
     let result = bench
         .exec("echo out; echo err >&2", json!({"pty": true}))
         .await;
@@ -178,7 +176,7 @@ async fn marks_are_hidden_and_limits_work_where_stderr_is_stdout() {
         "{result:?}"
     );
 
-    let Some(mut bench) = with_password(SudoHostSettings {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings {
         shell: "/bin/bash",
         ..SudoHostSettings::default()
     })
@@ -189,13 +187,10 @@ async fn marks_are_hidden_and_limits_work_where_stderr_is_stdout() {
 
     fs::write(bench.remote(".bashrc"), "exec 2>&1\n").unwrap();
 
-    let result = crate::sudo::root(
-        &mut bench,
-        "echo out; cat",
-        json!({"stdin": "mine", "env": {"V": "v"}}),
-    )
-    .await
-    .ok();
+    let result = bench
+        .root("echo out; cat", json!({"stdin": "mine", "env": {"V": "v"}}))
+        .await
+        .ok();
 
     assert_eq!(
         (result.stdout().as_str(), result.stderr().as_str()),
@@ -205,7 +200,7 @@ async fn marks_are_hidden_and_limits_work_where_stderr_is_stdout() {
 }
 
 /// The shell that runs the commands is this one, whatever `SHELL` says.
-async fn with_shell_variable(shell: &Path, says: &str) -> Bench<FakeSshd> {
+async fn with_shell_variable(shell: &Path, says: &str) -> ConnectedHost<FakeSshd> {
     let folder = tempfile::tempdir().unwrap().keep();
     let wrapper = folder.join("wrapper");
     let script = format!(
@@ -216,7 +211,9 @@ async fn with_shell_variable(shell: &Path, says: &str) -> Bench<FakeSshd> {
     fs::write(&wrapper, script).unwrap();
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
 
-    fake(wrapper.to_str().unwrap()).await
+    TestHost::fake_with_shell(wrapper.to_str().unwrap())
+        .connect()
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,14 +247,16 @@ async fn the_shell_that_answers_is_asked_and_not_a_variable() {
         );
 
         let result = bench.exec("sleep 7902", json!({"timeoutMs": 500})).await;
-        crate::commands::assert_stopped(&result, "timedOut", bench.port, "7902");
+        crate::support::checks::assert_stopped(&result, "timedOut", bench.port, "7902");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_shell_is_stopped_at_its_limit_without_its_id() {
     let elvish = programs::shell("elvish");
-    let mut bench = fake(elvish.to_str().unwrap()).await;
+    let mut bench = TestHost::fake_with_shell(elvish.to_str().unwrap())
+        .connect()
+        .await;
     bench.exec("nop", plain()).await;
     let result = bench.exec("sleep 7903", json!({"timeoutMs": 3000})).await;
     assert_eq!(status(&result), "timedOut", "{result:?}");
@@ -277,10 +276,14 @@ async fn an_unknown_shell_is_stopped_at_its_limit_without_its_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_refuses_to_run_commands_is_said_at_once() {
-    let mut bench = fake_with(FakeSshdSettings {
-        refuses_commands: true,
-        ..FakeSshdSettings::default()
-    })
+    let mut bench = TestHost::fake_with(
+        FakeSshdSettings {
+            refuses_commands: true,
+            ..FakeSshdSettings::default()
+        },
+        "",
+    )
+    .connect()
     .await;
 
     for more in [plain(), json!({"stdin": "x"}), json!({"pty": true})] {

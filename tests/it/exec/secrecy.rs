@@ -3,18 +3,18 @@
 use serde_json::json;
 
 use super::login_shells::login_shells;
-use crate::{
-    commands::{Bench, code, fake, plain},
-    sudo::{root, with_password},
-    support::sudo_host::{SudoHost, SudoHostSettings},
+use crate::support::{
+    checks::{code, plain},
+    fixture::{ConnectedHost, TestHost},
+    sudo_host::{SudoHost, SudoHostSettings},
 };
 
 /// Prints the arguments of all processes but its own, and the variable. The value is not in this text.
 const LOOK: &str = "sh -c 'tr \"\\\\0\" \" \" < /proc/$PPID/cmdline; for each in /proc/[0-9]*/cmdline; do tr \"\\\\0\" \" \" < $each; done 2>/dev/null; printf \"<%s>\" \"$V\"'";
 
 /// The real sshd, with an account that has this login shell.
-async fn with_login_shell(shell: &str) -> Option<Bench<SudoHost>> {
-    with_password(SudoHostSettings {
+async fn with_login_shell(shell: &str) -> Option<ConnectedHost<SudoHost>> {
+    TestHost::sudo_with_password(SudoHostSettings {
         shell: shell.to_owned().leak(),
         ..SudoHostSettings::default()
     })
@@ -91,18 +91,18 @@ async fn a_terminal_shows_nothing_of_them_and_is_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sudo_logs_none_of_them() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings::default()).await else {
         return;
     };
 
     for pty in [false, true] {
         let more = json!({"env": {"V": "a-secret"}, "pty": pty});
-        let result = root(&mut bench, LOOK, more).await.ok();
+        let result = bench.root(LOOK, more).await.ok();
         assert_eq!(result.stdout().matches("a-secret").count(), 1, "{result:?}");
         assert!(result.stdout().contains("<a-secret>"), "{result:?}");
     }
 
-    root(&mut bench, "true", plain()).await.ok();
+    bench.root("true", plain()).await.ok();
     let log = bench.sshd.log();
     assert!(
         log.matches("COMMAND=").count() >= 3 && !log.contains("a-secret"),
@@ -113,7 +113,7 @@ async fn sudo_logs_none_of_them() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_without_terminals_runs_the_command_with_variables() {
     for shell in login_shells() {
-        let mut bench = fake(&shell).await;
+        let mut bench = TestHost::fake_with_shell(&shell).connect().await;
         let result = bench
             .exec("sh -c 'echo $V'", json!({"env": {"V": "v"}, "pty": true}))
             .await;

@@ -4,10 +4,11 @@ use std::{fs, os::unix::fs::PermissionsExt as _, time::Instant};
 
 use serde_json::json;
 
-use crate::{
-    commands::{assert_stopped, eventually, fake, open, plain, running, status},
-    sessions::World,
-    support::fake_sshd::FakeSshdSettings,
+use crate::support::{
+    checks::{assert_stopped, eventually, plain, status},
+    fake_sshd::FakeSshdSettings,
+    fixture::TestHost,
+    processes::running,
 };
 
 /// Commands that live until they are stopped, with `sleep 7100` among their processes.
@@ -25,7 +26,7 @@ const ENDLESS: [&str; 9] = [
 
 #[tokio::test]
 async fn a_time_limit_ends_the_command_and_all_its_processes() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for command in ENDLESS {
         let started = Instant::now();
         let result = bench
@@ -53,7 +54,7 @@ async fn a_time_limit_ends_the_command_and_all_its_processes() {
 
 #[tokio::test]
 async fn a_command_that_floods_is_stopped_too() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let result = bench.exec("yes 7101", json!({"timeoutMs": 500})).await;
     assert_stopped(&result, "timedOut", bench.sshd.port(), "7101");
     assert!(result.outcome()["stdoutBytes"].as_u64().unwrap() > 0);
@@ -61,7 +62,7 @@ async fn a_command_that_floods_is_stopped_too() {
 
 #[tokio::test]
 async fn a_call_that_is_given_up_ends_its_command() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
 
     for command in ENDLESS {
@@ -82,7 +83,7 @@ async fn a_command_with_a_slow_login_shell_is_stopped() {
     fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
     let login_shell = shell.to_str().unwrap().to_owned();
 
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings {
             login_shell,
             honour_signals: false,
@@ -115,7 +116,7 @@ async fn a_command_with_a_slow_login_shell_is_stopped() {
 
 #[tokio::test]
 async fn stopping_one_command_leaves_every_other_alone() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
 
     for command in [
@@ -156,7 +157,7 @@ async fn stopping_one_command_leaves_every_other_alone() {
 
 #[tokio::test]
 async fn disconnecting_stops_what_runs() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
 
     let exec = bench
@@ -179,7 +180,7 @@ async fn disconnecting_stops_what_runs() {
 
 #[tokio::test]
 async fn the_end_of_the_client_stops_what_runs() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
 
     bench
@@ -199,7 +200,7 @@ async fn the_end_of_the_client_stops_what_runs() {
 
 #[tokio::test]
 async fn a_limit_that_is_not_reached_changes_nothing() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let result = bench
         .exec("sleep 0.2; echo done", json!({"timeoutMs": 60_000}))
         .await;
@@ -214,7 +215,7 @@ async fn a_limit_that_is_not_reached_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ignores_signals_makes_no_difference() {
-    let mut bench = fake("/bin/sh").await;
+    let mut bench = TestHost::fake_with_shell("/bin/sh").connect().await;
     for command in ENDLESS {
         let result = bench.exec(command, json!({"timeoutMs": 300})).await;
         assert_stopped(&result, "timedOut", bench.sshd.port(), "7100");

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{BreakPoint, Line, Rig, assert_helpful, break_points, each, runs};
 use crate::{
-    commands::{eventually, random, status},
     support::{
+        checks::{eventually, random, status},
         link::{Break, Direction},
         mcp_client::ToolResult,
     },

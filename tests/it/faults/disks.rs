@@ -8,8 +8,10 @@ use serde_json::json;
 
 use super::{Rig, assert_helpful};
 use crate::{
-    commands::{status, whole_output},
-    support::mcp_client::McpClient,
+    support::{
+        checks::{status, whole_output},
+        mcp_client::McpClient,
+    },
     transfer::{failures::SmallDisk, names},
 };
 

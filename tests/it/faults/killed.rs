@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::Rig;
 use crate::{
-    commands::{eventually, random},
     protocol::program::Program,
     support::{
+        checks::{eventually, random},
         link::{Break, Direction},
         processes,
     },

@@ -10,9 +10,8 @@ use serde_json::json;
 
 use super::Rig;
 use crate::{
-    commands::skipped,
     protocol::program::{self, Program},
-    support::open_sshd::OpenSshdSettings,
+    support::{checks::skipped, open_sshd::OpenSshdSettings},
 };
 
 /// Of the packets of each direction.

@@ -8,13 +8,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Line, Rig, assert_helpful, runs};
-use crate::{
-    commands::eventually,
-    support::{
-        link::{Break, Direction},
-        open_sshd::{OpenSshd, OpenSshdSettings},
-        processes,
-    },
+use crate::support::{
+    checks::eventually,
+    link::{Break, Direction},
+    open_sshd::{OpenSshd, OpenSshdSettings},
+    processes,
 };
 
 /// Another server for the same person, with the same host key or one of its own.

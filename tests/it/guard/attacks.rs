@@ -3,11 +3,11 @@
 use std::fs;
 
 use super::{KEY, assert_guarded, write};
-use crate::{commands::open, sessions::assert_refused};
+use crate::support::{checks::assert_refused, fixture::TestHost};
 
 #[tokio::test]
 async fn no_command_is_run_here_by_way_of_the_ssh_configuration() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let (config, proof) = (bench.config.clone(), bench.local("proof"));
     let before = fs::read(&config).unwrap();
     let evil = format!("Host evil\nProxyCommand touch {}\n", proof.display());
@@ -39,7 +39,7 @@ async fn no_command_is_run_here_by_way_of_the_ssh_configuration() {
 
     // Nor by one that comes with a tree.
     write(&bench.remote("tree/included"), &evil);
-    let folder = bench.folder.path().to_owned();
+    let folder = bench.folder().to_owned();
     let result = bench.try_download("tree/.", &folder).await.ok();
     assert_eq!(
         result.structured()["leftOut"],
@@ -62,10 +62,10 @@ async fn no_command_is_run_here_by_way_of_the_ssh_configuration() {
 
 #[tokio::test]
 async fn a_changed_host_key_is_not_accepted_by_way_of_known_hosts() {
-    let world = crate::sessions::World::new();
+    let world = TestHost::fake();
     let known_hosts = world.folder().join("known_hosts");
     let before = fs::read(&known_hosts).unwrap();
-    let bench = open().await;
+    let bench = TestHost::openssh().connect().await;
 
     // The agent has a server of its own, and the client both.
     let config = [
@@ -102,7 +102,7 @@ async fn a_changed_host_key_is_not_accepted_by_way_of_known_hosts() {
 
 #[tokio::test]
 async fn no_private_key_leaves_this_machine() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let key = bench.sshd.private_key_path();
     assert_guarded(
         &bench.try_upload(&key, "stolen").await,

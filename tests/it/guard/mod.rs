@@ -15,9 +15,12 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    commands::{Bench, open},
     protocol::program::Program,
-    support::{mcp_client::ToolResult, open_sshd::OpenSshd},
+    support::{
+        fixture::{ConnectedHost, TestHost},
+        mcp_client::ToolResult,
+        open_sshd::OpenSshd,
+    },
 };
 
 /// What a stolen key would be.
@@ -26,14 +29,14 @@ pub(crate) const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZ
 /// A person's home with what is in one, the program at home there, and a server with another home.
 pub(crate) struct AtHome {
     pub(crate) program: Program,
-    pub(crate) bench: Bench<OpenSshd>,
+    pub(crate) bench: ConnectedHost<OpenSshd>,
     pub(crate) home: PathBuf,
 }
 
 impl AtHome {
     /// With these options on top of the usual ones, made of the folder of the test.
     pub(crate) async fn new() -> Self {
-        let bench = open().await;
+        let bench = TestHost::openssh().connect().await;
         let home = bench.local("person");
 
         for (path, content) in [

@@ -98,7 +98,7 @@ const WRITTEN: &[Row] = &[
 
 fn path(row: &str, at: &AtHome) -> String {
     row.replace('~', &at.home.display().to_string())
-        .replace('@', &at.bench.folder.path().display().to_string())
+        .replace('@', &at.bench.folder().display().to_string())
 }
 
 #[tokio::test]

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{KEY, assert_guarded, write};
 use crate::{
     asking::{answer_question, client_with, next_question, reply, result, stateless},
-    commands::{Bench, open},
     support::{
+        fixture::{ConnectedHost, TestHost},
         mcp_client::{McpClient, ToolResult},
         open_sshd::OpenSshd,
     },
@@ -31,16 +31,16 @@ fn download(remote: &str, local: &Path) -> Value {
 }
 
 /// A server with a file, and on this machine a private key and a repository.
-async fn world() -> Bench<OpenSshd> {
-    let bench = open().await;
+async fn world() -> ConnectedHost<OpenSshd> {
+    let bench = TestHost::openssh().connect().await;
     write(&bench.local("key"), KEY);
     write(&bench.local("repository/.git/hooks/pre-commit"), "# mine\n");
     write(&bench.remote("file"), "new");
     bench
 }
 
-async fn client(bench: &Bench<OpenSshd>, capabilities: Value) -> McpClient {
-    let mut client = client_with(capabilities, &bench.config, bench.folder.path()).await;
+async fn client(bench: &ConnectedHost<OpenSshd>, capabilities: Value) -> McpClient {
+    let mut client = client_with(capabilities, &bench.config, bench.folder()).await;
     let call = client
         .begin_call("ssh_connect", json!({"host": "host"}))
         .await;
@@ -240,7 +240,7 @@ async fn stateless_call(
 #[tokio::test]
 async fn a_client_without_server_requests_comes_back_with_the_answer() {
     let bench = world().await;
-    let mut client = McpClient::start_silent(&bench.config, bench.folder.path());
+    let mut client = McpClient::start_silent(&bench.config, bench.folder());
     let connect = json!({"name": "ssh_connect", "arguments": {"host": "host"}});
     stateless_call(&mut client, &forms(), connect, &[])
         .await
@@ -364,7 +364,7 @@ async fn outside_the_folders_of_the_client_every_path_is_a_question() {
     result(&mut client, call).await.ok();
 
     // In the revision without requests of the server.
-    let mut stateless = McpClient::start_silent(&bench.config, bench.folder.path());
+    let mut stateless = McpClient::start_silent(&bench.config, bench.folder());
     let connect = json!({"name": "ssh_connect", "arguments": {"host": "host"}});
     stateless_call(&mut stateless, &capabilities, connect, &[])
         .await

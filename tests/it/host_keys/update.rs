@@ -9,7 +9,7 @@ use super::{
     servers::Servers,
     table::{Decision, row},
 };
-use crate::{sessions::eventually, support::mcp_client::McpClient};
+use crate::support::{checks::eventually, mcp_client::McpClient};
 
 const YES: &str = "UpdateHostKeys yes";
 

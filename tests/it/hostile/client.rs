@@ -7,9 +7,9 @@ use serde_json::json;
 use super::peak;
 use crate::{
     protocol::program::Program,
-    sessions::World,
     support::{
         daemon::Daemon,
+        fixture::TestHost,
         wire::{ask, request},
     },
 };
@@ -129,7 +129,7 @@ async fn send_all(mut program: Program, processes: &[u32]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_on_a_pipe_that_breaks_the_protocol_is_still_served() {
-    let world = World::new();
+    let world = TestHost::fake();
     let program = Program::start(&world.config, world.folder()).await;
     let pid = program.pid();
     send_all(program, &[pid]).await;
@@ -159,7 +159,7 @@ async fn the_same_client_before_a_shared_daemon_harms_neither_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_takes_no_bodies_of_100_mb() {
-    let world = World::new();
+    let world = TestHost::fake();
     let daemon = Daemon::start(&world.config, world.folder(), &[]).await;
     let before = peak(daemon.pid());
     let host = daemon.address.host();

@@ -20,9 +20,9 @@ use tokio::time::sleep;
 
 use crate::{
     protocol::program::Program,
-    sessions::World,
     support::{
         fake_sshd::FakeSshdSettings,
+        fixture::TestHost,
         hostile_sshd::{HostileSshd, Script},
         keys,
         mcp_client::ToolResult,
@@ -100,7 +100,7 @@ async fn try_all(rows: Vec<Row>) {
         .unwrap();
     }
 
-    let world = World::with(FakeSshdSettings::default(), &blocks);
+    let world = TestHost::fake_with(FakeSshdSettings::default(), &blocks);
     let mut known = fs::read_to_string(world.folder().join("known_hosts")).unwrap();
     known.extend(rows.iter().map(|(_, (sshd, _))| sshd.known_hosts_line()));
     fs::write(world.folder().join("known_hosts"), known).unwrap();

@@ -2,36 +2,41 @@
 
 use serde_json::json;
 
-use super::{Bench, open};
-use crate::{
-    commands::eventually,
-    support::{
-        http_client::{Dialect, HttpClient, Pending},
-        mcp_client::ToolResult,
-        wire::Wire,
-    },
+use crate::support::{
+    checks::eventually,
+    fixture::TestHost,
+    http_client::{Dialect, HttpClient, Pending},
+    mcp_client::ToolResult,
+    open_sshd::OpenSshd,
+    wire::Wire,
 };
 
 /// Begins a command that never ends, and waits until it runs.
-async fn endless(bench: &Bench, client: &mut HttpClient, tool: &str, marker: &str) -> Pending {
+async fn endless(
+    host: &TestHost<OpenSshd>,
+    client: &mut HttpClient,
+    tool: &str,
+    marker: &str,
+) -> Pending {
     let pending = client
         .begin_call(tool, json!({"command": format!("sleep {marker}")}))
         .await;
-    eventually("the command runs", || bench.runs(marker)).await;
+    eventually("the command runs", || host.runs(marker)).await;
     pending
 }
 
 #[tokio::test]
 async fn closing_the_stream_of_a_call_stops_its_command_and_no_other() {
-    let bench = open(&[]).await;
-    let mut unaffected = bench.connected(Dialect::Stateless).await;
-    let kept = endless(&bench, &mut unaffected, "ssh_exec", "7300").await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let mut unaffected = daemon.connected(Dialect::Stateless).await;
+    let kept = endless(&host, &mut unaffected, "ssh_exec", "7300").await;
     let mut given_up = Vec::new();
 
     for (number, dialect) in Dialect::KINDS.into_iter().enumerate() {
         for (tool, number) in [("ssh_exec", number), ("ssh_shell", number + 3)] {
             let marker = format!("731{number}");
-            let mut client = bench.client(dialect).await;
+            let mut client = daemon.client(dialect).await;
             let call = json!({"command": format!("sleep {marker}"), "shell": marker});
             let arguments = if tool == "ssh_exec" {
                 json!({"command": call["command"]})
@@ -40,7 +45,7 @@ async fn closing_the_stream_of_a_call_stops_its_command_and_no_other() {
             };
 
             let pending = client.begin_call(tool, arguments).await;
-            eventually("the command runs", || bench.runs(&marker)).await;
+            eventually("the command runs", || host.runs(&marker)).await;
             given_up.push((dialect, marker, client, pending));
         }
     }
@@ -67,14 +72,14 @@ async fn closing_the_stream_of_a_call_stops_its_command_and_no_other() {
         }
 
         eventually(&format!("{marker}, over {dialect:?}, is gone"), || {
-            !bench.runs(&marker)
+            !host.runs(&marker)
         })
         .await;
     }
 
-    assert!(bench.runs("7300"), "nobody gave that one up");
+    assert!(host.runs("7300"), "nobody gave that one up");
     drop(kept);
-    eventually("it is gone too", || !bench.runs("7300")).await;
+    eventually("it is gone too", || !host.runs("7300")).await;
 
     assert_eq!(
         unaffected
@@ -87,18 +92,20 @@ async fn closing_the_stream_of_a_call_stops_its_command_and_no_other() {
 
 #[tokio::test]
 async fn a_client_that_leaves_before_any_answer_stops_its_command_too() {
-    let bench = open(&[]).await;
-    let mut client = bench.connected(Dialect::Session("2025-11-25")).await;
-    let pending = endless(&bench, &mut client, "ssh_exec", "7320").await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let mut client = daemon.connected(Dialect::Session("2025-11-25")).await;
+    let pending = endless(&host, &mut client, "ssh_exec", "7320").await;
     drop(pending);
-    eventually("the command is gone", || !bench.runs("7320")).await;
+    eventually("the command is gone", || !host.runs("7320")).await;
 }
 
 #[tokio::test]
 async fn the_end_of_a_session_stops_what_runs_in_it() {
-    let bench = open(&[]).await;
-    let mut client = bench.connected(Dialect::Session("2025-11-25")).await;
-    let _pending = endless(&bench, &mut client, "ssh_exec", "7330").await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let mut client = daemon.connected(Dialect::Session("2025-11-25")).await;
+    let _pending = endless(&host, &mut client, "ssh_exec", "7330").await;
 
     assert_eq!(
         client
@@ -111,20 +118,21 @@ async fn the_end_of_a_session_stops_what_runs_in_it() {
         204
     );
 
-    eventually("the command is gone", || !bench.runs("7330")).await;
+    eventually("the command is gone", || !host.runs("7330")).await;
 }
 
 #[tokio::test]
 async fn a_notification_that_a_call_is_cancelled_stops_its_command() {
-    let bench = open(&[]).await;
-    bench.connected(Dialect::Stateless).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    daemon.connected(Dialect::Stateless).await;
 
     for (dialect, marker) in [
         (Dialect::Session("2025-11-25"), "7340"),
         (Dialect::Legacy, "7341"),
     ] {
-        let mut client = bench.client(dialect).await;
-        let pending = endless(&bench, &mut client, "ssh_exec", marker).await;
+        let mut client = daemon.client(dialect).await;
+        let pending = endless(&host, &mut client, "ssh_exec", marker).await;
         let params = json!({"requestId": pending.id, "reason": "test"});
 
         assert_eq!(
@@ -135,7 +143,7 @@ async fn a_notification_that_a_call_is_cancelled_stops_its_command() {
             202
         );
 
-        eventually("the command is gone", || !bench.runs(marker)).await;
+        eventually("the command is gone", || !host.runs(marker)).await;
         let again = client
             .call("ssh_exec", json!({"command": "echo again"}))
             .await
@@ -147,9 +155,10 @@ async fn a_notification_that_a_call_is_cancelled_stops_its_command() {
 
 #[tokio::test]
 async fn a_stream_that_broke_off_is_resumed_and_has_the_answer() {
-    let bench = open(&[]).await;
-    let mut client = bench.connected(Dialect::Session("2025-11-25")).await;
-    let gate = bench.folder.path().join("gate");
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let mut client = daemon.connected(Dialect::Session("2025-11-25")).await;
+    let gate = host.folder().join("gate");
     let command = format!(
         "until test -e {}; do sleep 0.05; done; echo fetched 7350",
         gate.display()
@@ -213,9 +222,10 @@ async fn resume(client: &HttpClient, last: &str) -> Wire {
 
 #[tokio::test]
 async fn an_answer_that_was_missed_is_fetched_later() {
-    let bench = open(&[]).await;
-    let mut client = bench.connected(Dialect::Session("2025-11-25")).await;
-    let done = bench.folder.path().join("done");
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let mut client = daemon.connected(Dialect::Session("2025-11-25")).await;
+    let done = host.folder().join("done");
     let command = format!("sleep 0.5; echo missed; touch {}", done.display());
     let mut pending = client
         .begin_call("ssh_exec", json!({"command": command}))
@@ -239,9 +249,10 @@ async fn an_answer_that_was_missed_is_fetched_later() {
 
 #[tokio::test]
 async fn a_quiet_call_of_the_stateless_revision_shows_that_it_lives() {
-    let bench = open(&[]).await;
-    let mut client = bench.connected(Dialect::Stateless).await;
-    let gate = bench.folder.path().join("gate");
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let mut client = daemon.connected(Dialect::Stateless).await;
+    let gate = host.folder().join("gate");
     let command = format!(
         "until test -e {}; do sleep 0.05; done; echo done",
         gate.display()

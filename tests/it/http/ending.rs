@@ -5,16 +5,14 @@ use std::{net::TcpListener, path::Path, time::Duration};
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{bare, health, open};
-use crate::{
-    commands::eventually,
-    support::{
-        daemon::{self, Daemon},
-        http_client::{Dialect, HttpClient},
-        open_sshd::{OpenSshd, OpenSshdSettings},
-        processes,
-        wire::DaemonAddress,
-    },
+use super::{bare, health};
+use crate::support::{
+    checks::eventually,
+    daemon::{self, Daemon},
+    fixture::TestHost,
+    http_client::{Dialect, HttpClient},
+    processes,
+    wire::DaemonAddress,
 };
 
 /// Two seconds are promised; a busy machine may take this much.
@@ -23,12 +21,13 @@ const SECONDS: Duration = Duration::from_secs(6);
 #[tokio::test]
 async fn each_ending_signal_stops_the_work_and_closes_all_connections() {
     for signal in ["TERM", "INT", "HUP"] {
-        let mut bench = open(&[]).await;
+        let host = TestHost::openssh();
+        let mut daemon = host.daemon(&[]).await;
         let mut clients = Vec::new();
         let mut running = Vec::new();
 
         for (number, dialect) in Dialect::KINDS.into_iter().enumerate() {
-            let mut client = bench.connected(dialect).await;
+            let mut client = daemon.connected(dialect).await;
             let marker = format!("740{number}");
 
             running.push(
@@ -40,24 +39,24 @@ async fn each_ending_signal_stops_the_work_and_closes_all_connections() {
                     .await,
             );
 
-            eventually("the command runs", || bench.runs(&marker)).await;
+            eventually("the command runs", || host.runs(&marker)).await;
             clients.push(client);
         }
 
-        let mut idle = bench.client(Dialect::Session("2025-11-25")).await;
+        let mut idle = daemon.client(Dialect::Session("2025-11-25")).await;
         let mut stream = idle.send("GET", &[("Accept", "text/event-stream")]).await;
         assert_eq!(stream.head().await.unwrap().status, 200);
-        let _second = bench.client(Dialect::Legacy).await;
-        let (status, took) = bench.daemon.end(signal).await;
+        let _second = daemon.client(Dialect::Legacy).await;
+        let (status, took) = daemon.end(signal).await;
         assert_eq!(status.code(), Some(0), "SIG{signal}");
         assert!(took < SECONDS, "SIG{signal}: {took:?}");
         eventually("no command is left", || {
-            (0..3).all(|number| !bench.runs(&format!("740{number}")))
+            (0..3).all(|number| !host.runs(&format!("740{number}")))
         })
         .await;
 
         eventually("no log-in is left", || {
-            processes::of_connections_to(bench.sshd.port()).is_empty()
+            processes::of_connections_to(host.sshd.port()).is_empty()
         })
         .await;
 
@@ -154,22 +153,15 @@ async fn a_wrong_address_is_one_line_and_status_2() {
 
 #[tokio::test]
 async fn it_can_be_started_again_at_once_and_its_clients_come_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let sshd = OpenSshd::start(&OpenSshdSettings::default());
-    let config = sshd.write_ssh_config("box", "");
-    let mut daemon = Daemon::start(&config, folder.path(), &[]).await;
+    let host = TestHost::openssh();
+    let mut daemon = host.daemon(&[]).await;
     let port = daemon.address.port().to_string();
-    let mut session = HttpClient::connect(&daemon.address, Dialect::Session("2025-11-25")).await;
-    session
-        .call("ssh_connect", json!({"host": "box"}))
-        .await
-        .ok();
-
-    let _legacy = HttpClient::connect(&daemon.address, Dialect::Legacy).await;
+    let session = daemon.connected(Dialect::Session("2025-11-25")).await;
+    let _legacy = daemon.client(Dialect::Legacy).await;
     daemon.end("TERM").await;
 
-    let mut command = daemon::command(&config, folder.path());
-    let daemon = Daemon::run(command.args(["--http", &port]), folder.path()).await;
+    let mut command = daemon::command(&host.config, host.folder());
+    let daemon = Daemon::run(command.args(["--http", &port]), host.folder()).await;
     assert_eq!(daemon.address, DaemonAddress::Tcp(port.parse().unwrap()));
     let mut back = HttpClient::come_back(&daemon.address).await;
     let said = back
@@ -192,7 +184,7 @@ async fn it_can_be_started_again_at_once_and_its_clients_come_back() {
         404
     );
 
-    let mut stateless = HttpClient::connect(&daemon.address, Dialect::Stateless).await;
+    let mut stateless = daemon.client(Dialect::Stateless).await;
     stateless
         .call("ssh_exec", json!({"command": "true"}))
         .await

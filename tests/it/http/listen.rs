@@ -6,12 +6,10 @@ use rustix::process::geteuid;
 use tokio::{net::TcpStream, process::Command};
 
 use super::{health, socket::with_socket, users::as_other};
-use crate::{
-    commands::skipped,
-    support::{
-        daemon::{self, Daemon},
-        wire::soon,
-    },
+use crate::support::{
+    checks::skipped,
+    daemon::{self, Daemon},
+    wire::soon,
 };
 
 /// The addresses that a daemon says it is ready on.

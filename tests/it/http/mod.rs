@@ -22,60 +22,13 @@ use tempfile::TempDir;
 
 use crate::support::{
     daemon::Daemon,
+    fixture::TestHost,
     http_client::{Dialect, HttpClient},
-    open_sshd::{OpenSshd, OpenSshdSettings},
     wire::{self, DaemonAddress, ask},
 };
 
 /// The revisions with sessions.
 const WITH_SESSIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
-
-/// A real sshd, called `box`, and a daemon.
-pub(crate) struct Bench {
-    daemon: Daemon,
-    sshd: OpenSshd,
-    folder: TempDir,
-}
-
-/// With more arguments for the daemon.
-async fn open(arguments: &[&str]) -> Bench {
-    let folder = tempfile::tempdir().unwrap();
-    let sshd = OpenSshd::start(&OpenSshdSettings {
-        max_sessions: 300,
-        ..OpenSshdSettings::default()
-    });
-
-    let config = sshd.write_ssh_config("box", "");
-    let daemon = Daemon::start(&config, folder.path(), arguments).await;
-
-    Bench {
-        daemon,
-        sshd,
-        folder,
-    }
-}
-
-impl Bench {
-    /// A client of the daemon.
-    async fn client(&self, dialect: Dialect) -> HttpClient {
-        HttpClient::connect(&self.daemon.address, dialect).await
-    }
-
-    /// A client whose daemon is connected to `box`.
-    async fn connected(&self, dialect: Dialect) -> HttpClient {
-        let mut client = self.client(dialect).await;
-        client
-            .call("ssh_connect", json!({"host": "box"}))
-            .await
-            .ok();
-        client
-    }
-
-    /// Whether a process with this argument runs on the server.
-    fn runs(&self, word: &str) -> bool {
-        !crate::commands::running(self.sshd.port(), word).is_empty()
-    }
-}
 
 /// A daemon that knows no server, for what needs none.
 async fn bare(arguments: &[&str]) -> (Daemon, TempDir) {
@@ -108,9 +61,10 @@ async fn health(address: &DaemonAddress) -> Value {
 
 #[tokio::test]
 async fn every_revision_with_sessions_is_spoken_over_streamable_http() {
-    let bench = open(&[]).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
     for version in WITH_SESSIONS {
-        let mut client = bench.connected(Dialect::Session(version)).await;
+        let mut client = daemon.connected(Dialect::Session(version)).await;
         let tools = client.request("tools/list", json!({})).await;
         assert_eq!(
             tools["result"]["tools"].as_array().unwrap().len(),
@@ -158,8 +112,9 @@ async fn every_revision_with_sessions_is_spoken_over_streamable_http() {
 
 #[tokio::test]
 async fn the_revision_without_sessions_is_spoken_over_streamable_http() {
-    let bench = open(&[]).await;
-    let mut client = bench.client(Dialect::Stateless).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let mut client = daemon.client(Dialect::Stateless).await;
     let found = client.request("server/discover", json!({})).await["result"].clone();
     assert_eq!(
         found["supportedVersions"].as_array().unwrap().len(),
@@ -182,7 +137,7 @@ async fn the_revision_without_sessions_is_spoken_over_streamable_http() {
     );
 
     client
-        .call("ssh_connect", json!({"host": "box"}))
+        .call("ssh_connect", json!({"host": "host"}))
         .await
         .ok();
 
@@ -210,15 +165,16 @@ async fn the_revision_without_sessions_is_spoken_over_streamable_http() {
 
 #[tokio::test]
 async fn http_with_sse_is_spoken_at_the_same_address() {
-    let bench = open(&[]).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
 
     // The client checks the `endpoint` event, the 202 of each POST, and that answers come on the stream.
-    let mut client = bench.connected(Dialect::Legacy).await;
+    let mut client = daemon.connected(Dialect::Legacy).await;
     let tools = client.request("tools/list", json!({})).await;
     assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 10);
 
     // Two at once: the quick one is not held up by the slow one.
-    let gate = bench.folder.path().join("gate");
+    let gate = host.folder().join("gate");
     let wait = format!(
         "until test -e {}; do sleep 0.02; done; echo slow",
         gate.display()
@@ -274,12 +230,13 @@ async fn a_client_that_only_looks_around_gets_no_event_stream() {
 
 #[tokio::test]
 async fn all_clients_share_sessions_shells_and_the_default() {
-    let bench = open(&[]).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
     let [session, stateless, legacy] = Dialect::KINDS;
     let mut clients = [
-        bench.connected(session).await,
-        bench.client(stateless).await,
-        bench.client(legacy).await,
+        daemon.connected(session).await,
+        daemon.client(stateless).await,
+        daemon.client(legacy).await,
     ];
 
     for (number, client) in clients.iter_mut().enumerate() {
@@ -302,7 +259,7 @@ async fn all_clients_share_sessions_shells_and_the_default() {
 
     // A second session, made the default by one client and named by no other.
     clients[1]
-        .call("ssh_connect", json!({"host": "box", "name": "second"}))
+        .call("ssh_connect", json!({"host": "host", "name": "second"}))
         .await
         .ok();
 
@@ -317,15 +274,16 @@ async fn all_clients_share_sessions_shells_and_the_default() {
         .ok();
 
     assert_eq!(result.outcome()["session"], "second");
-    assert_eq!(health(&bench.daemon.address).await["sessions"], 2);
-    let connections = bench.sshd.log().matches("Accepted publickey").count();
+    assert_eq!(health(&daemon.address).await["sessions"], 2);
+    let connections = host.sshd.log().matches("Accepted publickey").count();
     assert_eq!(connections, 2, "one connection a session, whoever asks");
 }
 
 #[tokio::test]
 async fn health_shows_only_status_version_sessions_and_uptime() {
-    let bench = open(&[]).await;
-    let at_first = health(&bench.daemon.address).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let at_first = health(&daemon.address).await;
     assert_eq!(
         (&at_first["status"], &at_first["sessions"]),
         (&json!("ok"), &json!(0))
@@ -342,17 +300,18 @@ async fn health_shows_only_status_version_sessions_and_uptime() {
         "{at_first}"
     );
 
-    bench.connected(Dialect::Stateless).await;
-    assert_eq!(health(&bench.daemon.address).await["sessions"], 1);
+    daemon.connected(Dialect::Stateless).await;
+    assert_eq!(health(&daemon.address).await["sessions"], 1);
 }
 
 #[tokio::test]
 async fn many_clients_on_all_transports_each_get_their_own_answers() {
-    let bench = open(&[]).await;
-    bench.connected(Dialect::Stateless).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    daemon.connected(Dialect::Stateless).await;
 
     let clients = (0..20).map(|client| {
-        let (address, dialect) = (bench.daemon.address.clone(), Dialect::KINDS[client % 3]);
+        let (address, dialect) = (daemon.address.clone(), Dialect::KINDS[client % 3]);
         tokio::spawn(async move {
             let mut mcp = HttpClient::connect(&address, dialect).await;
             for number in 0..10 {
@@ -380,5 +339,5 @@ async fn many_clients_on_all_transports_each_get_their_own_answers() {
         client.await.unwrap();
     }
 
-    assert_eq!(health(&bench.daemon.address).await["sessions"], 1);
+    assert_eq!(health(&daemon.address).await["sessions"], 1);
 }

@@ -12,13 +12,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
 use super::users::as_other;
-use crate::{
-    commands::eventually,
-    support::{
-        daemon::{self, Daemon},
-        http_client::{Dialect, HttpClient},
-        wire::{DaemonAddress, ask, request},
-    },
+use crate::support::{
+    checks::eventually,
+    daemon::{self, Daemon},
+    http_client::{Dialect, HttpClient},
+    wire::{DaemonAddress, ask, request},
 };
 
 const SECRET: &str = "correct-horse-battery-staple";

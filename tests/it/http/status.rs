@@ -11,16 +11,17 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::open;
 use crate::support::{
     daemon::{Daemon, status},
+    fixture::TestHost,
     http_client::{Dialect, HttpClient},
 };
 
 #[tokio::test]
 async fn status_prints_what_goes_on_as_a_table_or_as_json() {
-    let bench = open(&[]).await;
-    let (port, home) = (bench.daemon.address.port().to_string(), bench.folder.path());
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let (port, home) = (daemon.address.port().to_string(), host.folder());
     let (code, stdout, stderr) = status(home, &["--http", &port]).await;
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(
@@ -28,9 +29,9 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
         "{stdout}"
     );
 
-    let mut client = bench.connected(Dialect::Stateless).await;
+    let mut client = daemon.connected(Dialect::Stateless).await;
     client
-        .call("ssh_connect", json!({"host": "box", "name": "second"}))
+        .call("ssh_connect", json!({"host": "host", "name": "second"}))
         .await
         .ok();
 
@@ -42,7 +43,7 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
     client
         .call(
             "ssh_shell",
-            json!({"command": "cd /tmp; printf 'a\\033[31mb\\n'", "session": "box"}),
+            json!({"command": "cd /tmp; printf 'a\\033[31mb\\n'", "session": "host"}),
         )
         .await
         .ok();
@@ -67,7 +68,7 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
             .unwrap_or_else(|| panic!("{start}: {stdout}"))
     };
 
-    assert!(line("box (default)").contains("  connected  "), "{stdout}");
+    assert!(line("host (default)").contains("  connected  "), "{stdout}");
     assert!(line("second").contains("  disconnected  "), "{stdout}");
     assert!(line("main").ends_with("  ready  /tmp"), "{stdout}");
     assert!(
@@ -100,7 +101,7 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
 
     assert_eq!(
         status["shells"],
-        json!([{"session": "box", "shell": "main", "state": "ready", "cwd": "/tmp"}])
+        json!([{"session": "host", "shell": "main", "state": "ready", "cwd": "/tmp"}])
     );
 
     assert_eq!(status["transfers"], json!([]));

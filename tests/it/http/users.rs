@@ -20,14 +20,13 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use tokio::process::Command;
 
-use super::{health, open};
-use crate::{
-    commands::{eventually, skipped},
-    support::{
-        daemon::{self, Daemon},
-        http_client::{Dialect, HttpClient},
-        wire::{DaemonAddress, request},
-    },
+use super::health;
+use crate::support::{
+    checks::{eventually, skipped},
+    daemon::{self, Daemon},
+    fixture::TestHost,
+    http_client::{Dialect, HttpClient},
+    wire::{DaemonAddress, request},
 };
 
 /// Nobody, on most systems; on all of them somebody else.
@@ -398,21 +397,22 @@ fn connected(from: u16, port: u16) -> Socket {
 
 #[tokio::test]
 async fn a_call_of_a_user_who_left_is_not_taken_for_the_next_ones() {
-    let bench = open(&[]).await;
-    let address = bench.daemon.address.clone();
-    let mut client = bench.connected(Dialect::Stateless).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let address = daemon.address.clone();
+    let mut client = daemon.connected(Dialect::Stateless).await;
     client
-        .call("ssh_connect", json!({"host": "box", "name": "second"}))
+        .call("ssh_connect", json!({"host": "host", "name": "second"}))
         .await
         .ok();
 
     client
-        .call("ssh_set_default", json!({"session": "box"}))
+        .call("ssh_set_default", json!({"session": "host"}))
         .await
         .ok();
 
     // The daemon takes nobody in until both have come.
-    let stat = format!("/proc/{}/stat", bench.daemon.pid());
+    let stat = format!("/proc/{}/stat", daemon.pid());
 
     let stopped = || {
         fs::read_to_string(&stat)
@@ -423,7 +423,7 @@ async fn a_call_of_a_user_who_left_is_not_taken_for_the_next_ones() {
             .starts_with(" T")
     };
 
-    bench.daemon.signal("STOP");
+    daemon.signal("STOP");
     eventually("it stands still", stopped).await;
     let (port, text) = (address.port(), calling(&address, "second"));
 
@@ -439,7 +439,7 @@ async fn a_call_of_a_user_who_left_is_not_taken_for_the_next_ones() {
 
     let Some(from) = left else { return };
     let mut follower = connected(from, port);
-    bench.daemon.signal("CONT");
+    daemon.signal("CONT");
 
     // It came later, and is served.
     let headers = [("Host", &*address.host()), ("Connection", "close")];
@@ -466,7 +466,7 @@ async fn a_call_of_a_user_who_left_is_not_taken_for_the_next_ones() {
         .unwrap();
 
     assert_eq!(
-        default["name"], "box",
+        default["name"], "host",
         "the call of another user was run: {sessions}"
     );
 }

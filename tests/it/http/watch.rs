@@ -5,14 +5,13 @@ use std::{fs, os::unix::fs::PermissionsExt as _, time::Duration};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{Bench, bare, open};
-use crate::{
-    commands::eventually,
-    support::{
-        daemon::{self, Daemon},
-        http_client::Dialect,
-        wire::{Answer, DaemonAddress, Wire, ask, request},
-    },
+use super::bare;
+use crate::support::{
+    checks::eventually,
+    daemon::{self, Daemon},
+    fixture::TestHost,
+    http_client::Dialect,
+    wire::{Answer, DaemonAddress, Wire, ask, request},
 };
 
 /// A browser that has followed the link which the daemon printed.
@@ -357,16 +356,19 @@ async fn every_answer_of_the_dashboard_forbids_caches_and_frames() {
 const HOSTILE: &str =
     "printf 'first\\n<script>alert(1)</script>\\033[31m\\n'; echo oops >&2; exec sleep 31415";
 
-async fn hostile(bench: &Bench) -> tokio::task::JoinHandle<crate::support::mcp_client::ToolResult> {
-    let mut client = bench.connected(Dialect::Stateless).await;
+async fn hostile(
+    daemon: &Daemon,
+) -> tokio::task::JoinHandle<crate::support::mcp_client::ToolResult> {
+    let mut client = daemon.connected(Dialect::Stateless).await;
     tokio::spawn(async move { client.call("ssh_exec", json!({"command": HOSTILE})).await })
 }
 
 #[tokio::test]
 async fn a_running_command_is_shown_and_its_button_ends_it() {
-    let bench = open(&[]).await;
-    let call = hostile(&bench).await;
-    let browser = Browser::open(&bench.daemon).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let call = hostile(&daemon).await;
+    let browser = Browser::open(&daemon).await;
     let escaped = "first\n&lt;script&gt;alert(1)&lt;/script&gt;</pre>";
 
     let page = browser
@@ -374,13 +376,13 @@ async fn a_running_command_is_shown_and_its_button_ends_it() {
             escaped,
             ">oops</pre>",
             "exec sleep 31415</pre>",
-            ">box",
+            ">host",
             ">connected<",
         ])
         .await;
 
     assert_eq!(page.matches("<script").count(), 1, "its own alone: {page}");
-    eventually("it runs", || bench.runs("31415")).await;
+    eventually("it runs", || host.runs("31415")).await;
     let fields = browser.fields("/stop").await;
     let back = browser.post("/stop", &fields, &[]).await;
     assert_eq!(
@@ -389,7 +391,7 @@ async fn a_running_command_is_shown_and_its_button_ends_it() {
         "{back:?}"
     );
 
-    eventually("it is gone", || !bench.runs("31415")).await;
+    eventually("it is gone", || !host.runs("31415")).await;
     let result = call.await.unwrap().ok();
     assert!(
         result.text().contains("the person stopped it"),
@@ -411,12 +413,13 @@ async fn a_running_command_is_shown_and_its_button_ends_it() {
 
 #[tokio::test]
 async fn what_is_not_a_form_of_the_page_stops_nothing() {
-    let bench = open(&[]).await;
-    let call = hostile(&bench).await;
-    let browser = Browser::open(&bench.daemon).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let call = hostile(&daemon).await;
+    let browser = Browser::open(&daemon).await;
     browser.shows(&["oops"]).await;
     // The command prints before it becomes the program that is looked for at the end.
-    eventually("it runs", || bench.runs("31415")).await;
+    eventually("it runs", || host.runs("31415")).await;
     let (stop, close) = (
         browser.fields("/stop").await,
         browser.fields("/disconnect").await,
@@ -474,18 +477,19 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
     }
 
     browser.shows(&["oops", ">connected<"]).await;
-    assert!(bench.runs("31415"), "nothing was stopped");
+    assert!(host.runs("31415"), "nothing was stopped");
     assert_eq!(browser.post("/stop", &stop, &[]).await.status, 303);
     call.await.unwrap().ok();
 }
 
 #[tokio::test]
 async fn a_disconnected_session_stops_its_work_and_connects_again() {
-    let bench = open(&[]).await;
-    let call = hostile(&bench).await;
-    let browser = Browser::open(&bench.daemon).await;
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let call = hostile(&daemon).await;
+    let browser = Browser::open(&daemon).await;
     browser.shows(&["oops"]).await;
-    let mut client = bench.client(Dialect::Stateless).await;
+    let mut client = daemon.client(Dialect::Stateless).await;
     client
         .call("ssh_shell", json!({"command": "cd /tmp", "shell": "<b>"}))
         .await
@@ -501,7 +505,7 @@ async fn a_disconnected_session_stops_its_work_and_connects_again() {
         .shows(&[">disconnected<", "No command is running."])
         .await;
 
-    eventually("it is gone", || !bench.runs("31415")).await;
+    eventually("it is gone", || !host.runs("31415")).await;
 
     assert!(
         call.await
@@ -521,8 +525,9 @@ async fn a_disconnected_session_stops_its_work_and_connects_again() {
 
 #[tokio::test]
 async fn changes_come_as_events_and_end_with_the_daemon() {
-    let mut bench = open(&[]).await;
-    let browser = Browser::open(&bench.daemon).await;
+    let host = TestHost::openssh();
+    let mut daemon = host.daemon(&[]).await;
+    let browser = Browser::open(&daemon).await;
     let mut wire = Wire::connect(&browser.address).await;
     let headers = [
         ("Host", &*browser.address.host()),
@@ -539,7 +544,7 @@ async fn changes_come_as_events_and_end_with_the_daemon() {
 
     let first = wire.event().await.unwrap();
     assert!(first.data.contains("No command is running."), "{first:?}");
-    let call = hostile(&bench).await;
+    let call = hostile(&daemon).await;
 
     loop {
         let event = wire.event().await.expect("a change");
@@ -553,7 +558,7 @@ async fn changes_come_as_events_and_end_with_the_daemon() {
         }
     }
 
-    bench.daemon.end("TERM").await;
+    daemon.end("TERM").await;
     wire.end().await;
     call.abort();
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::{open, running};
+use crate::support::{fixture::TestHost, processes::running};
 
 #[tokio::test]
 async fn a_command_runs_in_all_sessions_at_once_and_each_answers() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for name in ["a", "b"] {
         bench
@@ -56,7 +56,7 @@ async fn a_command_runs_in_all_sessions_at_once_and_each_answers() {
 
 #[tokio::test]
 async fn a_session_that_fails_does_not_keep_the_others_from_answering() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let run = |sessions: Value| json!({"command": "echo ran", "sessions": sessions});
     let result = bench
         .mcp
@@ -104,7 +104,7 @@ async fn a_session_that_fails_does_not_keep_the_others_from_answering() {
 
 #[tokio::test]
 async fn many_answers_share_one_answers_length_and_stop_together() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let mut sessions = vec!["host".to_owned()];
 
     for number in 0..5 {

@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::{
-    commands::{Bench, code, counted, eventually, open, plain, running, status, whole_output},
-    support::mcp_client::ToolResult,
+use crate::support::{
+    checks::{code, counted, eventually, plain, status, whole_output},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    processes::running,
 };
 
-impl<S> Bench<S> {
+impl<S> ConnectedHost<S> {
     /// Starts a command that is left running, and returns the name of its job.
     pub(crate) async fn start(&mut self, command: &str, more: Value) -> String {
         let result = self.exec(command, more).await;
@@ -47,7 +49,7 @@ fn job(result: &ToolResult) -> String {
 
 #[tokio::test]
 async fn a_call_answers_in_time_and_its_command_goes_on() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let go = bench.remote("go").display().to_string();
     let waits =
         format!("echo begun; while [ ! -e '{go}' ]; do sleep 0.05; done; echo went; exit 3");
@@ -100,7 +102,7 @@ async fn a_call_answers_in_time_and_its_command_goes_on() {
 
 #[tokio::test]
 async fn a_background_command_is_answered_for_as_soon_as_it_is_sent() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let started = Instant::now();
     let job = bench.start("sleep 7300", json!({"background": true})).await;
     assert!(started.elapsed().as_secs() < 20);
@@ -132,7 +134,7 @@ async fn a_background_command_is_answered_for_as_soon_as_it_is_sent() {
 
 #[tokio::test]
 async fn jobs_are_listed_with_what_they_do() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     assert_eq!(
         bench.mcp.call("ssh_job", json!({})).await.ok().text(),
         "no jobs"
@@ -211,7 +213,7 @@ async fn jobs_are_listed_with_what_they_do() {
 
 #[tokio::test]
 async fn output_is_read_from_any_byte_during_and_after_the_job() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let go = bench.remote("go").display().to_string();
     let command =
         format!("seq 100000; while [ ! -e '{go}' ]; do sleep 0.05; done; printf 'é→ end'");
@@ -254,7 +256,7 @@ async fn output_is_read_from_any_byte_during_and_after_the_job() {
 
 #[tokio::test]
 async fn a_job_is_fed_and_answers_when_it_has_answered() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     let job = bench
         .start(
@@ -298,7 +300,7 @@ async fn a_job_is_fed_and_answers_when_it_has_answered() {
 
 #[tokio::test]
 async fn a_job_that_does_not_read_its_input_says_so() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let job = bench.start("sleep 7302", json!({"background": true})).await;
     let portion = "x".repeat(1_000_000);
 
@@ -348,7 +350,7 @@ async fn a_job_that_does_not_read_its_input_says_so() {
 
 #[tokio::test]
 async fn a_wait_that_is_given_up_leaves_the_job_alone() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let job = bench
         .start("sleep 7303; echo slept", json!({"background": true}))
         .await;
@@ -370,7 +372,7 @@ async fn a_wait_that_is_given_up_leaves_the_job_alone() {
 
 #[tokio::test]
 async fn a_job_is_cut_off_with_its_connection_and_says_so() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let job = bench
         .start("echo before; sleep 7304", json!({"background": true}))
         .await;
@@ -387,7 +389,7 @@ async fn a_job_is_cut_off_with_its_connection_and_says_so() {
 
 #[tokio::test]
 async fn a_signal_that_does_not_stop_is_sent_once_and_the_job_goes_on() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let command = "trap 'echo usr1' USR1; trap 'echo hup; exit 4' HUP; echo ready; while :; do sleep 0.05; done";
     let job = bench.start(command, json!({"background": true})).await;
     bench.wait_for_output(&job, "ready\n").await;
@@ -405,7 +407,7 @@ async fn a_signal_that_does_not_stop_is_sent_once_and_the_job_goes_on() {
     );
 }
 
-impl<S> Bench<S> {
+impl<S> ConnectedHost<S> {
     /// Waits until a job's stdout ends so.
     pub(crate) async fn wait_for_output(&mut self, job: &str, end: &str) {
         let started = Instant::now();

@@ -2,13 +2,15 @@
 
 use serde_json::json;
 
-use crate::{
-    commands::{Bench, code, eventually, open, plain, running, status},
-    support::open_sshd::OpenSshd,
+use crate::support::{
+    checks::{code, eventually, plain, status},
+    fixture::{ConnectedHost, TestHost},
+    open_sshd::OpenSshd,
+    processes::running,
 };
 
 /// Starts a command that holds the shell, and returns its job.
-async fn held(bench: &mut Bench<OpenSshd>, shell: &str, word: &str) -> String {
+async fn held(bench: &mut ConnectedHost<OpenSshd>, shell: &str, word: &str) -> String {
     let result = bench
         .shell(
             &format!("sleep {word}"),
@@ -24,7 +26,7 @@ async fn held(bench: &mut Bench<OpenSshd>, shell: &str, word: &str) -> String {
 
 #[tokio::test]
 async fn a_waiting_command_names_the_one_that_holds_the_shell() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     bench.shell("cd /tmp", plain()).await;
     let first = held(&mut bench, "main", "7310").await;
     let marker = bench.remote("ran");
@@ -88,7 +90,7 @@ async fn a_waiting_command_names_the_one_that_holds_the_shell() {
 
 #[tokio::test]
 async fn a_cancelled_queued_command_ends_at_once_and_never_runs() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let first = held(&mut bench, "main", "7311").await;
     let marker = bench.remote("ran");
     let wanted = format!("touch '{}'", marker.display());
@@ -135,7 +137,7 @@ async fn a_cancelled_queued_command_ends_at_once_and_never_runs() {
 
 #[tokio::test]
 async fn a_signal_is_waited_for_until_it_has_its_effect() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let loops = "trap 'sleep 0.3; echo cleaned; exit 7' INT TERM; trap 'echo again' USR1; echo ready; while :; do sleep 0.05; done";
 
     for arguments in [
@@ -197,7 +199,7 @@ async fn a_signal_is_waited_for_until_it_has_its_effect() {
 
 #[tokio::test]
 async fn input_that_lacks_its_newline_is_said_to() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let ask = "printf 'Go on? '; read answer; echo \"got $answer\"; sleep 30";
     for terminal in [false, true] {
         let job = bench

@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::commands::{code, open, status};
+use crate::support::{
+    checks::{code, status},
+    fixture::TestHost,
+};
 
 #[tokio::test]
 async fn arguments_are_taken_as_real_clients_send_them() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let whoami = json!({"command": "echo \"$A-$B\"; pwd"});
 
     for (tool, arguments, stdout) in [
@@ -114,7 +117,7 @@ async fn arguments_are_taken_as_real_clients_send_them() {
 
 #[tokio::test]
 async fn what_has_no_certain_meaning_is_refused() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for (tool, arguments, part) in [
         (
             "ssh_exec",
@@ -179,7 +182,7 @@ async fn what_has_no_certain_meaning_is_refused() {
 
 #[tokio::test]
 async fn a_destination_is_understood_as_people_write_it() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let (user, port) = (bench.sshd.user().to_owned(), bench.sshd.port());
     let key = bench.sshd.private_key_path().display().to_string();
     let known = |host: &str| format!("{host}:{port}");

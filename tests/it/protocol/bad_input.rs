@@ -5,10 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::NO_CONFIG;
-use crate::{
-    sessions::{World, assert_refused},
-    support::mcp_client::McpClient,
-};
+use crate::support::{checks::assert_refused, fixture::TestHost, mcp_client::McpClient};
 
 async fn assert_alive(client: &mut McpClient, after: &str) {
     assert_eq!(
@@ -302,9 +299,9 @@ async fn wrong_arguments_fail_with_the_parameter_and_the_known_ones() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_accepted_spelling_reaches_the_tool() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    let (key, port) = (world.key.clone(), world.sshd.port());
+    let (key, port) = (world.key().clone(), world.sshd.port());
     let by_parts = json!({
         "host": "127.0.0.1", "name": "s", "username": "agent", "port": port, "key_path": key, "timeout_ms": 20_000,
     });

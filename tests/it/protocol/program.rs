@@ -15,10 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{
-    sessions::{World, eventually},
-    support::{mcp_client::ToolResult, processes},
-};
+use crate::support::{checks::eventually, fixture::TestHost, mcp_client::ToolResult, processes};
 
 /// No answer and no end of a test takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -359,7 +356,7 @@ async fn stdin_that_ends_after_hello_ends_the_program_with_success() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_ending_signal_stops_the_command_and_the_program() {
-    let world = World::new();
+    let world = TestHost::fake();
     for (number, signal) in ["TERM", "INT", "HUP"].into_iter().enumerate() {
         let mut program = Program::start(&world.config, world.folder()).await;
         program
@@ -376,7 +373,7 @@ async fn each_ending_signal_stops_the_command_and_the_program() {
             )
             .await;
 
-        eventually("the command runs", || world.runs(&["sleep", &marker])).await;
+        eventually("the command runs", || world.runs(&marker)).await;
         assert!(processes::signal(
             signal,
             &[program.child.id().unwrap().to_string()]
@@ -385,13 +382,13 @@ async fn each_ending_signal_stops_the_command_and_the_program() {
         let (status, took) = program.end().await;
         assert_eq!(status.code(), Some(0), "SIG{signal}");
         assert!(took < SECONDS, "SIG{signal}: {took:?}");
-        eventually("the command is gone", || !world.runs(&["sleep", &marker])).await;
+        eventually("the command is gone", || !world.runs(&marker)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closed_stdin_stops_the_running_command_and_the_program() {
-    let world = World::new();
+    let world = TestHost::fake();
     for (tool, marker) in [("ssh_exec", "30.25"), ("ssh_shell", "30.75")] {
         let mut program = Program::start(&world.config, world.folder()).await;
         program
@@ -408,17 +405,17 @@ async fn closed_stdin_stops_the_running_command_and_the_program() {
             )
             .await;
 
-        eventually("the command runs", || world.runs(&["sleep", marker])).await;
+        eventually("the command runs", || world.runs(marker)).await;
         let (status, took) = program.close().await;
         assert_eq!(status.code(), Some(0), "{tool}");
         assert!(took < SECONDS, "{tool}: {took:?}");
-        eventually("the command is gone", || !world.runs(&["sleep", marker])).await;
+        eventually("the command is gone", || !world.runs(marker)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stdout_carries_json_rpc_alone_whatever_is_logged() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut program = Program::start(&world.config, world.folder()).await;
 
     // `request` parses every line.
@@ -448,7 +445,7 @@ async fn stdout_carries_json_rpc_alone_whatever_is_logged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_option_has_an_environment_twin() {
-    let world = World::new();
+    let world = TestHost::fake();
     let store = world.folder().join("elsewhere/store.json");
     let mut command = command(world.folder());
     command

@@ -5,12 +5,10 @@ use std::path::Path;
 use serde_json::json;
 
 use super::NO_CONFIG;
-use crate::{
-    commands::counted,
-    support::{
-        mcp_client::McpClient,
-        open_sshd::{OpenSshd, OpenSshdSettings},
-    },
+use crate::support::{
+    checks::counted,
+    mcp_client::McpClient,
+    open_sshd::{OpenSshd, OpenSshdSettings},
 };
 
 #[tokio::test]

@@ -2,11 +2,14 @@
 
 use serde_json::json;
 
-use super::{World, assert_refused, connect};
-use crate::support::fake_sshd::FakeSshdSettings;
+use crate::support::{
+    checks::assert_refused,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+};
 
-fn closing() -> World {
-    World::with(
+fn closing() -> TestHost<FakeSshd> {
+    TestHost::fake_with(
         FakeSshdSettings {
             closes: Some("Too many logins for 'agent'."),
             ..FakeSshdSettings::default()
@@ -60,9 +63,9 @@ async fn it_is_one_error_with_the_servers_words_after_few_log_ins() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn links_that_were_of_use_may_be_lost_as_often_as_they_like() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 
     for count in 0..6 {
         let answer = client

@@ -2,14 +2,16 @@
 
 use serde_json::json;
 
-use super::{World, connect, eventually};
-use crate::commands::{open, plain};
+use crate::support::{
+    checks::{eventually, plain},
+    fixture::TestHost,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_names_its_session_when_several_are_connected() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    let first = connect(&mut client, json!({"host": "box", "name": "web"})).await;
+    let first = client.connect(json!({"host": "box", "name": "web"})).await;
     assert!(
         !first.text().contains("calls without session"),
         "{}",
@@ -38,7 +40,7 @@ async fn an_answer_names_its_session_when_several_are_connected() {
         assert!(!alone.contains("session web"), "{tool}: {alone}");
     }
 
-    let second = connect(&mut client, json!({"host": "other", "name": "db"})).await;
+    let second = client.connect(json!({"host": "other", "name": "db"})).await;
     assert!(
         second.text().ends_with("\ncalls without session go to web"),
         "{}",
@@ -69,7 +71,7 @@ async fn an_answer_names_its_session_when_several_are_connected() {
         .await
         .ok();
 
-    let third = connect(&mut client, json!({"host": "third"})).await;
+    let third = client.connect(json!({"host": "third"})).await;
     assert!(
         third.text().contains("calls without session go to db"),
         "{}",
@@ -94,7 +96,7 @@ async fn an_answer_names_its_session_when_several_are_connected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reconnecting_keeps_the_connection_or_logs_in_anew_if_asked() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let serving = |sshd: &crate::support::open_sshd::OpenSshd| sshd.serving();
     bench.shell("kept=yes; cd /tmp", plain()).await;
     let before = serving(&bench.sshd);
@@ -142,9 +144,9 @@ async fn reconnecting_keeps_the_connection_or_logs_in_anew_if_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_log_in_that_fails_leaves_the_connection_as_it_was() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     client
         .call("ssh_shell", json!({"command": "kept=yes"}))
         .await

@@ -5,10 +5,14 @@ use std::fs;
 use russh::keys::{HashAlg, PublicKey};
 use serde_json::json;
 
-use super::{World, assert_refused, connect};
-use crate::support::{fake_sshd::FakeSshdSettings, keys};
+use crate::support::{
+    checks::assert_refused,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+    keys,
+};
 
-fn known_hosts(world: &World) -> std::path::PathBuf {
+fn known_hosts(world: &TestHost<FakeSshd>) -> std::path::PathBuf {
     world.folder().join("known_hosts")
 }
 
@@ -18,11 +22,11 @@ fn fingerprint(key: &PublicKey) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_host_key_is_refused_also_when_reconnecting() {
-    let world = World::new();
+    let world = TestHost::fake();
     let lines = format!("# a comment\n\n{}", world.sshd.known_hosts_line());
     fs::write(known_hosts(&world), &lines).unwrap();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     let shown = fingerprint(&world.sshd.replace_host_key());
     world.sshd.drop_connections();
     let (host, file) = (
@@ -74,7 +78,7 @@ async fn a_changed_host_key_is_refused_also_when_reconnecting() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_host_key_is_refused_with_a_way_to_accept_it() {
     for policy in ["yes", "ask"] {
-        let world = World::with(
+        let world = TestHost::fake_with(
             FakeSshdSettings::default(),
             &format!("StrictHostKeyChecking {policy}"),
         );
@@ -119,7 +123,7 @@ async fn an_unknown_host_key_is_refused_with_a_way_to_accept_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_way_to_accept_an_unknown_key_leads_to_the_same_server() {
-    let world = World::new();
+    let world = TestHost::fake();
     fs::write(known_hosts(&world), "").unwrap();
     let mut client = world.client().await;
     let port = world.sshd.port();
@@ -138,7 +142,7 @@ async fn the_way_to_accept_an_unknown_key_leads_to_the_same_server() {
         // A person who follows the hint is asked about that very key.
         let ssh = format!(
             "{command} -oStrictHostKeyChecking=accept-new -oBatchMode=yes -oIdentityFile={} true",
-            world.key.display()
+            world.key().display()
         );
 
         let ssh = std::process::Command::new("sh")
@@ -158,7 +162,7 @@ async fn the_way_to_accept_an_unknown_key_leads_to_the_same_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_host_key_is_refused_whatever_else_is_known() {
-    let world = World::new();
+    let world = TestHost::fake();
     let line = world.sshd.known_hosts_line();
     let mut client = world.client().await;
 
@@ -180,7 +184,7 @@ async fn a_revoked_host_key_is_refused_whatever_else_is_known() {
     }
 
     let file = world.folder().join("revoked_keys");
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings::default(),
         &format!("RevokedHostKeys {}", file.display()),
     );
@@ -207,13 +211,13 @@ async fn a_revoked_host_key_is_refused_whatever_else_is_known() {
     );
 
     fs::write(&file, "").unwrap();
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn accept_new_saves_a_key_once_and_refuses_a_changed_one() {
     for extra in ["", "HashKnownHosts yes"] {
-        let world = World::with(
+        let world = TestHost::fake_with(
             FakeSshdSettings::default(),
             &format!("StrictHostKeyChecking accept-new\n{extra}"),
         );
@@ -221,7 +225,7 @@ async fn accept_new_saves_a_key_once_and_refuses_a_changed_one() {
         let file = known_hosts(&world);
         fs::write(&file, "# no newline at the end").unwrap();
         let mut client = world.client().await;
-        let first = connect(&mut client, json!({"host": "box"})).await;
+        let first = client.connect(json!({"host": "box"})).await;
         let notice = first.structured()["notices"][0]
             .as_str()
             .unwrap()
@@ -248,7 +252,7 @@ async fn accept_new_saves_a_key_once_and_refuses_a_changed_one() {
 
         // It is trusted from now on, by us and by ssh itself.
         client.call("ssh_disconnect", json!({})).await.ok();
-        let again = connect(&mut client, json!({"host": "box"})).await;
+        let again = client.connect(json!({"host": "box"})).await;
         assert_eq!(again.structured().get("notices"), None);
         assert_eq!(fs::read_to_string(&file).unwrap(), saved);
         let ssh = std::process::Command::new("ssh")
@@ -272,13 +276,13 @@ async fn accept_new_saves_a_key_once_and_refuses_a_changed_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_cannot_be_saved_is_accepted_with_a_notice() {
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings::default(),
         "StrictHostKeyChecking accept-new\nUserKnownHostsFile /dev/null/x",
     );
 
     let mut client = world.client().await;
-    let first = connect(&mut client, json!({"host": "box"})).await;
+    let first = client.connect(json!({"host": "box"})).await;
     let notice = first.structured()["notices"][0].as_str().unwrap();
     assert!(notice.contains("could not be written"), "{notice}");
 }
@@ -287,7 +291,7 @@ async fn a_key_that_cannot_be_saved_is_accepted_with_a_notice() {
 async fn without_checking_a_changed_key_gets_no_password() {
     let password = Some("hunter2".to_owned());
 
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings {
             password,
             ..FakeSshdSettings::default()
@@ -296,7 +300,7 @@ async fn without_checking_a_changed_key_gets_no_password() {
     );
 
     world.sshd.replace_host_key();
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
     let mut client = world.client().await;
     let refused = client
         .call("ssh_connect", json!({"host": "box", "password": "hunter2"}))

@@ -4,14 +4,20 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::json;
 
-use super::{World, assert_refused, connect, key_file};
-use crate::support::{fake_sshd::FakeSshdSettings, keys, ssh_agent::SshAgent};
+use super::key_file;
+use crate::support::{
+    checks::assert_refused,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+    keys,
+    ssh_agent::SshAgent,
+};
 
 /// A server that wants `key`, which is not the one of the configuration.
-fn world_of(key: &russh::keys::PrivateKey, extra: &str) -> World {
+fn world_of(key: &russh::keys::PrivateKey, extra: &str) -> TestHost<FakeSshd> {
     let authorized_keys = vec![key.public_key().clone()];
 
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings {
             authorized_keys,
             ..FakeSshdSettings::default()
@@ -19,20 +25,18 @@ fn world_of(key: &russh::keys::PrivateKey, extra: &str) -> World {
         extra,
     );
 
-    keys::write_private_key(&world.key, &keys::ed25519(), None);
+    keys::write_private_key(&world.key(), &keys::ed25519(), None);
 
     world
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_session_reconnects_until_it_is_disconnected() {
-    let world = World::with_password("correct horse");
+    let world = TestHost::fake_with_password("correct horse");
     let mut client = world.client().await;
-    let session = connect(
-        &mut client,
-        json!({"host": "box", "password": "correct horse"}),
-    )
-    .await;
+    let session = client
+        .connect(json!({"host": "box", "password": "correct horse"}))
+        .await;
 
     assert_eq!(session.structured()["session"]["authMethod"], "password");
     assert_eq!(world.store()["sessions"][0]["passwordAuth"], true);
@@ -47,7 +51,7 @@ async fn a_password_session_reconnects_until_it_is_disconnected() {
     );
 
     // Connecting without naming the password is the same session while it is in memory.
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 
     // Which it is until the session is disconnected.
     client.call("ssh_disconnect", json!({})).await.ok();
@@ -63,11 +67,9 @@ async fn a_password_session_reconnects_until_it_is_disconnected() {
         );
     }
 
-    let again = connect(
-        &mut client,
-        json!({"host": "box", "password": "correct horse"}),
-    )
-    .await;
+    let again = client
+        .connect(json!({"host": "box", "password": "correct horse"}))
+        .await;
 
     assert_eq!(again.structured().get("notices"), None, "{}", again.text());
 
@@ -96,11 +98,9 @@ async fn a_password_session_reconnects_until_it_is_disconnected() {
         );
     }
 
-    let again = connect(
-        &mut later,
-        json!({"host": "box", "password": "correct horse"}),
-    )
-    .await;
+    let again = later
+        .connect(json!({"host": "box", "password": "correct horse"}))
+        .await;
 
     assert_eq!(
         again.structured().get("notices"),
@@ -121,7 +121,7 @@ async fn a_password_session_reconnects_until_it_is_disconnected() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_are_refused_with_each_method_tried() {
-    let world = World::with_password("correct horse");
+    let world = TestHost::fake_with_password("correct horse");
     let mut client = world.client().await;
 
     for (arguments, parts) in [
@@ -165,11 +165,9 @@ async fn wrong_credentials_are_refused_with_each_method_tried() {
     assert!(!world.folder().join("sessions.json").exists());
 
     // A password that turned out wrong does not stand in the way of the right one.
-    connect(
-        &mut client,
-        json!({"host": "box", "password": "correct horse"}),
-    )
-    .await;
+    client
+        .connect(json!({"host": "box", "password": "correct horse"}))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -198,11 +196,9 @@ async fn an_encrypted_key_needs_its_passphrase_only_once() {
         assert!(!refused.text().contains("close sesame"));
     }
 
-    connect(
-        &mut client,
-        json!({"host": "box", "keyPath": path, "passphrase": "open sesame"}),
-    )
-    .await;
+    client
+        .connect(json!({"host": "box", "keyPath": path, "passphrase": "open sesame"}))
+        .await;
 
     world.sshd.drop_connections();
 
@@ -221,11 +217,9 @@ async fn an_encrypted_key_needs_its_passphrase_only_once() {
         &["locked", "no passphrase", "ssh_connect"],
     );
 
-    connect(
-        &mut later,
-        json!({"host": "box", "keyPath": path, "passphrase": "open sesame"}),
-    )
-    .await;
+    later
+        .connect(json!({"host": "box", "keyPath": path, "passphrase": "open sesame"}))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -238,9 +232,10 @@ async fn an_encrypted_key_that_the_server_would_accept_is_named() {
         (&key, "encrypted and no passphrase was given"),
         (&keys::ed25519(), "refused"),
     ] {
-        keys::write_private_key(&world.key, key, Some("open sesame"));
+        let path = world.key();
+        keys::write_private_key(&path, key, Some("open sesame"));
         let refused = client.call("ssh_connect", json!({"host": "box"})).await;
-        let path = world.key.to_str().unwrap();
+        let path = path.to_str().unwrap();
         assert_refused(&refused, &["permission denied", path, part]);
 
         assert_eq!(
@@ -254,7 +249,7 @@ async fn an_encrypted_key_that_the_server_would_accept_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_way_in_which_a_key_path_can_be_wrong_is_told() {
-    let world = World::new();
+    let world = TestHost::fake();
     let folder = world.folder().display().to_string();
     let file = |name: &str| format!("{folder}/{name}");
     let mut client = world.client().await;
@@ -268,7 +263,7 @@ async fn each_way_in_which_a_key_path_can_be_wrong_is_told() {
 
     let open = key_file(&world, "open", &keys::ed25519(), None);
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
-    let public = format!("{}.pub", world.key.display());
+    let public = format!("{}.pub", world.key().display());
     fs::set_permissions(&public, fs::Permissions::from_mode(0o600)).unwrap();
     let stranger = key_file(&world, "stranger", &keys::ed25519(), None);
 
@@ -290,13 +285,15 @@ async fn each_way_in_which_a_key_path_can_be_wrong_is_told() {
     }
 
     // A public key that everybody may read is a public key first of all.
-    let public = format!("{}.pub", world.key.display());
+    let public = format!("{}.pub", world.key().display());
     fs::set_permissions(&public, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = client
         .call("ssh_connect", json!({"host": "box", "keyPath": public}))
         .await;
     assert_refused(&refused, &["it is a public key"]);
-    connect(&mut client, json!({"host": "box", "keyPath": world.key})).await;
+    client
+        .connect(json!({"host": "box", "keyPath": world.key()}))
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -319,9 +316,9 @@ async fn keys_of_the_agent_are_used_without_their_files() {
             ..FakeSshdSettings::default()
         };
 
-        let world = World::with(settings, &extra);
-        fs::remove_file(&world.key).unwrap();
-        fs::remove_file(world.key.with_extension("pub")).unwrap();
+        let world = TestHost::fake_with(settings, &extra);
+        fs::remove_file(world.key()).unwrap();
+        fs::remove_file(world.key().with_extension("pub")).unwrap();
         let mut client = world.client().await;
         assert_refused(
             &client.call("ssh_connect", json!({"host": "box"})).await,
@@ -330,7 +327,7 @@ async fn keys_of_the_agent_are_used_without_their_files() {
 
         agent.add(&path, &[]);
         fs::remove_file(&path).unwrap();
-        let session = connect(&mut client, json!({"host": "box"})).await;
+        let session = client.connect(json!({"host": "box"})).await;
         assert_eq!(session.structured()["session"]["authMethod"], "publickey");
 
         assert_eq!(
@@ -370,5 +367,7 @@ async fn with_identities_only_the_agents_other_keys_are_not_offered() {
     );
 
     // Its public half beside the path that is named is enough.
-    connect(&mut client, json!({"host": "box", "keyPath": path})).await;
+    client
+        .connect(json!({"host": "box", "keyPath": path}))
+        .await;
 }

@@ -10,147 +10,26 @@ mod reconnect;
 mod refused;
 mod silent;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::fs;
 
 use russh::keys::{HashAlg, PrivateKey};
 use serde_json::{Value, json};
 
 use crate::support::{
-    fake_sshd::{FakeSshd, FakeSshdSettings},
+    checks::{assert_refused, eventually},
+    fake_sshd::FakeSshd,
+    fixture::TestHost,
     keys,
-    mcp_client::{McpClient, ToolResult},
-    processes, ssh_config,
+    mcp_client::McpClient,
 };
 
-/// Waits until `condition` holds; `what` is what is waited for.
-pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(
-            started.elapsed() < Duration::from_secs(20),
-            "not within 20 s: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// An in-process SSH server with one key, and a folder with an `ssh_config` in which it is called `box`.
-pub(crate) struct World {
-    pub(crate) sshd: FakeSshd,
-    pub(crate) config: PathBuf,
-    pub(crate) key: PathBuf,
-    folder: tempfile::TempDir,
-}
-
-impl World {
-    /// A server that lets in by key.
-    pub(crate) fn new() -> Self {
-        Self::with(FakeSshdSettings::default(), "")
-    }
-
-    /// A server that lets in by password alone.
-    pub(crate) fn with_password(password: &str) -> Self {
-        let password = Some(password.to_owned());
-
-        let world = Self::with(
-            FakeSshdSettings {
-                password,
-                ..FakeSshdSettings::default()
-            },
-            "",
-        );
-
-        keys::write_private_key(&world.key, &keys::ed25519(), None);
-
-        world
-    }
-
-    /// A server of these settings, with more lines in the `ssh_config`.
-    pub(crate) fn with(settings: FakeSshdSettings, extra: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (secret, key) = (keys::ed25519(), folder.path().join("id_ed25519"));
-        keys::write_private_key(&key, &secret, None);
-        let mut authorized_keys = settings.authorized_keys.clone();
-        authorized_keys.push(secret.public_key().clone());
-        let sshd = FakeSshd::start(FakeSshdSettings {
-            authorized_keys,
-            ..settings
-        });
-
-        let known_hosts = folder.path().join("known_hosts");
-        fs::write(&known_hosts, sshd.known_hosts_line()).unwrap();
-        let (user, port) = ("agent", sshd.port());
-
-        let blocks = format!(
-            "{extra}\nHost box other third\nHostName 127.0.0.1\nPort {port}\nUser {user}\nIdentityFile {}\nHost *\n\
-             IdentitiesOnly yes\nIdentityAgent none\nUserKnownHostsFile \"{}\"\nGlobalKnownHostsFile /dev/null\n\
-             StrictHostKeyChecking yes\n",
-            key.display(),
-            known_hosts.display()
-        );
-
-        let config = ssh_config::write(folder.path(), "box", &blocks);
-
-        Self {
-            sshd,
-            config,
-            key,
-            folder,
-        }
-    }
-
-    /// Where the store, the keys and the configuration are.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// A new process, so to speak: nothing but the store is shared with others of this folder.
-    pub(crate) async fn client(&self) -> McpClient {
-        McpClient::start(&self.config, self.folder()).await
-    }
-
-    /// The saved sessions.
-    pub(crate) fn store(&self) -> Value {
-        serde_json::from_slice(&fs::read(self.folder().join("sessions.json")).unwrap()).unwrap()
-    }
-
-    /// Whether a process with these arguments runs on the server.
-    pub(crate) fn runs(&self, arguments: &[&str]) -> bool {
-        let wanted: Vec<u8> = arguments
-            .iter()
-            .flat_map(|argument| [argument.as_bytes(), b"\0"].concat())
-            .collect();
-        let pids = processes::of_connections_to(self.sshd.port());
-        pids.iter()
-            .any(|pid| fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == wanted))
-    }
-
-    /// How many commands with this text the server has received.
-    pub(crate) fn received(&self, text: &str) -> usize {
-        self.sshd
-            .commands()
-            .iter()
-            .filter(|command| command.contains(text))
-            .count()
-    }
-}
-
-/// Fails unless the call could not be carried out and its text holds every part, the hint among them.
-pub(crate) fn assert_refused(result: &ToolResult, parts: &[&str]) {
-    let text = result.text();
-    assert!(result.is_error(), "not refused: {text}");
-    assert!(text.contains("\nhint: "), "no hint: {text}");
-    for part in parts {
-        assert!(text.contains(part), "{part:?} is missing in: {text}");
-    }
-}
-
 /// Writes a key pair into the folder.
-fn key_file(world: &World, name: &str, key: &PrivateKey, passphrase: Option<&str>) -> String {
+fn key_file(
+    world: &TestHost<FakeSshd>,
+    name: &str,
+    key: &PrivateKey,
+    passphrase: Option<&str>,
+) -> String {
     let path = world.folder().join(name);
     keys::write_private_key(&path, key, passphrase);
     path.display().to_string()
@@ -190,10 +69,6 @@ async fn listed_default(client: &mut McpClient) -> Vec<String> {
         .collect()
 }
 
-pub(crate) async fn connect(client: &mut McpClient, arguments: Value) -> ToolResult {
-    client.call("ssh_connect", arguments).await.ok()
-}
-
 /// The session that a call without one uses.
 async fn default_of(client: &mut McpClient) -> String {
     let result = client.call("ssh_exec", json!({"command": "true"})).await;
@@ -206,9 +81,9 @@ async fn default_of(client: &mut McpClient) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_connected_by_alias_or_by_its_parts() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    let (port, key) = (world.sshd.port(), &world.key);
+    let (port, key) = (world.sshd.port(), &world.key());
     let address = format!("ssh://agent@127.0.0.1:{port}");
     let fingerprint = world
         .sshd
@@ -229,7 +104,7 @@ async fn a_session_is_connected_by_alias_or_by_its_parts() {
             "127.0.0.1",
         ),
     ] {
-        let result = connect(&mut client, arguments.clone()).await;
+        let result = client.connect(arguments.clone()).await;
         let session = result.structured()["session"].clone();
         let expected = json!({
             "name": name, "host": arguments["host"], "hostName": "127.0.0.1", "port": port, "user": "agent",
@@ -260,14 +135,12 @@ async fn a_session_is_connected_by_alias_or_by_its_parts() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_connected_session_is_the_default_until_changed() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
 
     for (host, default) in [("other", true), ("box", false), ("third", false)] {
         assert_eq!(
-            connect(&mut client, json!({"host": host}))
-                .await
-                .structured()["session"]["default"],
+            client.connect(json!({"host": host})).await.structured()["session"]["default"],
             default
         );
     }
@@ -304,10 +177,10 @@ async fn the_first_connected_session_is_the_default_until_changed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_session_is_the_default_after_the_first_is_forgotten() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     for host in ["third", "other", "box"] {
-        connect(&mut client, json!({"host": host})).await;
+        client.connect(json!({"host": host})).await;
     }
 
     client
@@ -323,10 +196,10 @@ async fn the_next_session_is_the_default_after_the_first_is_forgotten() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_saved_choice_gives_way_to_what_a_later_process_connects() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     for host in ["box", "other", "third"] {
-        connect(&mut client, json!({"host": host})).await;
+        client.connect(json!({"host": host})).await;
     }
 
     client
@@ -341,17 +214,17 @@ async fn a_saved_choice_gives_way_to_what_a_later_process_connects() {
     assert_eq!(listed_default(&mut later).await, ["other"]);
     assert_eq!(default_of(&mut later).await, "other");
     let mut another = world.client().await;
-    connect(&mut another, json!({"host": "third"})).await;
+    another.connect(json!({"host": "third"})).await;
     assert_eq!(listed_default(&mut another).await, ["third"]);
     assert_eq!(default_of(&mut another).await, "third");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_saved_session_used_by_name_becomes_the_default() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     for host in ["box", "other"] {
-        connect(&mut client, json!({"host": host})).await;
+        client.connect(json!({"host": host})).await;
     }
 
     client.close().await;
@@ -367,10 +240,10 @@ async fn a_saved_session_used_by_name_becomes_the_default() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_default_stays_the_same_after_a_reconnection() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     for host in ["box", "other"] {
-        connect(&mut client, json!({"host": host})).await;
+        client.connect(json!({"host": host})).await;
     }
 
     client.close().await;
@@ -396,13 +269,13 @@ async fn the_default_stays_the_same_after_a_reconnection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_default_the_error_names_the_sessions_there_are() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     let refused = client.call("ssh_exec", json!({"command": "true"})).await;
     assert_refused(&refused, &["no default session", "ssh_connect"]);
 
     for host in ["box", "other"] {
-        connect(&mut client, json!({"host": host})).await;
+        client.connect(json!({"host": host})).await;
         client.close().await;
         client = world.client().await;
 
@@ -451,7 +324,7 @@ async fn without_a_default_the_error_names_the_sessions_there_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_listed_with_their_state_unless_forgotten() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
 
     assert_eq!(
@@ -464,7 +337,7 @@ async fn sessions_are_listed_with_their_state_unless_forgotten() {
     );
 
     for host in ["box", "other"] {
-        connect(&mut client, json!({"host": host})).await;
+        client.connect(json!({"host": host})).await;
     }
 
     client.close().await;
@@ -539,15 +412,15 @@ async fn sessions_are_listed_with_their_state_unless_forgotten() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_keeps_its_connection_unless_its_destination_changes() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box", "name": "work"})).await;
+    client.connect(json!({"host": "box", "name": "work"})).await;
     client
         .call("ssh_shell", json!({"command": "kept=yes"}))
         .await
         .ok();
 
-    let again = connect(&mut client, json!({"host": "box", "name": "work"})).await;
+    let again = client.connect(json!({"host": "box", "name": "work"})).await;
     assert_eq!(
         (world.sshd.connections(), again.structured().get("notices")),
         (1, None)
@@ -561,7 +434,7 @@ async fn a_name_keeps_its_connection_unless_its_destination_changes() {
         "yes\n"
     );
 
-    let other = World::new();
+    let other = TestHost::fake();
     let (host, port) = ("127.0.0.1", other.sshd.port());
     fs::write(
         world.folder().join("known_hosts"),
@@ -569,9 +442,8 @@ async fn a_name_keeps_its_connection_unless_its_destination_changes() {
     )
     .unwrap();
 
-    let arguments =
-        json!({"host": host, "user": "agent", "port": port, "keyPath": other.key, "name": "work"});
-    let replaced = connect(&mut client, arguments).await;
+    let arguments = json!({"host": host, "user": "agent", "port": port, "keyPath": other.key(), "name": "work"});
+    let replaced = client.connect(arguments).await;
     let notice = replaced.structured()["notices"][0]
         .as_str()
         .unwrap()
@@ -601,9 +473,9 @@ async fn a_name_keeps_its_connection_unless_its_destination_changes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_attempt_leaves_the_session_of_that_name_as_it_was() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box", "name": "work"})).await;
+    client.connect(json!({"host": "box", "name": "work"})).await;
 
     let refused = client
         .call(
@@ -642,13 +514,13 @@ async fn a_failed_attempt_leaves_the_session_of_that_name_as_it_was() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_a_session_stops_commands_and_the_next_call_connects() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     let running = client
         .begin_call("ssh_exec", json!({"command": "sleep 40.5"}))
         .await;
-    eventually("the command runs", || world.runs(&["sleep", "40.5"])).await;
+    eventually("the command runs", || world.runs("40.5")).await;
     client.call("ssh_disconnect", json!({})).await.ok();
     let stopped = client.finish(running).await;
 
@@ -659,7 +531,7 @@ async fn closing_a_session_stops_commands_and_the_next_call_connects() {
         stopped.text()
     );
 
-    eventually("the command is gone", || !world.runs(&["sleep", "40.5"])).await;
+    eventually("the command is gone", || !world.runs("40.5")).await;
 
     assert_eq!(
         client

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use super::{Entry, World, entry, list};
-use crate::support::mcp_client::McpClient;
+use super::{Entry, entry, list};
+use crate::support::{fake_sshd::FakeSshd, fixture::TestHost, mcp_client::McpClient};
 
 const NAMES: [&str; 3] = ["a", "b", "c"];
 /// Two names of the same server in the `ssh_config`.
@@ -225,7 +225,12 @@ impl Model {
 }
 
 /// Takes the step; says which session it worked on, or that it failed.
-async fn take(step: &Step, number: usize, client: &mut McpClient, world: &World) -> Option<String> {
+async fn take(
+    step: &Step,
+    number: usize,
+    client: &mut McpClient,
+    world: &TestHost<FakeSshd>,
+) -> Option<String> {
     let named =
         |session: Option<&str>| session.map_or_else(|| json!({}), |name| json!({"session": name}));
     let mark = format!("step-{number}");
@@ -310,7 +315,7 @@ proptest! {
     fn any_sequence_of_calls_leaves_the_sessions_that_the_model_has(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
-            let world = World::new();
+            let world = TestHost::fake();
             let (mut client, mut model) = (world.client().await, Model::default());
             for (number, step) in steps.iter().enumerate() {
                 let expected = model.take(step);

@@ -4,8 +4,8 @@ use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use serde_json::json;
 
-use super::assert_refused;
 use crate::support::{
+    checks::assert_refused,
     mcp_client::McpClient,
     open_sshd::{OpenSshd, OpenSshdSettings},
     sudo_host::{PASSWORD, SudoHost, SudoHostSettings},

@@ -4,17 +4,19 @@ use std::{fs, time::Duration};
 
 use serde_json::json;
 
-use super::{World, assert_refused, connect, eventually, list};
+use super::list;
 use crate::support::{
+    checks::{assert_refused, eventually},
+    fixture::TestHost,
     mcp_client::McpClient,
     open_sshd::{OpenSshd, OpenSshdSettings},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_saved_session_connects_on_first_use_in_a_new_process() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     client.close().await;
 
     for (number, (tool, arguments)) in [
@@ -49,9 +51,9 @@ async fn a_saved_session_connects_on_first_use_in_a_new_process() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_dropped_while_idle_is_replaced_at_the_next_call() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 
     // Often: the drop may be noticed before, during or after the next request is sent.
     for round in 0..10 {
@@ -91,9 +93,9 @@ async fn eventually_disconnected(client: &mut McpClient) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_returns_in_its_directory_and_names_what_is_lost() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     let home = world.sshd.home().canonicalize().unwrap();
     let odd = home.join("it's a \"dir\"\nü");
     fs::create_dir(&odd).unwrap();
@@ -148,9 +150,9 @@ async fn a_shell_returns_in_its_directory_and_names_what_is_lost() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_command_sent_around_the_drop_never_runs_twice() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     client
         .call("ssh_shell", json!({"command": "true"}))
         .await
@@ -182,9 +184,9 @@ async fn a_shell_command_sent_around_the_drop_never_runs_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_is_cut_off_is_reported_and_never_run_again() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 
     for tool in ["ssh_exec", "ssh_shell"] {
         let file = world.sshd.home().join(format!("runs-{tool}"));
@@ -241,7 +243,7 @@ async fn the_real_sshd_losing_its_connection_process_is_the_same() {
 
     let config = sshd.write_ssh_config("box", "IdentityAgent none");
     let mut client = McpClient::start(&config, folder.path()).await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     let file = folder.path().join("runs");
     let command = format!(
         "echo ran >> '{0}'; sleep 60; echo ended >> '{0}'",
@@ -274,9 +276,9 @@ async fn the_real_sshd_losing_its_connection_process_is_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_calls_at_once_on_a_saved_session_make_one_connection() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     client.close().await;
     let mut client = world.client().await;
     let before = world.sshd.connections();
@@ -311,7 +313,7 @@ async fn many_calls_at_once_on_a_saved_session_make_one_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_calls_to_a_new_name_at_once_make_one_connection() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     let mut calls = Vec::new();
 
@@ -335,7 +337,7 @@ async fn many_calls_to_a_new_name_at_once_make_one_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connecting_to_a_silent_server_ends_at_its_time_limit() {
-    let world = World::new();
+    let world = TestHost::fake();
     world.sshd.stall();
     let mut client = world.client().await;
     let started = std::time::Instant::now();
@@ -350,7 +352,7 @@ async fn connecting_to_a_silent_server_ends_at_its_time_limit() {
     );
 
     world.sshd.resume();
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 
     // The same for a session that is there already and has another limit.
     world.sshd.drop_connections();
@@ -370,7 +372,7 @@ async fn connecting_to_a_silent_server_ends_at_its_time_limit() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_wait_for_one_dial_share_its_failure() {
-    let world = World::new();
+    let world = TestHost::fake();
     world.sshd.stall();
     let mut client = world.client().await;
     let mut calls = Vec::new();
@@ -389,12 +391,12 @@ async fn calls_that_wait_for_one_dial_share_its_failure() {
 
     assert_eq!(world.sshd.connections(), 1);
     world.sshd.resume();
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_time_limit_holds_while_the_configuration_is_read_too() {
-    let world = World::new();
+    let world = TestHost::fake();
     let blocks = format!(
         "Match exec \"sleep 30\"\nUser nobody\n{}",
         fs::read_to_string(&world.config).unwrap()
@@ -416,9 +418,9 @@ async fn the_time_limit_holds_while_the_configuration_is_read_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_a_session_does_not_wait_for_a_silent_server() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     client.close().await;
     world.sshd.stall();
     let mut client = world.client().await;
@@ -458,9 +460,9 @@ async fn closing_a_session_does_not_wait_for_a_silent_server() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reconnecting_replaces_only_a_connection_that_does_not_answer() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     client
         .call("ssh_shell", json!({"command": "kept=yes"}))
         .await
@@ -495,9 +497,9 @@ async fn reconnecting_replaces_only_a_connection_that_does_not_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_connection_shows_in_the_list_with_its_reason() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     world.sshd.drop_connections();
     eventually_disconnected(&mut client).await;
     world.sshd.refuse_connections(true).await;

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::{World, assert_refused, connect};
+use crate::support::{checks::assert_refused, fixture::TestHost};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_destination_or_user_that_ssh_would_misread_is_refused() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     let proof = world.folder().join("proof");
     let injected = format!("-oProxyCommand=touch {}", proof.display());
@@ -50,12 +50,12 @@ async fn a_destination_or_user_that_ssh_would_misread_is_refused() {
         "nothing is saved of it"
     );
 
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_not_there_is_told_by_the_stage_that_failed() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     let closed = std::net::TcpListener::bind(("127.0.0.1", 0))
         .unwrap()
@@ -110,7 +110,7 @@ async fn a_host_that_is_not_there_is_told_by_the_stage_that_failed() {
     );
 
     world.sshd.refuse_connections(false).await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
 
     assert_eq!(
         client.call("ssh_sessions", json!({})).await.structured()["sessions"]
@@ -123,7 +123,7 @@ async fn a_host_that_is_not_there_is_told_by_the_stage_that_failed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broken_configuration_is_told_in_the_words_of_ssh() {
-    let world = World::new();
+    let world = TestHost::fake();
     std::fs::write(&world.config, "Host box\nNoSuchOption yes\n").unwrap();
     let mut client = world.client().await;
     let refused = client.call("ssh_connect", json!({"host": "box"})).await;

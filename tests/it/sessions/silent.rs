@@ -14,8 +14,8 @@ use mcp_ssh_sessions::{
     },
 };
 
-use super::eventually;
 use crate::support::{
+    checks::eventually,
     hostile_sshd::{HostileSshd, Peer, Script, message, text},
     keys, ssh_config,
 };

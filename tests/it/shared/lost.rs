@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::{Shared, failure};
-use crate::{
-    sessions::{assert_refused, eventually},
-    support::mcp_client::ToolResult,
+use crate::support::{
+    checks::{assert_refused, eventually},
+    mcp_client::ToolResult,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,10 +36,7 @@ async fn a_killed_daemon_is_an_error_for_each_call_and_the_next_works() {
                 .await,
         );
 
-        eventually("the command runs", || {
-            shared.world.runs(&["sleep", &marker])
-        })
-        .await;
+        eventually("the command runs", || shared.world.runs(&marker)).await;
     }
 
     let killed = shared.only_daemon();
@@ -94,15 +91,12 @@ async fn a_terminated_daemon_stops_its_work_and_the_next_call_works() {
         )
         .await;
 
-    eventually("the command runs", || {
-        shared.world.runs(&["sleep", "54.25"])
-    })
-    .await;
+    eventually("the command runs", || shared.world.runs("54.25")).await;
 
     shared.signal("TERM");
     assert_eq!(proxy.message().await["id"], call);
     eventually("it is gone", || {
-        shared.daemons().is_empty() && !shared.world.runs(&["sleep", "54.25"])
+        shared.daemons().is_empty() && !shared.world.runs("54.25")
     })
     .await;
 

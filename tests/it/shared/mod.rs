@@ -17,28 +17,32 @@ use tokio::process::Command;
 
 use crate::{
     protocol::program::{Program, command},
-    sessions::{World, eventually},
-    support::{fake_sshd::FakeSshdSettings, processes},
+    support::{
+        checks::eventually,
+        fake_sshd::{FakeSshd, FakeSshdSettings},
+        fixture::TestHost,
+        processes,
+    },
 };
 
 /// A server, and a person whose terminals share one daemon. Dropping it kills that.
 pub(crate) struct Shared {
-    world: World,
+    world: TestHost<FakeSshd>,
 }
 
 impl Shared {
     pub(crate) fn new() -> Self {
-        Self::with_world(World::new())
+        Self::with_world(TestHost::fake())
     }
 
-    fn with_world(world: World) -> Self {
+    fn with_world(world: TestHost<FakeSshd>) -> Self {
         fs::create_dir(world.folder().join("run")).unwrap();
         Self { world }
     }
 
     /// A server that is in nobody's `known_hosts`.
     fn unknown() -> Self {
-        let world = World::with(FakeSshdSettings::default(), "StrictHostKeyChecking ask");
+        let world = TestHost::fake_with(FakeSshdSettings::default(), "StrictHostKeyChecking ask");
         fs::remove_file(world.folder().join("known_hosts")).unwrap();
         Self::with_world(world)
     }

@@ -16,11 +16,12 @@ use serde_json::json;
 
 use super::{Shared, failure};
 use crate::{
-    commands::skipped,
     http::users::as_other,
     protocol::program::Program,
-    sessions::eventually,
-    support::wire::{DaemonAddress, ask, request},
+    support::{
+        checks::{eventually, skipped},
+        wire::{DaemonAddress, ask, request},
+    },
 };
 
 /// Says hello where that cannot work; returns why.

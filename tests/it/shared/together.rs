@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use super::Shared;
 use crate::{
     protocol::program::Program,
-    sessions::{World, eventually},
     support::{
+        checks::eventually,
         daemon,
+        fixture::TestHost,
         mcp_client::ToolResult,
         processes,
         wire::{DaemonAddress, ask, request},
@@ -58,7 +59,7 @@ async fn ten_terminals_at_once_share_a_daemon_connection_and_shell() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_given_in_one_terminal_serves_the_other() {
-    let shared = Shared::with_world(World::with_password("correct horse"));
+    let shared = Shared::with_world(TestHost::fake_with_password("correct horse"));
     let (mut one, mut other) = (shared.proxy().await, shared.proxy().await);
 
     one.call(
@@ -124,16 +125,13 @@ async fn a_closed_terminal_ends_only_its_own_calls() {
         .await;
 
     for marker in ["41.25", "42.25", "43.25"] {
-        eventually(marker, || shared.world.runs(&["sleep", marker])).await;
+        eventually(marker, || shared.world.runs(marker)).await;
     }
 
     assert_eq!(one.close().await.0.code(), Some(0));
-    eventually("its own call is stopped", || {
-        !shared.world.runs(&["sleep", "42.25"])
-    })
-    .await;
+    eventually("its own call is stopped", || !shared.world.runs("42.25")).await;
 
-    assert!(shared.world.runs(&["sleep", "41.25"]) && shared.world.runs(&["sleep", "43.25"]));
+    assert!(shared.world.runs("41.25") && shared.world.runs("43.25"));
     let pids = processes::of_connections_to(shared.world.sshd.port());
     let sleeps = pids.iter().filter(|pid| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line == b"sleep\x0043.25\0")
@@ -212,10 +210,7 @@ async fn questions_and_progress_pass_both_ways() {
         .send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": cancelled}))
         .await;
 
-    eventually("the command is stopped", || {
-        !shared.world.runs(&["sleep", "44.25"])
-    })
-    .await;
+    eventually("the command is stopped", || !shared.world.runs("44.25")).await;
 
     assert_eq!(shared.daemons().len(), 1);
 }
@@ -382,7 +377,7 @@ async fn an_idle_daemon_ends_and_one_with_a_client_or_a_job_does_not() {
     proxy.close().await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     assert!(daemon.try_wait().unwrap().is_none(), "a job");
-    assert!(shared.world.runs(&["sleep", "45.25"]));
+    assert!(shared.world.runs("45.25"));
     let mut proxy = shared.proxy().await;
     let jobs = proxy.call("ssh_job", json!({})).await.ok().text();
     let listed: Vec<&str> = jobs

@@ -10,9 +10,9 @@ use std::{
 use serde_json::json;
 
 use super::{Shared, failure};
-use crate::{
-    sessions::eventually,
-    support::wire::{DaemonAddress, Wire, ask, request},
+use crate::support::{
+    checks::eventually,
+    wire::{DaemonAddress, Wire, ask, request},
 };
 
 /// What a front of this version says first.
@@ -71,7 +71,7 @@ async fn an_older_daemon_gives_way_and_ends_with_its_last_client() {
         "here\n"
     );
 
-    assert!(shared.world.runs(&["sleep", "61.25"]), "{job}");
+    assert!(shared.world.runs("61.25"), "{job}");
     let listed = old.call("ssh_job", json!({})).await.ok().text();
     let id = listed
         .split(|c: char| !c.is_ascii_hexdigit())

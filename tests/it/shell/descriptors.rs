@@ -7,13 +7,14 @@ use super::{
     each_prints,
     other_shells::{with_shell, without_bash},
 };
-use crate::{
-    commands::{Bench, code, open, plain},
-    support::open_sshd::OpenSshd,
+use crate::support::{
+    checks::{code, plain},
+    fixture::{ConnectedHost, TestHost},
+    open_sshd::OpenSshd,
 };
 
 /// Opens a file on this descriptor, locks it, and has two further commands see that it is still there.
-async fn stays(bench: &mut Bench<OpenSshd>, number: &str, stdin: Option<&str>) {
+async fn stays(bench: &mut ConnectedHost<OpenSshd>, number: &str, stdin: Option<&str>) {
     let shell = format!("fd {number} {stdin:?}");
     let lock = bench
         .home
@@ -52,7 +53,7 @@ async fn stays(bench: &mut Bench<OpenSshd>, number: &str, stdin: Option<&str>) {
 
 #[tokio::test]
 async fn every_descriptor_that_a_command_opens_stays_open() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for number in [
         "3", "7", "8", "9", "10", "11", "12", "13", "14", "20", "63", "99", "200", "229", "240",
@@ -123,7 +124,7 @@ async fn programs_inherit_three_descriptors_and_the_commands_own() {
 
 #[tokio::test]
 async fn a_shell_with_too_few_descriptors_ends_with_an_explanation() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     each_prints(
         &mut bench,
         &[
@@ -180,7 +181,7 @@ async fn closing_every_descriptor_leaves_the_next_command_in_step() {
         }
     }
 
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for command in [
         "for n in $(seq 3 260); do eval \"exec $n>&-\"; done 2>/dev/null; echo a",
         "for n in /proc/$$/fd/*; do n=${n##*/}; [ $n -lt 3 ] || exec {n}>&-; done; echo a",

@@ -6,14 +6,15 @@ use super::{
     each_prints,
     other_shells::{with_shell, without_bash},
 };
-use crate::{
-    commands::{code, fake, open, open_with, plain, status},
-    support::programs,
+use crate::support::{
+    checks::{code, plain, status},
+    fixture::TestHost,
+    programs,
 };
 
 #[tokio::test]
 async fn an_errexit_ends_the_command_and_not_bash() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     bench
         .shell("V=kept; S=$$; sleep 7801 & J=$!", plain())
         .await;
@@ -76,7 +77,7 @@ async fn an_errexit_ends_the_command_and_not_bash() {
 
 #[tokio::test]
 async fn a_commands_own_err_trap_runs_and_its_state_survives_bash() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     bench.shell("V=kept; cd /usr/lib", plain()).await;
 
     let result = bench
@@ -98,7 +99,7 @@ async fn a_commands_own_err_trap_runs_and_its_state_survives_bash() {
 
 #[tokio::test]
 async fn an_exit_trap_runs_at_an_exit_as_in_a_script() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for (command, stdout, exit) in [
         (
             "V=kept; trap 'echo bye $?' EXIT; echo a; exit 3; echo no",
@@ -256,11 +257,12 @@ async fn a_shell_that_ends_at_once_or_repeatedly_is_replaced() {
 
 #[tokio::test]
 async fn an_errexit_from_the_accounts_environment_is_not_in_effect() {
-    let mut bench = open_with(|settings| {
+    let mut bench = TestHost::openssh_with(|settings| {
         settings
             .extra_config
             .push_str(" SHELLOPTS=braceexpand:errexit:nounset");
     })
+    .connect()
     .await;
 
     each_prints(
@@ -273,7 +275,9 @@ async fn an_errexit_from_the_accounts_environment_is_not_in_effect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_login_shell_makes_no_difference() {
     for login in ["zsh", "fish", "dash", "tcsh"] {
-        let mut bench = fake(&programs::shell(login).display().to_string()).await;
+        let mut bench = TestHost::fake_with_shell(&programs::shell(login).display().to_string())
+            .connect()
+            .await;
 
         for (command, stdout, exit) in [
             ("exec 9>>lock; flock -n 9; echo $LINENO", "1\n", 0),

@@ -1,10 +1,10 @@
 //! Line numbers are those of the command's own lines.
 
-use crate::commands::{open, plain};
+use crate::support::{checks::plain, fixture::TestHost};
 
 #[tokio::test]
 async fn the_first_line_of_a_command_is_line_1_every_time() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for (command, stdout, stderr) in [
         ("echo $LINENO\n\necho $LINENO", "1\n3\n", ""),

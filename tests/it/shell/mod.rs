@@ -12,15 +12,15 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::{
-    commands::{
-        Bench, code, counted, eventually, open, plain, random, running, status, whole_output,
-    },
-    support::open_sshd::OpenSshd,
+use crate::support::{
+    checks::{code, counted, eventually, plain, random, status, whole_output},
+    fixture::{ConnectedHost, TestHost},
+    open_sshd::OpenSshd,
+    processes::running,
 };
 
 /// Runs each command and expects this stdout, no stderr and status 0.
-async fn each_prints(bench: &mut Bench<OpenSshd>, commands: &[(&str, &str)]) {
+async fn each_prints(bench: &mut ConnectedHost<OpenSshd>, commands: &[(&str, &str)]) {
     for (command, stdout) in commands {
         let result = bench.shell(command, plain()).await;
         assert_eq!(
@@ -39,7 +39,7 @@ async fn each_prints(bench: &mut Bench<OpenSshd>, commands: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn directory_variables_functions_and_options_stay() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     each_prints(
         &mut bench,
         &[
@@ -66,7 +66,7 @@ async fn directory_variables_functions_and_options_stay() {
 
 #[tokio::test]
 async fn the_exit_status_is_there_for_the_next_command() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for status in [0, 1, 7, 255] {
         let result = bench.shell(&format!("(exit {status})"), plain()).await;
@@ -87,7 +87,7 @@ async fn the_exit_status_is_there_for_the_next_command() {
 
 #[tokio::test]
 async fn named_shells_have_their_own_state_and_do_not_wait() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for (shell, folder) in [("a", "/usr"), ("b", "/var"), ("it's \"c\" é", "/tmp")] {
         let result = bench
@@ -125,7 +125,7 @@ async fn named_shells_have_their_own_state_and_do_not_wait() {
 
 #[tokio::test]
 async fn commands_on_one_shell_run_in_order() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     bench.shell("n=0", plain()).await;
     let mut calls = Vec::new();
 
@@ -147,7 +147,7 @@ async fn commands_on_one_shell_run_in_order() {
 
 #[tokio::test]
 async fn stdin_arrives_byte_for_byte_and_then_ends() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for stdin in [
         "",
@@ -206,7 +206,7 @@ async fn stdin_arrives_byte_for_byte_and_then_ends() {
 
 #[tokio::test]
 async fn fifty_megabytes_and_binary_are_whole_in_a_file() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let source = bench.local("source");
     fs::write(&source, random(50_000_000)).unwrap();
 
@@ -249,7 +249,7 @@ async fn fifty_megabytes_and_binary_are_whole_in_a_file() {
 
 #[tokio::test]
 async fn background_output_between_commands_is_delivered_once() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let go = bench.home.join("go").display().to_string();
     let job = format!(
         "(while [ ! -e '{go}' ]; do sleep 0.02; done; echo LATE; echo LATE-ERR >&2; touch '{go}.done') & echo now"
@@ -288,7 +288,7 @@ async fn background_output_between_commands_is_delivered_once() {
 
 #[tokio::test]
 async fn a_background_job_does_not_hold_the_call_and_can_be_awaited() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let started = std::time::Instant::now();
 
     let result = bench
@@ -320,7 +320,7 @@ async fn a_background_job_does_not_hold_the_call_and_can_be_awaited() {
 
 #[tokio::test]
 async fn a_shell_that_has_ended_is_replaced_in_the_same_state() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for (command, stdout, exit) in [
         ("kill -9 $$", "", None),
         ("echo a; kill -KILL $BASHPID", "a\n", None),
@@ -367,7 +367,7 @@ async fn a_shell_that_has_ended_is_replaced_in_the_same_state() {
 
 #[tokio::test]
 async fn disconnecting_ends_shells_and_a_lost_directory_is_reported() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let folder = bench.home.join("gone");
     fs::create_dir(&folder).unwrap();
     bench

@@ -7,9 +7,12 @@ use std::path::Path;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::{
-    commands::{Bench, assert_stopped, code, fake, open_with, plain, running},
-    support::{open_sshd::OpenSshd, programs},
+use crate::support::{
+    checks::{assert_stopped, code, plain},
+    fixture::{ConnectedHost, TestHost},
+    open_sshd::OpenSshd,
+    processes::running,
+    programs,
 };
 
 /// What there is instead of bash.
@@ -24,18 +27,20 @@ fn login_shell(folder: &Path, prepare: &str) -> String {
 }
 
 /// A real sshd whose log-ins find no bash, and as `sh` this shell. The folder is that of all they find.
-pub(super) async fn without_bash(sh: &str) -> (Bench<OpenSshd>, TempDir) {
+pub(super) async fn without_bash(sh: &str) -> (ConnectedHost<OpenSshd>, TempDir) {
     let programs = programs::without_bash(sh);
     // sshd heeds one `SetEnv` alone, which ends these lines.
     let path = format!(" PATH={}", programs.path().display());
-    let bench = open_with(|settings| settings.extra_config.push_str(&path)).await;
+    let bench = TestHost::openssh_with(|settings| settings.extra_config.push_str(&path))
+        .connect()
+        .await;
     (bench, programs)
 }
 
 /// A real sshd with bash, or [without](without_bash) it and with this shell as `sh`.
-pub(super) async fn with_shell(sh: &str) -> (Bench<OpenSshd>, Option<TempDir>) {
+pub(super) async fn with_shell(sh: &str) -> (ConnectedHost<OpenSshd>, Option<TempDir>) {
     if sh == "bash" {
-        return (open_with(|_| {}).await, None);
+        return (TestHost::openssh_with(|_| {}).connect().await, None);
     }
     let (bench, programs) = without_bash(sh).await;
     (bench, Some(programs))
@@ -69,7 +74,7 @@ async fn a_shell_that_is_not_bash_takes_stdin_and_long_scripts() {
     }
 }
 
-async fn stdin_and_long_scripts(mut bench: Bench<OpenSshd>) {
+async fn stdin_and_long_scripts(mut bench: ConnectedHost<OpenSshd>) {
     // A here-document is all there is, and its last line has an end.
     for (stdin, end) in [
         ("", ""),
@@ -140,7 +145,9 @@ async fn a_restricted_shell_gets_a_clear_error_and_exec_still_works() {
     let folder = tempfile::tempdir().unwrap();
     let rbash = folder.path().join("rbash");
     symlink(programs::shell("bash"), &rbash).unwrap();
-    let mut bench = fake(&rbash.display().to_string()).await;
+    let mut bench = TestHost::fake_with_shell(&rbash.display().to_string())
+        .connect()
+        .await;
     let result = bench.mcp.call("ssh_shell", json!({"command": "pwd"})).await;
 
     assert!(
@@ -161,7 +168,7 @@ async fn an_account_without_a_shell_gets_a_clear_error() {
         "echo 'This account is currently not available.'; exit 1",
     );
 
-    let mut bench = fake(&nologin).await;
+    let mut bench = TestHost::fake_with_shell(&nologin).connect().await;
     let result = bench.mcp.call("ssh_shell", json!({"command": "pwd"})).await;
     assert!(
         result.is_error() && result.text().contains("ended at once"),

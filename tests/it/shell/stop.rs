@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use crate::{
-    commands::{Bench, assert_stopped, code, eventually, open, plain, running, status},
-    support::open_sshd::OpenSshd,
+use crate::support::{
+    checks::{assert_stopped, code, eventually, plain, status},
+    fixture::{ConnectedHost, TestHost},
+    open_sshd::OpenSshd,
+    processes::running,
 };
 
 /// Commands that live until they are stopped, with `sleep 7500` among their processes or none at all.
@@ -25,7 +27,7 @@ const ENDLESS: [&str; 11] = [
 ];
 
 /// State to keep, with a job in the background.
-async fn prepare(bench: &mut Bench<OpenSshd>) {
+async fn prepare(bench: &mut ConnectedHost<OpenSshd>) {
     bench
         .shell(
             "cd /usr/lib; V=kept; f() { echo f; }; sleep 7501 & J=$!",
@@ -35,7 +37,7 @@ async fn prepare(bench: &mut Bench<OpenSshd>) {
 }
 
 /// What `prepare` left, and the next command is in step.
-async fn assert_kept(bench: &mut Bench<OpenSshd>, after: &str) {
+async fn assert_kept(bench: &mut ConnectedHost<OpenSshd>, after: &str) {
     let result = bench
         .shell("echo $V $PWD; kill -0 $J && echo job; echo e >&2", plain())
         .await;
@@ -56,7 +58,7 @@ async fn assert_kept(bench: &mut Bench<OpenSshd>, after: &str) {
 
 #[tokio::test]
 async fn a_time_limit_stops_the_command_and_keeps_the_shell() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     prepare(&mut bench).await;
 
     for command in ENDLESS {
@@ -78,7 +80,7 @@ async fn a_time_limit_stops_the_command_and_keeps_the_shell() {
 
 #[tokio::test]
 async fn a_flood_is_stopped_and_the_shell_kept() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     prepare(&mut bench).await;
     for command in ["yes 7500", "while :; do echo flood; done", "yes 7500 >&2"] {
         let result = bench.shell(command, json!({"timeoutMs": 500})).await;
@@ -89,7 +91,7 @@ async fn a_flood_is_stopped_and_the_shell_kept() {
 
 #[tokio::test]
 async fn a_shell_that_ignores_the_interrupt_is_stopped_all_the_same() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for command in [
         "trap '' INT; sleep 7500",
         "trap '' INT TERM; while :; do :; done",
@@ -116,7 +118,7 @@ async fn a_shell_that_ignores_the_interrupt_is_stopped_all_the_same() {
 
 #[tokio::test]
 async fn a_flood_that_ignores_every_signal_is_stopped() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let flood = "trap '' INT TERM URG; while :; do echo flood; done";
 
     let id = bench
@@ -141,7 +143,7 @@ async fn a_flood_that_ignores_every_signal_is_stopped() {
 
 #[tokio::test]
 async fn a_call_that_is_given_up_ends_its_command_and_keeps_the_shell() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
     prepare(&mut bench).await;
 
@@ -159,7 +161,7 @@ async fn a_call_that_is_given_up_ends_its_command_and_keeps_the_shell() {
 
 #[tokio::test]
 async fn a_command_that_is_given_up_while_it_waits_is_never_run() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
     let first = bench.begin("ssh_shell", "sleep 7502; V=1", plain()).await;
     eventually("the first runs", || !running(port, "7502").is_empty()).await;
@@ -173,7 +175,7 @@ async fn a_command_that_is_given_up_while_it_waits_is_never_run() {
 
 #[tokio::test]
 async fn only_the_command_s_own_processes_are_stopped() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let port = bench.sshd.port();
     bench
         .shell("sleep 7503 & (sleep 7503; :) & setsid sleep 7503 & nohup sleep 7503 2>/dev/null & true", plain())
@@ -207,7 +209,7 @@ async fn only_the_command_s_own_processes_are_stopped() {
 
 #[tokio::test]
 async fn a_limit_that_is_not_reached_changes_nothing() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let result = bench
         .shell("sleep 0.2; echo done; false", json!({"timeoutMs": 60_000}))
         .await;

@@ -6,22 +6,19 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{
-    commands::{
-        Bench, assert_stopped, code, eventually, fake, fake_with, open, plain, running, status,
-    },
-    support::{
-        fake_sshd::{FakeSshd, FakeSshdSettings},
-        mcp_client::ToolResult,
-        processes,
-    },
+use crate::support::{
+    checks::{assert_stopped, code, eventually, plain, status},
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    processes::{self, running},
 };
 
 const ALIVE: &str = "SOME OF ITS PROCESSES ARE STILL RUNNING";
 const NOT_KNOWN: &str = "whether its processes are gone is not known";
 
 /// A server whose log-ins run the scripts that we send to `/bin/sh` in this way. The folder is that of the login shell.
-async fn running_scripts_with(way: &str) -> (Bench<FakeSshd>, TempDir) {
+async fn running_scripts_with(way: &str) -> (ConnectedHost<FakeSshd>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let shell = folder.path().join("sh");
     fs::write(
@@ -32,17 +29,26 @@ async fn running_scripts_with(way: &str) -> (Bench<FakeSshd>, TempDir) {
 
     fs::set_permissions(&shell, fs::Permissions::from_mode(0o755)).unwrap();
 
-    (fake(shell.to_str().unwrap()).await, folder)
+    (
+        TestHost::fake_with_shell(shell.to_str().unwrap())
+            .connect()
+            .await,
+        folder,
+    )
 }
 
 /// A server with one channel, to which no second connection can be made.
-async fn alone(honour_signals: bool) -> Bench<FakeSshd> {
+async fn alone(honour_signals: bool) -> ConnectedHost<FakeSshd> {
     loop {
-        let mut bench = fake_with(FakeSshdSettings {
-            max_sessions: 1,
-            honour_signals,
-            ..FakeSshdSettings::default()
-        })
+        let mut bench = TestHost::fake_with(
+            FakeSshdSettings {
+                max_sessions: 1,
+                honour_signals,
+                ..FakeSshdSettings::default()
+            },
+            "",
+        )
+        .connect()
         .await;
 
         bench.exec("true", plain()).await;
@@ -122,7 +128,7 @@ async fn signal_requests_are_used_where_there_is_no_second_channel() {
 }
 
 /// What leaves its parents while it runs: it is stopped where its session shows whose it is, and else not said to be gone.
-pub(crate) async fn what_got_away<S>(mut bench: Bench<S>, own_session: bool) {
+pub(crate) async fn what_got_away<S>(mut bench: ConnectedHost<S>, own_session: bool) {
     let left = "sh -c 'sleep 7608 >/dev/null 2>&1 & true'";
     let daemon = "sh -c 'setsid sleep 7608 >/dev/null 2>&1 </dev/null & true'";
     for (tool, away, stopped) in [
@@ -173,5 +179,5 @@ pub(crate) async fn what_got_away<S>(mut bench: Bench<S>, own_session: bool) {
 
 #[tokio::test]
 async fn what_got_away_is_not_said_to_be_gone() {
-    what_got_away(open().await, true).await;
+    what_got_away(TestHost::openssh().connect().await, true).await;
 }

@@ -9,8 +9,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    commands::{Bench, code, eventually, open, plain, running, status},
     protocol::program::Program,
+    support::{
+        checks::{code, eventually, plain, status},
+        fixture::{ConnectedHost, TestHost},
+        processes::running,
+    },
 };
 
 /// Commands that do not end by themselves. `{W}` is a number by which their `sleep`s are found.
@@ -99,7 +103,7 @@ async fn all_gone(port: u16, calls: &[(&str, Value, String)]) {
     }
 }
 
-impl<S> Bench<S> {
+impl<S> ConnectedHost<S> {
     /// Begins all of them, in shells with state to keep, and waits until all run.
     async fn endless(&mut self, more: &Value) -> Vec<(u64, Value, String)> {
         let mut states = Vec::new();
@@ -177,14 +181,14 @@ impl<S> Bench<S> {
 }
 
 /// By a time limit.
-pub(crate) async fn at_the_time_limit<S>(mut bench: Bench<S>) {
+pub(crate) async fn at_the_time_limit<S>(mut bench: ConnectedHost<S>) {
     let begun = bench.endless(&json!({"timeoutMs": 10_000})).await;
     bench.assert_all_stopped(begun, "timedOut").await;
     bench.assert_shells_live().await;
 }
 
 /// By the client, which gives the calls up.
-pub(crate) async fn when_cancelled<S>(mut bench: Bench<S>) {
+pub(crate) async fn when_cancelled<S>(mut bench: ConnectedHost<S>) {
     for (call, ..) in bench.endless(&plain()).await {
         bench.mcp.cancel(call).await;
     }
@@ -193,7 +197,7 @@ pub(crate) async fn when_cancelled<S>(mut bench: Bench<S>) {
 }
 
 /// By `ssh_disconnect`, which ends the shells too.
-pub(crate) async fn when_disconnected<S>(mut bench: Bench<S>) {
+pub(crate) async fn when_disconnected<S>(mut bench: ConnectedHost<S>) {
     let begun = bench.endless(&plain()).await;
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     bench.assert_all_stopped(begun, "cancelled").await;
@@ -205,18 +209,18 @@ pub(crate) async fn when_disconnected<S>(mut bench: Bench<S>) {
 }
 
 /// By the end of the client's stdin.
-pub(crate) async fn when_the_client_goes_away<S>(mut bench: Bench<S>) {
+pub(crate) async fn when_the_client_goes_away<S>(mut bench: ConnectedHost<S>) {
     bench.endless(&plain()).await;
-    let (port, _server) = (bench.port, bench.sshd);
+    let port = bench.port;
     let took = bench.mcp.close().await;
     assert!(took < Duration::from_secs(12), "{took:?}");
     all_gone(port, &calls(&plain())).await;
 }
 
 /// By the end of the program, which is told to end.
-pub(crate) async fn when_the_program_is_ended<S>(bench: Bench<S>) {
+pub(crate) async fn when_the_program_is_ended<S>(bench: ConnectedHost<S>) {
     for signal in ["TERM", "INT"] {
-        let mut program = Program::start(&bench.config, bench.folder.path()).await;
+        let mut program = Program::start(&bench.config, bench.folder()).await;
         program
             .call("ssh_connect", json!({"host": "host"}))
             .await
@@ -238,25 +242,25 @@ pub(crate) async fn when_the_program_is_ended<S>(bench: Bench<S>) {
 
 #[tokio::test]
 async fn commands_are_stopped_at_their_time_limit() {
-    at_the_time_limit(open().await).await;
+    at_the_time_limit(TestHost::openssh().connect().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_they_are_cancelled() {
-    when_cancelled(open().await).await;
+    when_cancelled(TestHost::openssh().connect().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_their_session_is_disconnected() {
-    when_disconnected(open().await).await;
+    when_disconnected(TestHost::openssh().connect().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_the_client_goes_away() {
-    when_the_client_goes_away(open().await).await;
+    when_the_client_goes_away(TestHost::openssh().connect().await).await;
 }
 
 #[tokio::test]
 async fn commands_are_stopped_when_the_program_is_ended() {
-    when_the_program_is_ended(open().await).await;
+    when_the_program_is_ended(TestHost::openssh().connect().await).await;
 }

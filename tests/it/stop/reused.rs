@@ -5,13 +5,15 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::{
-    commands::{Bench, eventually, open_with, plain, running, skipped},
-    support::open_sshd::OpenSshd,
+use crate::support::{
+    checks::{eventually, plain, skipped},
+    fixture::{ConnectedHost, TestHost},
+    open_sshd::OpenSshd,
+    processes::running,
 };
 
 /// A server, as root, with a name space of its own for process ids.
-async fn with_its_own_ids() -> Option<Bench<OpenSshd>> {
+async fn with_its_own_ids() -> Option<ConnectedHost<OpenSshd>> {
     let before = ["unshare", "-p", "-f", "--mount-proc", "--kill-child"];
     let mut able = Command::new(before[0]);
     able.args(&before[1..])
@@ -23,13 +25,17 @@ async fn with_its_own_ids() -> Option<Bench<OpenSshd>> {
         return None;
     }
 
-    Some(open_with(|settings| settings.before = before.map(str::to_owned).to_vec()).await)
+    Some(
+        TestHost::openssh_with(|settings| settings.before = before.map(str::to_owned).to_vec())
+            .connect()
+            .await,
+    )
 }
 
 /// Starts a job whose first process ends at once, while another one holds its channel open, and gives that process's id to
 /// another one, which has `word` among its arguments and, for a group, has left its own process behind. Returns the job.
 async fn job_whose_id_is_another_s(
-    bench: &mut Bench<OpenSshd>,
+    bench: &mut ConnectedHost<OpenSshd>,
     word: &str,
     whole_group: bool,
 ) -> String {

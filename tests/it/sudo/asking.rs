@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{BY_PASSWORD, as_root, assert_not_run, open, root, with_key};
+use super::{as_root, assert_not_run, open};
 use crate::{
     asking::{client_with, page::Page, reply, result, stateless},
-    commands::{Bench, code, eventually, plain, status},
     support::{
+        checks::{code, eventually, plain, status},
+        fixture::{ConnectedHost, TestHost},
         keys,
         mcp_client::{McpClient, ToolResult},
-        sudo_host::{PASSWORD, SudoHost, SudoHostSettings, USER},
+        sudo_host::{BY_PASSWORD, PASSWORD, SudoHost, SudoHostSettings, USER},
     },
 };
 
@@ -22,8 +23,8 @@ fn pages() -> Value {
 }
 
 /// A client whose person is asked through pages.
-async fn asked() -> Option<Bench<SudoHost>> {
-    with_key(SudoHostSettings::default(), pages()).await
+async fn asked() -> Option<ConnectedHost<SudoHost>> {
+    open(SudoHostSettings::default(), pages(), plain()).await
 }
 
 /// The next page, which the client says it will show.
@@ -35,7 +36,7 @@ async fn page(mcp: &mut McpClient) -> Page {
 
 /// `ssh_exec` as root, in which the person answers each question with one of these.
 async fn answered(
-    bench: &mut Bench<SudoHost>,
+    bench: &mut ConnectedHost<SudoHost>,
     command: &str,
     more: Value,
     answers: &[&str],
@@ -208,14 +209,13 @@ async fn a_host_whose_key_has_changed_is_given_no_password() {
         ..SudoHostSettings::default()
     };
 
-    let Some(sshd) = SudoHost::start(&settings) else {
+    let Some(mut host) = TestHost::sudo(&settings) else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let known = folder.path().join("known_hosts");
+    let known = host.local("known_hosts");
     fs::write(
         &known,
-        keys::known_hosts_line(sshd.sshd.port(), keys::ed25519().public_key()),
+        keys::known_hosts_line(host.port, keys::ed25519().public_key()),
     )
     .unwrap();
 
@@ -224,17 +224,9 @@ async fn a_host_whose_key_has_changed_is_given_no_password() {
         known.display()
     );
 
-    let config = sshd.sshd.write_ssh_config("host", &lax);
-    let mcp = client_with(pages(), &config, folder.path()).await;
-
-    let mut bench = Bench {
-        mcp,
-        port: sshd.sshd.port(),
-        config,
-        home: sshd.home(),
-        sshd,
-        folder,
-    };
+    host.config = host.sshd.sshd.write_ssh_config("host", &lax);
+    let mcp = client_with(pages(), &host.config, host.folder()).await;
+    let mut bench = ConnectedHost { mcp, host };
 
     bench
         .mcp
@@ -278,7 +270,7 @@ async fn nothing_runs_where_nobody_answers() {
         page.assert_gone().await;
     }
 
-    let Some(mut bench) = with_key(SudoHostSettings::default(), plain()).await else {
+    let Some(mut bench) = open(SudoHostSettings::default(), plain(), plain()).await else {
         return;
     };
 
@@ -288,7 +280,7 @@ async fn nothing_runs_where_nobody_answers() {
         json!({"background": true}),
         json!({"waitMs": 0}),
     ] {
-        let result = root(&mut bench, "echo ran > ran", more.clone()).await;
+        let result = bench.root("echo ran > ran", more.clone()).await;
         assert_not_run(&result, &["asked for a password, and none was given"]);
         eventually("sudo has ended", || bench.sshd.running("sudo").is_empty()).await;
         assert!(!bench.remote("ran").exists(), "{more}");
@@ -302,26 +294,19 @@ async fn a_password_that_was_typed_to_log_in_is_not_one_for_root() {
         ..SudoHostSettings::default()
     };
 
-    let Some(sshd) = SudoHost::start(&settings) else {
+    let Some(mut host) = TestHost::sudo(&settings) else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let config = sshd
+    host.config = host
+        .sshd
         .sshd
         .write_ssh_config("host", "PubkeyAuthentication no");
-    let mut mcp = client_with(pages(), &config, folder.path()).await;
+    let mut mcp = client_with(pages(), &host.config, host.folder()).await;
     let call = mcp.begin_call("ssh_connect", json!({"host": "host"})).await;
     page(&mut mcp).await.type_in(PASSWORD).await;
     result(&mut mcp, call).await.ok();
 
-    let mut bench = Bench {
-        mcp,
-        port: sshd.sshd.port(),
-        config,
-        home: sshd.home(),
-        sshd,
-        folder,
-    };
+    let mut bench = ConnectedHost { mcp, host };
 
     assert_eq!(
         answered(&mut bench, "id -u", plain(), &[PASSWORD])
@@ -494,12 +479,10 @@ async fn each_of_many_sessions_asks_for_itself() {
 
 #[tokio::test]
 async fn a_client_without_server_requests_comes_back_with_the_answer() {
-    let Some(sshd) = SudoHost::start(&SudoHostSettings::default()) else {
+    let Some(host) = TestHost::sudo(&SudoHostSettings::default()) else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let config = sshd.sshd.write_ssh_config("host", "");
-    let mut mcp = McpClient::start_silent(&config, folder.path());
+    let mut mcp = McpClient::start_silent(&host.config, host.folder());
     let mut called = async |params: Value| {
         mcp.request("tools/call", stateless(&pages(), params)).await["result"].clone()
     };
@@ -521,12 +504,11 @@ async fn a_client_without_server_requests_comes_back_with_the_answer() {
 
 #[tokio::test]
 async fn askpass_is_asked_where_the_client_cannot_be() {
-    let Some(sshd) = SudoHost::start(&SudoHostSettings::default()) else {
+    let Some(host) = TestHost::sudo(&SudoHostSettings::default()) else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
-    let (program, asked) = (folder.path().join("askpass"), folder.path().join("asked"));
-    let answer = folder.path().join("answer");
+    let (program, asked) = (host.local("askpass"), host.local("asked"));
+    let answer = host.local("answer");
     fs::write(&answer, PASSWORD).unwrap();
     let script = format!(
         "#!/bin/sh\nprintf '%s' \"$1\" >> '{}'\ncat '{}'\n",
@@ -536,24 +518,12 @@ async fn askpass_is_asked_where_the_client_cannot_be() {
 
     fs::write(&program, script).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
-    let config = sshd.sshd.write_ssh_config("host", "");
-    let mut mcp = McpClient::with_askpass(&config, folder.path(), &program).await;
-    mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
-
-    let mut bench = Bench {
-        mcp,
-        port: sshd.sshd.port(),
-        config,
-        home: sshd.home(),
-        sshd,
-        folder,
-    };
+    let mut mcp = McpClient::with_askpass(&host.config, host.folder(), &program).await;
+    mcp.connect(json!({"host": "host"})).await;
+    let mut bench = ConnectedHost { mcp, host };
 
     for _ in 0..2 {
-        assert_eq!(
-            root(&mut bench, "id -u", plain()).await.ok().stdout(),
-            "0\n"
-        );
+        assert_eq!(bench.root("id -u", plain()).await.ok().stdout(), "0\n");
     }
 
     let words = format!("({USER}@127.0.0.1) to run as root: id -u\n[sudo] password for {USER}: ");
@@ -564,9 +534,7 @@ async fn askpass_is_asked_where_the_client_cannot_be() {
     bench.mcp.call("ssh_disconnect", json!({})).await.ok();
     let long = format!("#!/bin/sh\n{}", "x".repeat(600));
     let more = json!({"cwd": "/", "env": {"LD_PRELOAD": "./a\n.so"}, "stdin": long});
-    root(&mut bench, "true\nIn the directory: /safe", more)
-        .await
-        .ok();
+    bench.root("true\nIn the directory: /safe", more).await.ok();
 
     let words = format!(
         "({USER}@127.0.0.1) to run as root\nIn the directory: /\nWith the variable: LD_PRELOAD=./a\\n.so\n\

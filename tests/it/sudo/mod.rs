@@ -6,67 +6,26 @@ mod stop;
 
 use serde_json::{Value, json};
 
-use crate::{
-    commands::{Bench, code, plain, status, whole_output},
-    support::{
-        mcp_client::ToolResult,
-        sudo_host::{PASSWORD, SudoHost, SudoHostSettings, USER},
-    },
+use crate::support::{
+    checks::{code, plain, status, whole_output},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    sudo_host::{PASSWORD, SudoHost, SudoHostSettings, USER},
 };
 
-/// Lets the account log in with its password.
-const BY_PASSWORD: &str = "PasswordAuthentication yes";
-
-/// A client, with these capabilities, connected to such a host as an account that logs in with a key.
-async fn with_key(settings: SudoHostSettings, capabilities: Value) -> Option<Bench<SudoHost>> {
-    open(settings, capabilities, json!({})).await
-}
-
-/// A client connected to a host as an account that is not root, and whose sudo wants a password.
-pub(crate) async fn as_account() -> Option<Bench<SudoHost>> {
-    with_key(SudoHostSettings::default(), json!({})).await
-}
-
-/// The same, logged in with the account's password.
-pub(crate) async fn with_password(settings: SudoHostSettings) -> Option<Bench<SudoHost>> {
-    let settings = SudoHostSettings {
-        extra_config: BY_PASSWORD,
-        ..settings
-    };
-    open(settings, json!({}), json!({"password": PASSWORD})).await
-}
-
+/// A client, with these capabilities, connected to such a host with further parameters.
 async fn open(
     settings: SudoHostSettings,
     capabilities: Value,
     more: Value,
-) -> Option<Bench<SudoHost>> {
-    let sshd = SudoHost::start(&settings)?;
-    let (folder, home) = (tempfile::tempdir().unwrap(), sshd.home());
-    let config = sshd.sshd.write_ssh_config("host", "");
-    let mcp = crate::asking::client_with(capabilities, &config, folder.path()).await;
-
-    let mut bench = Bench {
-        mcp,
-        port: sshd.sshd.port(),
-        config,
-        sshd,
-        home,
-        folder,
-    };
-
+) -> Option<ConnectedHost<SudoHost>> {
+    let host = TestHost::sudo(&settings)?;
+    let mut mcp = crate::asking::client_with(capabilities, &host.config, host.folder()).await;
     let mut parameters = more;
     parameters["host"] = "host".into();
-    bench.mcp.call("ssh_connect", parameters).await.ok();
+    mcp.connect(parameters).await;
 
-    Some(bench)
-}
-
-/// `ssh_exec` as root.
-pub(crate) async fn root(bench: &mut Bench<SudoHost>, command: &str, more: Value) -> ToolResult {
-    let mut parameters = as_root(more);
-    parameters["command"] = command.into();
-    bench.mcp.call("ssh_exec", parameters).await
+    Some(ConnectedHost { mcp, host })
 }
 
 fn as_root(mut more: Value) -> Value {
@@ -87,7 +46,7 @@ fn assert_not_run(result: &ToolResult, parts: &[&str]) {
 
 #[tokio::test]
 async fn a_command_means_what_it_means_without_sudo_but_runs_as_root() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings::default()).await else {
         return;
     };
     let home = bench.home.display().to_string();
@@ -128,7 +87,7 @@ async fn a_command_means_what_it_means_without_sudo_but_runs_as_root() {
         ("cat; echo end", plain(), "end\n".into(), 0),
         ("kill -TERM $$", plain(), String::new(), -1),
     ] {
-        let result = root(&mut bench, command, more.clone()).await;
+        let result = bench.root(command, more.clone()).await;
         assert!(!result.is_error(), "{command}: {}", result.text());
         assert_eq!(
             (result.stdout(), code(&result).unwrap_or(-1)),
@@ -140,7 +99,7 @@ async fn a_command_means_what_it_means_without_sudo_but_runs_as_root() {
         assert_eq!(result.stderr().is_empty(), quiet, "{result:?}");
     }
 
-    let results = root(&mut bench, "echo out; echo err >&2", plain()).await;
+    let results = bench.root("echo out; echo err >&2", plain()).await;
     assert_eq!(
         (results.stdout().as_str(), results.stderr().as_str()),
         ("out\n", "err\n")
@@ -149,14 +108,14 @@ async fn a_command_means_what_it_means_without_sudo_but_runs_as_root() {
 
 #[tokio::test]
 async fn stdin_and_commands_of_any_length_arrive_byte_for_byte() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings::default()).await else {
         return;
     };
 
     let stdin: String = (0..300_000u32)
         .map(|n| char::from_u32(n % 0x3000).unwrap_or('\n'))
         .collect();
-    let result = root(&mut bench, "cat", json!({"stdin": stdin})).await.ok();
+    let result = bench.root("cat", json!({"stdin": stdin})).await.ok();
     assert!(
         whole_output(&result) == stdin.as_bytes(),
         "{} bytes",
@@ -165,9 +124,7 @@ async fn stdin_and_commands_of_any_length_arrive_byte_for_byte() {
 
     for length in [5_000, 9_000, 300_000] {
         let command = format!("cat; echo {}", "''x".repeat(length));
-        let result = root(&mut bench, &command, json!({"stdin": "stdin\n"}))
-            .await
-            .ok();
+        let result = bench.root(&command, json!({"stdin": "stdin\n"})).await.ok();
         let total = result.outcome()["stdoutBytes"].as_u64();
         assert_eq!(
             (code(&result), total),
@@ -187,7 +144,7 @@ async fn every_login_shell_runs_it() {
         ("/bin/tcsh", "echo $shell"),
     ] {
         if !std::path::Path::new(shell).exists() {
-            crate::commands::skipped(&format!("{shell} is not installed"));
+            crate::support::checks::skipped(&format!("{shell} is not installed"));
             continue;
         }
 
@@ -196,12 +153,12 @@ async fn every_login_shell_runs_it() {
             ..SudoHostSettings::default()
         };
 
-        let Some(mut bench) = with_password(settings).await else {
+        let Some(mut bench) = TestHost::sudo_with_password(settings).await else {
             return;
         };
         let command = format!("id -u; pwd; {print}; printenv V; cat; echo '!'");
         let more = json!({"cwd": "~", "env": {"V": "a'b! c"}, "stdin": "stdin"});
-        let result = root(&mut bench, &command, more).await.ok();
+        let result = bench.root(&command, more).await.ok();
         let home = bench.home.display();
         assert_eq!(
             result.stdout(),
@@ -220,16 +177,13 @@ async fn a_sudo_that_wants_no_password_is_given_none() {
         ..SudoHostSettings::default()
     };
 
-    let Some(mut bench) = with_password(nopasswd).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(nopasswd).await else {
         return;
     };
     let shows_stdin = json!({"stdin": "mine"});
 
     assert_eq!(
-        root(&mut bench, "cat", shows_stdin.clone())
-            .await
-            .ok()
-            .stdout(),
+        bench.root("cat", shows_stdin.clone()).await.ok().stdout(),
         "mine"
     );
 
@@ -240,10 +194,7 @@ async fn a_sudo_that_wants_no_password_is_given_none() {
 
     for _ in 0..2 {
         assert_eq!(
-            root(&mut bench, "cat", shows_stdin.clone())
-                .await
-                .ok()
-                .stdout(),
+            bench.root("cat", shows_stdin.clone()).await.ok().stdout(),
             "mine"
         );
     }
@@ -266,13 +217,13 @@ async fn a_terminal_is_one_stream_without_prompt_and_password() {
             ..SudoHostSettings::default()
         };
 
-        let Some(mut bench) = with_password(settings).await else {
+        let Some(mut bench) = TestHost::sudo_with_password(settings).await else {
             return;
         };
 
         let command =
             "tty | cut -c 1-8; id -u; echo err >&2; stty -a | grep -c -e ' echo '; exit 3";
-        let result = root(&mut bench, command, json!({"pty": true})).await.ok();
+        let result = bench.root(command, json!({"pty": true})).await.ok();
         let output = result.stdout().replace('\r', "");
         assert_eq!(
             (output.as_str(), code(&result)),
@@ -282,7 +233,7 @@ async fn a_terminal_is_one_stream_without_prompt_and_password() {
 
         if defaults.contains("requiretty") {
             assert_not_run(
-                &root(&mut bench, "id", plain()).await,
+                &bench.root("id", plain()).await,
                 &["must have a tty", "pty"],
             );
         }
@@ -291,7 +242,7 @@ async fn a_terminal_is_one_stream_without_prompt_and_password() {
 
 #[tokio::test]
 async fn what_sudo_refuses_is_not_run_and_said_in_its_own_words() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings::default()).await else {
         return;
     };
 
@@ -306,7 +257,7 @@ async fn what_sudo_refuses_is_not_run_and_said_in_its_own_words() {
         ),
     ] {
         bench.sshd.allow(rule, defaults);
-        let result = root(&mut bench, "echo ran > ran", plain()).await;
+        let result = bench.root("echo ran > ran", plain()).await;
         assert_not_run(&result, &[words]);
         assert!(!bench.remote("ran").exists());
         assert!(
@@ -338,7 +289,7 @@ async fn where_there_is_no_sudo_that_is_what_is_said() {
         };
 
         assert_not_run(
-            &root(&mut bench, "echo ran", plain()).await,
+            &bench.root("echo ran", plain()).await,
             &["not found", "install sudo"],
         );
     }
@@ -347,12 +298,13 @@ async fn where_there_is_no_sudo_that_is_what_is_said() {
 #[tokio::test]
 async fn who_is_root_needs_no_sudo() {
     if !rustix::process::geteuid().is_root() {
-        return crate::commands::skipped("only root logs in as root here");
+        return crate::support::checks::skipped("only root logs in as root here");
     }
 
-    let mut bench = crate::commands::open_with(|settings| {
+    let mut bench = TestHost::openssh_with(|settings| {
         settings.extra_config = format!("{}\nSetEnv PATH=/nowhere", settings.extra_config);
     })
+    .connect()
     .await;
 
     let result = bench
@@ -366,17 +318,17 @@ async fn who_is_root_needs_no_sudo() {
 
 #[tokio::test]
 async fn a_job_of_root_is_waited_for_fed_and_signalled_like_any_other() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings::default()).await else {
         return;
     };
 
-    let started = root(
-        &mut bench,
-        "id -u; read line; echo got $line; cat",
-        json!({"background": true}),
-    )
-    .await
-    .ok();
+    let started = bench
+        .root(
+            "id -u; read line; echo got $line; cat",
+            json!({"background": true}),
+        )
+        .await
+        .ok();
 
     assert_eq!(status(&started), "running");
     let job = started.outcome()["job"].as_str().unwrap().to_owned();

@@ -13,8 +13,9 @@ use super::as_root;
 use crate::{
     protocol::program::Program,
     support::{
+        fixture::TestHost,
         processes,
-        sudo_host::{PASSWORD, SudoHost, SudoHostSettings, TELLTALE},
+        sudo_host::{PASSWORD, SudoHostSettings, TELLTALE},
     },
 };
 
@@ -61,10 +62,9 @@ fn watch(stop: &AtomicBool) -> (u32, Option<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_password_is_in_no_argument_environment_file_or_answer() {
-    let Some(host) = SudoHost::start(&SudoHostSettings::default()) else {
+    let Some(host) = TestHost::sudo(&SudoHostSettings::default()) else {
         return;
     };
-    let folder = tempfile::tempdir().unwrap();
 
     // Apart from the folder that must not hold it.
     let secret = tempfile::tempdir().unwrap();
@@ -78,13 +78,12 @@ async fn the_password_is_in_no_argument_environment_file_or_answer() {
         move || watch(&stop)
     });
 
-    let config = host.sshd.write_ssh_config("host", "");
     let environment = [
         ("SSH_ASKPASS", askpass.as_os_str()),
         ("SSH_ASKPASS_REQUIRE", OsStr::new("force")),
     ];
 
-    let mut program = Program::start_with(Some(&config), folder.path(), &environment).await;
+    let mut program = Program::start_with(Some(&host.config), host.folder(), &environment).await;
     program
         .call("ssh_connect", json!({"host": "host"}))
         .await
@@ -108,14 +107,14 @@ async fn the_password_is_in_no_argument_environment_file_or_answer() {
     );
 
     // An error does not tell it either: where the right one does not help, or it is a wrong one.
-    host.allow("", "");
+    host.sshd.allow("", "");
     answers.push(
         program
             .call("ssh_exec", as_root(json!({"command": "id"})))
             .await,
     );
 
-    host.allow("ALL=(ALL) ALL", "");
+    host.sshd.allow("ALL=(ALL) ALL", "");
     fs::write(&answer, format!("{TELLTALE} wrong")).unwrap();
     program.call("ssh_disconnect", json!({})).await.ok();
 
@@ -134,9 +133,12 @@ async fn the_password_is_in_no_argument_environment_file_or_answer() {
         assert!(!holds(answer.0.to_string().as_bytes()), "{answer:?}");
     }
 
-    let log = fs::read_to_string(folder.path().join("stderr.log")).unwrap();
+    let log = fs::read_to_string(host.local("stderr.log")).unwrap();
     assert!(log.matches("tool=ssh_exec").count() >= 7, "{log}");
-    assert_eq!(files_that_hold_it(folder.path()), Vec::<PathBuf>::new());
-    assert_eq!(files_that_hold_it(host.sshd.dir()), Vec::<PathBuf>::new());
-    assert!(host.log().contains("COMMAND=") && !holds(host.log().as_bytes()));
+    assert_eq!(files_that_hold_it(host.folder()), Vec::<PathBuf>::new());
+    assert_eq!(
+        files_that_hold_it(host.sshd.sshd.dir()),
+        Vec::<PathBuf>::new()
+    );
+    assert!(host.sshd.log().contains("COMMAND=") && !holds(host.sshd.log().as_bytes()));
 }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{as_root, root, with_key, with_password};
+use super::as_root;
 use crate::{
     asking::page::Page,
-    commands::{Bench, code, eventually, plain, status},
+    sudo::open,
     support::{
+        checks::{code, eventually, plain, status},
+        fixture::{ConnectedHost, TestHost},
         mcp_client::ToolResult,
         sudo_host::{PASSWORD, SudoHost, SudoHostSettings},
     },
@@ -28,7 +30,7 @@ fn stubborn(word: &str) -> [String; 5] {
     ]
 }
 
-fn assert_stopped(bench: &Bench<SudoHost>, result: &ToolResult, how: &str, word: &str) {
+fn assert_stopped(bench: &ConnectedHost<SudoHost>, result: &ToolResult, how: &str, word: &str) {
     assert_eq!(status(result), how, "{result:?}");
     assert_eq!(
         (result.outcome()["processGone"].as_bool(), code(result)),
@@ -62,7 +64,7 @@ async fn a_command_of_root_is_stopped_at_its_limit_with_its_children() {
             ..SudoHostSettings::default()
         };
 
-        let Some(mut bench) = with_password(settings).await else {
+        let Some(mut bench) = TestHost::sudo_with_password(settings).await else {
             return;
         };
 
@@ -98,7 +100,7 @@ async fn a_command_of_root_is_stopped_at_its_limit_with_its_children() {
 
 #[tokio::test]
 async fn a_command_of_root_is_stopped_if_call_or_session_ends() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings::default()).await else {
         return;
     };
 
@@ -122,7 +124,7 @@ async fn a_command_of_root_is_stopped_if_call_or_session_ends() {
 
 #[tokio::test]
 async fn a_command_of_root_does_not_outlive_the_program() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings::default()).await else {
         return;
     };
 
@@ -132,8 +134,7 @@ async fn a_command_of_root_does_not_outlive_the_program() {
             .await;
 
         eventually("it runs", || !bench.sshd.running("76.5").is_empty()).await;
-        let config = bench.sshd.sshd.write_ssh_config("host", "");
-        let next = crate::asking::client_with(plain(), &config, bench.folder.path()).await;
+        let next = bench.client().await;
         let took = std::mem::replace(&mut bench.mcp, next).close().await;
         assert!(took < SECONDS, "{took:?}");
         eventually("it is stopped", || bench.sshd.running("76.5").is_empty()).await;
@@ -147,14 +148,12 @@ async fn a_command_of_root_does_not_outlive_the_program() {
 
 #[tokio::test]
 async fn signals_reach_a_job_of_root() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings::default()).await else {
         return;
     };
     let command = "trap 'echo usr1' USR1; trap '' INT; echo on; while :; do sleep 0.1; done";
     for signal in ["TERM", "INT", "KILL"] {
-        let started = root(&mut bench, command, json!({"background": true}))
-            .await
-            .ok();
+        let started = bench.root(command, json!({"background": true})).await.ok();
         let job = started.outcome()["job"].clone();
 
         for (send, seen) in [(None, "on\n"), (Some("USR1"), "on\nusr1\n")] {
@@ -193,7 +192,7 @@ async fn signals_reach_a_job_of_root() {
 
 #[tokio::test]
 async fn where_nobody_becomes_root_again_what_is_left_is_told() {
-    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+    let Some(mut bench) = TestHost::sudo_with_password(SudoHostSettings::default()).await else {
         return;
     };
 
@@ -227,7 +226,8 @@ async fn a_sudo_that_asks_is_gone_with_its_question() {
         (json!({"pty": true}), true),
         (plain(), false),
     ] {
-        let Some(mut bench) = with_key(SudoHostSettings::default(), pages.clone()).await else {
+        let Some(mut bench) = open(SudoHostSettings::default(), pages.clone(), plain()).await
+        else {
             return;
         };
 

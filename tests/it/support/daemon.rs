@@ -7,9 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tokio::process::{Child, Command};
 
 use super::{
+    http_client::{Dialect, HttpClient},
     processes,
     wire::{DaemonAddress, soon},
 };
@@ -68,6 +70,21 @@ impl Daemon {
 
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// Starts a client of the daemon.
+    pub(crate) async fn client(&self, dialect: Dialect) -> HttpClient {
+        HttpClient::connect(&self.address, dialect).await
+    }
+
+    /// Starts a client and connects the daemon's session `host`.
+    pub(crate) async fn connected(&self, dialect: Dialect) -> HttpClient {
+        let mut client = self.client(dialect).await;
+        client
+            .call("ssh_connect", json!({"host": "host"}))
+            .await
+            .ok();
+        client
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -178,6 +178,11 @@ impl McpClient {
         self.finish(id).await
     }
 
+    /// Connects a session.
+    pub(crate) async fn connect(&mut self, arguments: Value) -> ToolResult {
+        self.call("ssh_connect", arguments).await.ok()
+    }
+
     /// Tells the server that the client gave a call up.
     pub(crate) async fn cancel(&mut self, id: u64) {
         let params = json!({"requestId": id, "reason": "test"});

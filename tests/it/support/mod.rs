@@ -1,7 +1,9 @@
+pub(crate) mod checks;
 pub(crate) mod daemon;
 #[cfg(target_os = "linux")]
 pub(crate) mod dropbear;
 pub(crate) mod fake_sshd;
+pub(crate) mod fixture;
 pub(crate) mod hostile_sshd;
 pub(crate) mod http_client;
 pub(crate) mod keys;

@@ -35,6 +35,22 @@ pub(crate) fn of_connections_to(port: u16) -> Vec<u32> {
         .collect()
 }
 
+/// The processes of log-ins to `port` that have `word` among their arguments.
+pub(crate) fn running(port: u16, word: &str) -> Vec<u32> {
+    of_connections_to(port)
+        .into_iter()
+        .filter(|pid| has_argument(*pid, word))
+        .collect()
+}
+
+/// Reports whether a process has `word` among its arguments.
+pub(crate) fn has_argument(pid: u32, word: &str) -> bool {
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    arguments
+        .split(|byte| *byte == 0)
+        .any(|argument| argument == word.as_bytes())
+}
+
 /// The processes that see the same files mounted as `other` does: all that it has started, if it has mounts of its own.
 pub(crate) fn sharing_mounts(other: u32) -> Vec<u32> {
     let mounts = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();

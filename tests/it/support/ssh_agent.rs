@@ -5,7 +5,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::sessions::eventually;
+use super::checks::eventually;
 
 /// An agent on a socket of its own. Dropping it kills it.
 pub(crate) struct SshAgent {

@@ -7,16 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{
+    checks::skipped,
     open_sshd::{OpenSshd, OpenSshdSettings},
     processes,
 };
-use crate::commands::skipped;
 
 /// The account that logs in.
 pub(crate) const USER: &str = "mcp-sudo-test";
 /// Its password, with what shells, formats and encodings could damage.
 pub(crate) const PASSWORD: &str = " it's \"a\" \\n $PATH !1 %p s3kr1t-W0rd €";
-/// A part of it that occurs nowhere else.
+/// The line of `sshd_config` that lets the account log in with its password.
+pub(crate) const BY_PASSWORD: &str = "PasswordAuthentication yes";
+/// A part of the password that occurs nowhere else.
 pub(crate) const TELLTALE: &str = "s3kr1t-W0rd";
 /// The password as crypt(5) keeps it.
 const HASH: &str = "$6$mcpsshsessions$o093o/WnXqsmA4JjMXwgHpxYWM.m8U2F.RfJtdlWCaajVgWEpC3JmFxtSQ2tfZgpB04UlG9y6mek05DE6YIT7.";
@@ -184,13 +186,10 @@ impl SudoHost {
 
     /// The processes of log-ins, root's too, that have `word` among their arguments.
     pub(crate) fn running(&self, word: &str) -> Vec<u32> {
-        let has_word = |pid: &u32| {
-            let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            arguments
-                .split(|byte| *byte == 0)
-                .any(|argument| argument == word.as_bytes())
-        };
-        self.processes().into_iter().filter(has_word).collect()
+        self.processes()
+            .into_iter()
+            .filter(|pid| processes::has_argument(*pid, word))
+            .collect()
     }
 
     /// All processes that see the account.

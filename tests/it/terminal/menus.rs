@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{has, job, pty, terminals};
-use crate::commands::status;
+use crate::support::checks::status;
 
 /// A menu without a library: three rows, the selected one in reverse video.
 const BY_HAND: &str = r#"at=0; while :; do printf '\033[H\033[2J'; for i in 0 1 2; do

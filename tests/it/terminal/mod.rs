@@ -9,22 +9,22 @@ use std::{fs, os::unix::fs::MetadataExt as _};
 
 use serde_json::{Value, json};
 
-use crate::{
-    commands::{
-        Bench, assert_stopped, code, open, open_with, plain, skipped, status, whole_output,
-    },
-    support::{mcp_client::ToolResult, open_sshd::OpenSshd},
+use crate::support::{
+    checks::{assert_stopped, code, plain, skipped, status, whole_output},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    open_sshd::OpenSshd,
 };
 
 /// A client and a real sshd; `None` where its user's terminals are of no use to it.
-async fn terminals() -> Option<Bench<OpenSshd>> {
-    given(open().await)
+async fn terminals() -> Option<ConnectedHost<OpenSshd>> {
+    given(TestHost::openssh().connect().await)
 }
 
 /// Nothing where a server that is not run by root cannot give terminals: it would have to make them belong to the group
 /// `tty`, if /dev/pts is not mounted so.
-pub(crate) fn given<S>(bench: Bench<S>) -> Option<Bench<S>> {
-    let root = fs::metadata(bench.folder.path()).unwrap().uid() == 0;
+pub(crate) fn given<S>(bench: ConnectedHost<S>) -> Option<ConnectedHost<S>> {
+    let root = fs::metadata(bench.folder()).unwrap().uid() == 0;
     let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let without_group = mounts
         .lines()
@@ -59,7 +59,7 @@ fn has(program: &str) -> bool {
     found
 }
 
-impl<S> Bench<S> {
+impl<S> ConnectedHost<S> {
     /// Gives a job input, and returns what it answers.
     async fn give(&mut self, job: &str, input: &str) -> ToolResult {
         self.job(job, json!({"input": input})).await
@@ -73,7 +73,7 @@ async fn a_command_has_a_terminal_with_size_type_and_environment() {
     }
 }
 
-pub(crate) async fn has_size_type_directory_and_environment<S>(mut bench: Bench<S>) {
+pub(crate) async fn has_size_type_directory_and_environment<S>(mut bench: ConnectedHost<S>) {
     let command = "stty size; echo $TERM; test -t 0 && test -t 1 && test -t 2 && echo terminal; pwd; echo \"$GREETING\"; \
                    echo error >&2; exit 3";
     let parameters = json!({"pty": true, "cwd": "/", "env": {"GREETING": "hello  there"}});
@@ -163,7 +163,10 @@ async fn input_known_in_advance_is_typed_and_a_long_script_runs() {
 
 #[tokio::test]
 async fn a_command_refused_a_terminal_runs_without_one_and_says_so() {
-    let mut bench = open_with(|settings| settings.extra_config.push_str("\nPermitTTY no")).await;
+    let mut bench =
+        TestHost::openssh_with(|settings| settings.extra_config.push_str("\nPermitTTY no"))
+            .connect()
+            .await;
     let result = bench
         .exec("test -t 0 || echo none; echo error >&2", pty())
         .await;

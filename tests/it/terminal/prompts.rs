@@ -5,9 +5,10 @@ use std::{fs, time::Instant};
 use serde_json::json;
 
 use super::{has, job, pty, terminals};
-use crate::{
-    commands::{Bench, code, counted, open, status},
-    support::mcp_client::ToolResult,
+use crate::support::{
+    checks::{code, counted, status},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
 };
 
 /// More than a prompt needs to be noticed, and less than a call waits for a command by itself (45 s).
@@ -40,7 +41,7 @@ async fn a_program_that_asks_is_noticed_and_can_be_answered() {
     }
 }
 
-pub(crate) async fn asks_and_is_answered<S>(mut bench: Bench<S>) {
+pub(crate) async fn asks_and_is_answered<S>(mut bench: ConnectedHost<S>) {
     let result = bench
         .exec(
             "printf 'Name? '; read name; echo \"Hello, $name\"; exit 4",
@@ -64,7 +65,7 @@ pub(crate) async fn asks_and_is_answered<S>(mut bench: Bench<S>) {
 
 #[tokio::test]
 async fn an_answer_that_is_being_thought_about_is_not_asked_for_again() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let asking = "printf 'Name? '; read name; sleep 0.6; echo \"Hello, $name\"";
     let job = job(&bench.exec(asking, json!({"background": true})).await);
     assert_asks(&bench.job(&job, json!({})).await, "Name?");
@@ -96,7 +97,7 @@ async fn successive_questions_are_noticed_even_without_echo() {
 
 #[tokio::test]
 async fn a_background_command_without_terminal_takes_input_and_eof() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let asking = "printf 'Go on? ' >&2; read answer; echo \"[$answer]\"; cat; echo end";
     let job = job(&bench.exec(asking, json!({"background": true})).await);
     let result = bench.job(&job, json!({})).await;
@@ -123,7 +124,7 @@ async fn a_background_command_without_terminal_takes_input_and_eof() {
 
 #[tokio::test]
 async fn a_command_with_empty_stdin_is_never_said_to_wait_for_input() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let result = bench
         .exec("printf 'Name? '; sleep 7420", json!({"waitMs": 4000}))
         .await;
@@ -203,7 +204,7 @@ async fn keys_do_in_a_program_what_they_do_at_a_keyboard() {
     }
 }
 
-pub(crate) async fn takes_keys<S>(mut bench: Bench<S>) {
+pub(crate) async fn takes_keys<S>(mut bench: ConnectedHost<S>) {
     // The keys of the terminal itself (termios(3)): erase, end of input, interrupt.
     let cat = job(&bench
         .exec("cat; echo ended", json!({"pty": true, "waitMs": 0}))
@@ -249,7 +250,7 @@ async fn bash_keeps_a_conversation_with_its_history() {
     }
 }
 
-pub(crate) async fn keeps_a_conversation<S>(mut bench: Bench<S>) {
+pub(crate) async fn keeps_a_conversation<S>(mut bench: ConnectedHost<S>) {
     let result = bench
         .exec("PS1='% ' exec bash --norc --noprofile -i", pty())
         .await;

@@ -3,9 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{job, pty, terminals};
-use crate::{
-    commands::{Bench, code, counted, open, plain, status, whole_output},
-    support::{mcp_client::ToolResult, open_sshd::OpenSshd},
+use crate::support::{
+    checks::{code, counted, plain, status, whole_output},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    open_sshd::OpenSshd,
 };
 
 /// A progress bar of 20,000 steps, and the line it leaves.
@@ -30,7 +32,7 @@ fn assert_bar(result: &ToolResult) {
 
 #[tokio::test]
 async fn a_progress_bar_is_shown_in_its_last_state_everywhere() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     assert_bar(&bench.exec(BAR, plain()).await);
     assert_bar(&bench.shell(BAR, plain()).await);
     let on_stderr = bench.exec(&format!("{{ {BAR}; }} >&2"), plain()).await;
@@ -52,7 +54,7 @@ async fn a_progress_bar_on_a_terminal_is_shown_in_its_last_state() {
 
 #[tokio::test]
 async fn output_that_does_not_draw_over_itself_is_exact() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for (command, expected) in [
         (r"printf 'dos\r\nlines\r\n'", "dos\r\nlines\r\n"),
         (r"printf 'a\0b\rc\n'", "a\0b\rc\n"),
@@ -118,13 +120,13 @@ async fn what_a_terminal_has_printed_is_read_by_offset() {
 
 #[tokio::test]
 async fn progress_carries_the_latest_line_at_most_once_a_second() {
-    assert_progress(open().await, plain()).await;
+    assert_progress(TestHost::openssh().connect().await, plain()).await;
     if let Some(bench) = terminals().await {
         assert_progress(bench, pty()).await;
     }
 }
 
-async fn assert_progress(mut bench: Bench<OpenSshd>, mut arguments: Value) {
+async fn assert_progress(mut bench: ConnectedHost<OpenSshd>, mut arguments: Value) {
     let command = "for i in 1 2 3 4 5 6 7 8; do printf '\\r\\033[32mpart %d\\033[0m of 8' $i; sleep 0.4; done";
     arguments["command"] = command.into();
     let call = json!({"name": "ssh_exec", "arguments": arguments, "_meta": {"progressToken": "p"}});
@@ -176,7 +178,7 @@ async fn assert_progress(mut bench: Bench<OpenSshd>, mut arguments: Value) {
 
 #[tokio::test]
 async fn a_call_that_asked_for_no_progress_gets_none() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     let id = bench
         .begin(

@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::{job, pty, terminals};
-use crate::commands::{Bench, assert_stopped, eventually, running};
+use crate::support::{
+    checks::{assert_stopped, eventually},
+    fixture::ConnectedHost,
+    processes::running,
+};
 
 /// Commands that live until they are stopped, with `sleep 7430` among their processes.
 const ENDLESS: [&str; 6] = [
@@ -23,7 +27,7 @@ async fn a_time_limit_ends_it() {
     }
 }
 
-pub(crate) async fn at_the_time_limit<S>(mut bench: Bench<S>) {
+pub(crate) async fn at_the_time_limit<S>(mut bench: ConnectedHost<S>) {
     for command in ENDLESS {
         let result = bench
             .exec(
@@ -44,7 +48,7 @@ async fn a_call_that_is_given_up_ends_it() {
     }
 }
 
-pub(crate) async fn when_given_up<S>(mut bench: Bench<S>) {
+pub(crate) async fn when_given_up<S>(mut bench: ConnectedHost<S>) {
     let port = bench.port;
     for command in ENDLESS {
         let call = bench.begin("ssh_exec", command, pty()).await;
@@ -61,7 +65,7 @@ async fn a_signal_to_its_job_ends_it() {
     }
 }
 
-pub(crate) async fn by_a_signal<S>(mut bench: Bench<S>) {
+pub(crate) async fn by_a_signal<S>(mut bench: ConnectedHost<S>) {
     let port = bench.port;
     for command in ENDLESS {
         let job = job(&bench.exec(command, json!({"pty": true, "waitMs": 0})).await);
@@ -84,7 +88,7 @@ async fn the_end_of_the_session_and_of_the_client_ends_it() {
     }
 }
 
-pub(crate) async fn at_the_end<S>(mut bench: Bench<S>) {
+pub(crate) async fn at_the_end<S>(mut bench: ConnectedHost<S>) {
     let port = bench.port;
     for command in ENDLESS {
         bench.exec(command, json!({"pty": true, "waitMs": 0})).await;

@@ -8,13 +8,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{names, part, resume::behind};
-use crate::{
-    commands::{Bench, eventually, open, random, skipped},
-    support::{
-        link::Link,
-        mcp_client::ToolResult,
-        open_sshd::{OpenSshd, OpenSshdSettings},
-    },
+use crate::support::{
+    checks::{eventually, random, skipped},
+    fixture::{ConnectedHost, TestHost},
+    link::Link,
+    mcp_client::ToolResult,
+    open_sshd::OpenSshd,
 };
 
 const LENGTH: usize = 60_000_000;
@@ -25,8 +24,8 @@ const MIDDLE: u64 = 10_000_000;
 async fn moved(
     up: bool,
     change: impl FnOnce(&Path),
-) -> (Bench<OpenSshd>, Link, ToolResult, Vec<u8>, PathBuf) {
-    let (mut bench, link) = behind(Duration::ZERO, &[], OpenSshdSettings::default()).await;
+) -> (ConnectedHost<OpenSshd>, Link, ToolResult, Vec<u8>, PathBuf) {
+    let (mut bench, link) = behind(Duration::ZERO, &[]).await;
     fs::create_dir(bench.local("here")).unwrap();
     let (source, folder) = if up {
         (bench.local("file"), bench.home.clone())
@@ -120,7 +119,7 @@ async fn a_file_that_shrinks_leaves_the_old_one() {
 
 #[tokio::test]
 async fn a_file_with_a_wrong_length_is_moved_as_it_reads() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     // A page long, all of them.
     let odd = [
@@ -157,7 +156,7 @@ async fn a_file_with_a_wrong_length_is_moved_as_it_reads() {
 
 #[tokio::test]
 async fn what_reads_as_empty_and_is_not_is_sent_to_its_end() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let Ok(content) = fs::read("/proc/kallsyms") else {
         return skipped("no /proc");
     };
@@ -176,7 +175,7 @@ async fn what_reads_as_empty_in_a_tree_is_moved_to_its_end_too() {
     let Ok(boot) = fs::read(odd.join("boot_id")) else {
         return skipped("no /proc");
     };
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let (up, down) = (bench.remote("up"), bench.local("down"));
 
     for (tool, local, remote) in [

@@ -9,9 +9,11 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{names, part, sftp_server};
-use crate::{
-    commands::{Bench, eventually, open, open_with, plain, random, running, skipped},
-    support::{open_sshd::OpenSshd, processes},
+use crate::support::{
+    checks::{eventually, plain, random, skipped},
+    fixture::{ConnectedHost, TestHost},
+    open_sshd::OpenSshd,
+    processes::{self, running},
 };
 
 /// Long enough that a test can step in between.
@@ -29,7 +31,7 @@ pub(super) fn am_root() -> bool {
 
 #[tokio::test]
 async fn what_cannot_be_moved_is_refused_with_its_reason() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     fs::write(bench.local("file"), "x").unwrap();
     fs::write(bench.remote("file"), "x").unwrap();
     fs::create_dir_all(bench.remote("folder/file")).unwrap();
@@ -93,9 +95,9 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
             format!("{home}/{remote}")
         };
 
-        let before = names(bench.folder.path());
+        let before = names(bench.folder());
         let result = bench
-            .try_download(&source, &bench.folder.path().join(local))
+            .try_download(&source, &bench.folder().join(local))
             .await;
 
         assert!(
@@ -104,7 +106,7 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
             result.text()
         );
 
-        assert_eq!(names(bench.folder.path()), before, "{remote} to {local}");
+        assert_eq!(names(bench.folder()), before, "{remote} to {local}");
     }
 
     assert_eq!(fs::read(bench.remote("file")).unwrap(), b"x");
@@ -112,7 +114,7 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
 
 #[tokio::test]
 async fn a_cancelled_transfer_leaves_the_old_file_and_no_litter() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     fs::write(bench.remote("target"), "old").unwrap();
     fs::create_dir(bench.local("here")).unwrap();
     fs::write(bench.local("here/target"), "old").unwrap();
@@ -146,7 +148,7 @@ async fn a_cancelled_transfer_leaves_the_old_file_and_no_litter() {
 
 #[tokio::test]
 async fn disconnecting_ends_a_transfer_without_litter() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     long_file(&bench.local("long"));
     let there = bench.home.clone();
     let upload = json!({"localPath": bench.local("long"), "remotePath": there.join("target")});
@@ -172,7 +174,9 @@ async fn an_sftp_server_that_dies_ends_the_transfer_alone() {
     let Some(program) = sftp_server() else {
         return skipped("no sftp-server program");
     };
-    let mut bench = open_with(|settings| settings.sftp.clone_from(&program)).await;
+    let mut bench = TestHost::openssh_with(|settings| settings.sftp.clone_from(&program))
+        .connect()
+        .await;
     let port = bench.sshd.port();
     long_file(&bench.local("long"));
     let target = bench.remote("target").display().to_string();
@@ -209,7 +213,7 @@ async fn a_folder_that_may_not_be_written_is_said() {
         return;
     }
 
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for folder in [bench.remote("closed"), bench.local("closed")] {
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("target"), "old").unwrap();
@@ -277,7 +281,7 @@ impl Drop for SmallDisk {
 
 #[tokio::test]
 async fn a_full_disk_on_either_side_leaves_the_old_file_and_no_litter() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let disk = bench.local("disk");
     let Some(_disk) = SmallDisk::mount(&disk) else {
         return;
@@ -316,7 +320,7 @@ async fn a_full_disk_on_either_side_leaves_the_old_file_and_no_litter() {
 
 #[tokio::test]
 async fn a_file_without_a_size_ends_before_the_disk_is_full() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let disk = bench.local("disk");
 
     // A hundredth is kept free. The file is the map of a process's memory: hundreds of gigabytes, of which 0 are said.
@@ -342,9 +346,11 @@ async fn a_file_without_a_size_ends_before_the_disk_is_full() {
 pub(super) const QUOTAS: [&str; 2] = [r"trap \'\' XFSZ; ulimit -f 1000", "ulimit -f 1000"];
 
 /// A real sshd whose SFTP server runs after these commands of a shell.
-pub(super) async fn open_limited(commands: &str) -> Bench<OpenSshd> {
+pub(super) async fn open_limited(commands: &str) -> ConnectedHost<OpenSshd> {
     let program = sftp_server().expect("looked for before");
-    open_with(|settings| settings.sftp = format!("{commands}; exec {program}")).await
+    TestHost::openssh_with(|settings| settings.sftp = format!("{commands}; exec {program}"))
+        .connect()
+        .await
 }
 
 #[tokio::test]
@@ -396,7 +402,9 @@ async fn refused_attributes_are_reported_and_leave_no_litter() {
         ("write", None),
     ] {
         let sftp = format!("internal-sftp -P {denied}");
-        let mut bench = open_with(|settings| settings.sftp = sftp).await;
+        let mut bench = TestHost::openssh_with(|settings| settings.sftp = sftp)
+            .connect()
+            .await;
         let target = bench.remote("target").display().to_string();
         fs::write(&target, "old").unwrap();
         fs::write(bench.local("file"), "new").unwrap();
@@ -429,10 +437,11 @@ async fn refused_attributes_are_reported_and_leave_no_litter() {
 
 #[tokio::test]
 async fn an_sftp_only_server_moves_files_and_compares_them_by_size() {
-    let mut bench = open_with(|settings| {
+    let mut bench = TestHost::openssh_with(|settings| {
         settings.extra_config =
             format!("ForceCommand {}\n{}", settings.sftp, settings.extra_config);
     })
+    .connect()
     .await;
 
     fs::write(bench.local("file"), "content").unwrap();
@@ -455,7 +464,9 @@ async fn an_sftp_only_server_moves_files_and_compares_them_by_size() {
 
 #[tokio::test]
 async fn a_server_without_sftp_is_said() {
-    let mut bench = open_with(|settings| settings.sftp = "/bin/false".to_owned()).await;
+    let mut bench = TestHost::openssh_with(|settings| settings.sftp = "/bin/false".to_owned())
+        .connect()
+        .await;
     fs::write(bench.local("file"), "x").unwrap();
     let result = bench.try_upload(&bench.local("file"), "x").await;
     assert!(
@@ -478,7 +489,9 @@ async fn a_server_without_sftp_is_said() {
 #[tokio::test]
 async fn a_startup_file_that_prints_is_suspected_and_nothing_hangs() {
     let banner = "/bin/sh -c \"echo Welcome to this host; exec sleep 60\"".to_owned();
-    let mut bench = open_with(|settings| settings.sftp = banner).await;
+    let mut bench = TestHost::openssh_with(|settings| settings.sftp = banner)
+        .connect()
+        .await;
     let started = std::time::Instant::now();
     let result = bench.try_download("x", &bench.local("back")).await;
     assert!(
@@ -499,7 +512,9 @@ async fn a_startup_file_that_prints_is_suspected_and_nothing_hangs() {
 async fn a_file_is_replaced_even_if_not_atomically() {
     // sftp-server can be told to deny single requests, and then does not offer them.
     let denied = "internal-sftp -P posix-rename,limits,fsync".to_owned();
-    let mut bench = open_with(|settings| settings.sftp = denied).await;
+    let mut bench = TestHost::openssh_with(|settings| settings.sftp = denied)
+        .connect()
+        .await;
     let content = random(700_000);
     fs::write(bench.local("file"), &content).unwrap();
     let target = bench.remote("target").display().to_string();

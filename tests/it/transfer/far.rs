@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use super::{names, resume::behind};
-use crate::{commands::random, support::open_sshd::OpenSshdSettings};
+use super::{names, resume::behind_with};
+use crate::support::checks::random;
 
 /// Each direction; the round trip is twice that.
 const DELAY: Duration = Duration::from_millis(10);
@@ -14,12 +14,7 @@ const LENGTH: usize = 70_000_000;
 #[tokio::test]
 async fn a_long_link_is_filled_over_as_many_channels_as_granted() {
     for (max_sessions, several) in [(10, true), (1, false)] {
-        let settings = OpenSshdSettings {
-            max_sessions,
-            ..OpenSshdSettings::default()
-        };
-
-        let (mut bench, _link) = behind(DELAY, &[], settings).await;
+        let (mut bench, _link) = behind_with(DELAY, &[], max_sessions).await;
         let content = random(LENGTH);
         fs::write(bench.local("file"), &content).unwrap();
         let channels = |log: &str| log.matches("subsystem 'sftp'").count();

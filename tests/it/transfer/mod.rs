@@ -17,12 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
-use crate::{
-    commands::{Bench, fake, open, open_with, random, skipped},
-    support::mcp_client::ToolResult,
+use crate::support::{
+    checks::{random, skipped},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
 };
 
-impl<S> Bench<S> {
+impl<S> ConnectedHost<S> {
     /// `ssh_upload`, which may fail.
     pub(crate) async fn try_upload(&mut self, local: &Path, remote: &str) -> ToolResult {
         self.mcp
@@ -110,7 +111,7 @@ const LENGTHS: [usize; 9] = [
     20_000_000,
 ];
 
-async fn every_length_arrives<S>(mut bench: Bench<S>) {
+async fn every_length_arrives<S>(mut bench: ConnectedHost<S>) {
     for length in LENGTHS {
         let content = random(length);
         let (local, remote, back) = (
@@ -145,7 +146,7 @@ async fn every_length_arrives<S>(mut bench: Bench<S>) {
 
 #[tokio::test]
 async fn content_of_any_length_is_exact_with_internal_sftp() {
-    every_length_arrives(open().await).await;
+    every_length_arrives(TestHost::openssh().connect().await).await;
 }
 
 #[tokio::test]
@@ -153,17 +154,22 @@ async fn content_of_any_length_is_exact_with_the_sftp_server_program() {
     let Some(program) = sftp_server() else {
         return skipped("no sftp-server program");
     };
-    every_length_arrives(open_with(|settings| settings.sftp = program).await).await;
+    every_length_arrives(
+        TestHost::openssh_with(|settings| settings.sftp = program)
+            .connect()
+            .await,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn content_of_any_length_is_exact_with_another_server() {
-    every_length_arrives(fake("/bin/sh").await).await;
+    every_length_arrives(TestHost::fake_with_shell("/bin/sh").connect().await).await;
 }
 
 #[tokio::test]
 async fn mode_and_time_are_kept() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for (bits, seconds) in [
         (0o600, 1_000_000_000),
         (0o755, 1),
@@ -200,7 +206,7 @@ async fn mode_and_time_are_kept() {
 
 #[tokio::test]
 async fn a_download_never_makes_a_program_that_runs_as_somebody_else() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let (remote, local) = (bench.remote("hostile"), bench.local("hostile"));
     fs::write(&remote, "#!/bin/sh\n").unwrap();
 
@@ -218,7 +224,7 @@ async fn a_download_never_makes_a_program_that_runs_as_somebody_else() {
 
 #[tokio::test]
 async fn a_directory_means_into_it() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     fs::write(bench.local("file"), "up").unwrap();
     fs::create_dir(bench.remote("there")).unwrap();
     fs::create_dir(bench.local("here")).unwrap();
@@ -267,7 +273,7 @@ async fn a_directory_means_into_it() {
 
 #[tokio::test]
 async fn a_tilde_is_the_remote_home() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     fs::write(bench.local("file"), "x").unwrap();
 
     for (target, place) in [
@@ -298,7 +304,7 @@ async fn a_tilde_is_the_remote_home() {
 
 #[tokio::test]
 async fn any_name_can_be_moved() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let long = "n".repeat(255);
     for name in [
         "with blanks",
@@ -332,9 +338,9 @@ async fn any_name_can_be_moved() {
 
 #[tokio::test]
 async fn a_link_stays_a_link_and_its_target_is_replaced() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
-    for folder in [bench.remote(""), bench.folder.path().to_owned()] {
+    for folder in [bench.remote(""), bench.folder().to_owned()] {
         fs::create_dir(folder.join("below")).unwrap();
         fs::write(folder.join("below/target"), "old").unwrap();
         symlink("below/target", folder.join("link")).unwrap();
@@ -350,7 +356,7 @@ async fn a_link_stays_a_link_and_its_target_is_replaced() {
             .download(&bench.remote("down"), &bench.local(link))
             .await;
 
-        for folder in [bench.remote(""), bench.folder.path().to_owned()] {
+        for folder in [bench.remote(""), bench.folder().to_owned()] {
             assert!(
                 fs::symlink_metadata(folder.join(link))
                     .unwrap()
@@ -386,7 +392,7 @@ async fn a_link_stays_a_link_and_its_target_is_replaced() {
 
 #[tokio::test]
 async fn a_link_to_nothing_is_written_through() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     fs::write(bench.local("up"), "new").unwrap();
     symlink("not-there", bench.remote("link")).unwrap();
     symlink("not-there", bench.local("link")).unwrap();
@@ -398,7 +404,7 @@ async fn a_link_to_nothing_is_written_through() {
         .download(&bench.remote("link"), &bench.local("link"))
         .await;
 
-    for folder in [bench.remote(""), bench.folder.path().to_owned()] {
+    for folder in [bench.remote(""), bench.folder().to_owned()] {
         assert!(
             fs::symlink_metadata(folder.join("link"))
                 .unwrap()
@@ -416,7 +422,7 @@ async fn a_link_to_nothing_is_written_through() {
 
 #[tokio::test]
 async fn a_file_whose_size_reads_zero_is_read_to_its_end() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     if !Path::new("/proc/self/status").exists() {
         skipped("no /proc");
@@ -453,7 +459,7 @@ async fn a_file_whose_size_reads_zero_is_read_to_its_end() {
 
 #[tokio::test]
 async fn several_transfers_run_at_once() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let content = random(3_000_000);
     fs::write(bench.local("file"), &content).unwrap();
     let mut calls = Vec::new();

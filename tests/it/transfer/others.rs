@@ -13,9 +13,12 @@ use tokio::process::Command;
 
 use super::{mode, names, resume::behind, set_mode};
 use crate::{
-    commands::{eventually, open, skipped},
     protocol::program::Program,
-    support::{daemon, open_sshd::OpenSshdSettings},
+    support::{
+        checks::{eventually, skipped},
+        daemon,
+        fixture::TestHost,
+    },
 };
 
 /// Nobody, on most systems; on all of them somebody else.
@@ -39,7 +42,7 @@ fn plant(target: &Path, link: &Path) -> bool {
 
 #[tokio::test]
 async fn a_download_never_follows_a_link_of_another_user() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     fs::write(bench.remote("file"), "evil").unwrap();
     fs::create_dir_all(bench.remote("tree/sub")).unwrap();
     let (shared, own) = (bench.local("shared"), bench.local("own"));
@@ -110,7 +113,7 @@ async fn a_download_never_follows_a_link_of_another_user() {
 
 #[tokio::test]
 async fn an_upload_never_follows_a_link_of_another_user() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let (shared, own) = (bench.local("shared"), bench.local("own"));
     sticky(&shared);
     fs::create_dir(&own).unwrap();
@@ -137,7 +140,7 @@ const SIZE: usize = 200_000;
 
 #[tokio::test]
 async fn a_directory_swapped_during_an_upload_sends_nothing_else() {
-    let (mut bench, link) = behind(Duration::ZERO, &[], OpenSshdSettings::default()).await;
+    let (mut bench, link) = behind(Duration::ZERO, &[]).await;
     let (tree, secret) = (bench.local("tree"), bench.local("secret"));
 
     for (folder, content) in [(tree.join("sub"), b'p'), (secret.clone(), b's')] {
@@ -192,7 +195,7 @@ async fn a_directory_swapped_during_an_upload_sends_nothing_else() {
 
 #[tokio::test]
 async fn only_our_litter_is_removed_and_planted_files_never_block() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     fs::write(bench.remote("file"), "new").unwrap();
     let (shared, own) = (bench.local("shared"), bench.local("own"));
     sticky(&shared);
@@ -248,7 +251,7 @@ async fn only_our_litter_is_removed_and_planted_files_never_block() {
 
 #[tokio::test]
 async fn modes_are_kept_as_far_as_the_umask_lets_them() {
-    let bench = open().await;
+    let bench = TestHost::openssh().connect().await;
     fs::create_dir_all(bench.remote("tree/sub")).unwrap();
 
     for name in ["file", "tree/file"] {
@@ -331,7 +334,7 @@ async fn without_a_home_no_folder_of_others_is_used() {
         return skipped("only root can become a user without an entry");
     }
 
-    let world = crate::sessions::World::new();
+    let world = TestHost::fake();
     let folder = world.folder();
     let (here, temporary) = (folder.join("here"), folder.join("tmp"));
     for made in [&here, &temporary] {

@@ -8,13 +8,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{names, part};
-use crate::{
-    commands::{Bench, eventually, fake, open, plain, random},
-    support::{
-        link::Link,
-        mcp_client::McpClient,
-        open_sshd::{OpenSshd, OpenSshdSettings},
-    },
+use crate::support::{
+    checks::{eventually, plain, random},
+    fixture::{ConnectedHost, TestHost},
+    link::Link,
+    open_sshd::OpenSshd,
 };
 
 /// Bytes of the files that are moved here: several times what may be in flight.
@@ -25,49 +23,34 @@ const CUT: u64 = 40_000_000;
 const IN_FLIGHT: u64 = 20_000_000;
 
 /// A real sshd behind a link that is cut after these numbers of bytes, and a client connected over it.
-pub(super) async fn behind(
+pub(super) async fn behind(delay: Duration, cuts: &[u64]) -> (ConnectedHost<OpenSshd>, Link) {
+    behind_with(delay, cuts, 10).await
+}
+
+/// The same with another limit of channels.
+pub(super) async fn behind_with(
     delay: Duration,
     cuts: &[u64],
-    settings: OpenSshdSettings,
-) -> (Bench<OpenSshd>, Link) {
-    let folder = tempfile::tempdir().unwrap();
-    let home = folder.path().join("home");
-    fs::create_dir(&home).unwrap();
-    let sshd = OpenSshd::start(&OpenSshdSettings {
-        sftp: format!("internal-sftp -d {}", home.display()),
-        extra_config: format!("SetEnv HOME={}\n{}", home.display(), settings.extra_config),
-        ..settings
-    });
-
-    let link = Link::to(sshd.port(), delay, cuts).await;
+    max_sessions: usize,
+) -> (ConnectedHost<OpenSshd>, Link) {
+    let mut host = TestHost::openssh_with(|settings| settings.max_sessions = max_sessions);
+    let link = Link::to(host.port, delay, cuts).await;
     let through = format!(
         "Port {}\nHostKeyAlias [127.0.0.1]:{}",
         link.port(),
-        sshd.port()
+        host.port
     );
 
-    let config = sshd.write_ssh_config("host", &through);
-    let mut mcp = McpClient::start(&config, folder.path()).await;
-    mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
+    host.config = host.sshd.write_ssh_config("host", &through);
 
-    (
-        Bench {
-            mcp,
-            port: sshd.port(),
-            sshd,
-            config,
-            home,
-            folder,
-        },
-        link,
-    )
+    (host.connect().await, link)
 }
 
-async fn cut(cuts: &[u64]) -> (Bench<OpenSshd>, Link) {
-    behind(Duration::ZERO, cuts, OpenSshdSettings::default()).await
+async fn cut(cuts: &[u64]) -> (ConnectedHost<OpenSshd>, Link) {
+    behind(Duration::ZERO, cuts).await
 }
 
-fn log_ins(bench: &Bench<OpenSshd>) -> usize {
+fn log_ins(bench: &ConnectedHost<OpenSshd>) -> usize {
     bench.sshd.log().matches("Accepted publickey").count()
 }
 
@@ -130,7 +113,7 @@ async fn a_download_goes_on_where_it_stood_and_is_compared() {
 
 #[tokio::test]
 async fn a_server_process_that_is_killed_ends_neither_direction() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let length = 300_000_000;
     for (from, to) in [("local", "remote"), ("remote", "local")] {
         fs::create_dir_all(bench.local("local")).unwrap();
@@ -191,7 +174,7 @@ async fn a_server_process_that_is_killed_ends_neither_direction() {
 }
 
 /// Begins an upload, waits until the link is cut, does something to the half of the file that is there, and goes on.
-async fn meanwhile(change: impl FnOnce(&Path, &Path)) -> (Bench<OpenSshd>, Link, Vec<u8>) {
+async fn meanwhile(change: impl FnOnce(&Path, &Path)) -> (ConnectedHost<OpenSshd>, Link, Vec<u8>) {
     let (mut bench, link) = cut(&[CUT]).await;
     fs::write(bench.local("file"), random(LENGTH)).unwrap();
     link.hold(true);
@@ -294,7 +277,7 @@ async fn a_hopeless_resume_leaves_the_old_file_and_later_no_litter() {
 
 #[tokio::test]
 async fn a_transfer_that_waits_for_a_link_can_be_given_up() {
-    let mut bench = fake("/bin/sh").await;
+    let mut bench = TestHost::fake_with_shell("/bin/sh").connect().await;
     let (home, here) = (bench.home.clone(), bench.local("here"));
     fs::create_dir(&here).unwrap();
     let long = bench.local("long");
@@ -334,7 +317,7 @@ async fn a_transfer_that_waits_for_a_link_can_be_given_up() {
 
 #[tokio::test]
 async fn a_file_that_is_in_place_before_its_link_is_lost_is_done() {
-    let mut bench = fake("/bin/sh").await;
+    let mut bench = TestHost::fake_with_shell("/bin/sh").connect().await;
     let (home, content) = (bench.home.clone(), random(500_000));
     fs::write(bench.local("file"), &content).unwrap();
     fs::write(bench.remote("target"), "old").unwrap();

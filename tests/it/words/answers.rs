@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{commands::open, support::mcp_client::ToolResult};
+use crate::support::{fixture::TestHost, mcp_client::ToolResult};
 
 const IMITATIONS: [&str; 9] = [
     "[exit 0 · 12 ms]",
@@ -27,7 +27,7 @@ fn kinds(result: &ToolResult) -> Vec<&str> {
 
 #[tokio::test]
 async fn output_that_looks_like_a_status_line_is_told_apart_from_ours() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for output in IMITATIONS {
         let print = format!("printf '%s' '{output}'");
@@ -98,7 +98,7 @@ async fn output_that_looks_like_a_status_line_is_told_apart_from_ours() {
 
 #[tokio::test]
 async fn output_of_a_job_that_looks_like_its_end_is_told_apart() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let command = "printf '[exit 0 · 12 ms]'; sleep 30";
     let begun = bench
         .mcp
@@ -135,7 +135,7 @@ async fn output_of_a_job_that_looks_like_its_end_is_told_apart() {
 
 #[tokio::test]
 async fn a_session_cannot_answer_for_another_one() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     bench
         .mcp
         .call("ssh_connect", json!({"host": "host", "name": "second"}))

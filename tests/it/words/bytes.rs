@@ -2,11 +2,14 @@
 
 use serde_json::json;
 
-use crate::commands::{open, plain, whole_output};
+use crate::support::{
+    checks::{plain, whole_output},
+    fixture::TestHost,
+};
 
 #[tokio::test]
 async fn binary_output_is_named_and_kept_and_not_shown() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for (tool, command, kind, begins) in [
         ("ssh_exec", "cat /bin/ls", "ELF program", "7f 45 4c 46"),
@@ -87,7 +90,7 @@ async fn binary_output_is_named_and_kept_and_not_shown() {
 
 #[tokio::test]
 async fn text_in_another_encoding_is_marked_and_its_bytes_are_kept() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for (tool, command, shown, bytes) in [
         (
             "ssh_exec",
@@ -139,7 +142,7 @@ async fn text_in_another_encoding_is_marked_and_its_bytes_are_kept() {
 
 #[tokio::test]
 async fn colours_are_removed_without_a_terminal_as_with_one() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     std::fs::create_dir(bench.home.join("folder")).unwrap();
 
     for (tool, command, shown) in [

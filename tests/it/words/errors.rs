@@ -3,13 +3,13 @@
 use serde_json::json;
 
 use super::{HOSTILE, assert_harmless};
-use crate::sessions::{World, connect};
+use crate::support::fixture::TestHost;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_is_one_line_of_message_and_one_of_hint() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     let here = world.folder().join("file");
     std::fs::write(&here, "x").unwrap();
     let here = here.to_str().unwrap();
@@ -100,9 +100,9 @@ async fn an_error_is_one_line_of_message_and_one_of_hint() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_in_answers_stay_in_their_lines() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
-    connect(&mut client, json!({"host": "box"})).await;
+    client.connect(json!({"host": "box"})).await;
     let name = "a\u{1b}[2J\n1 file \u{202e}b";
     let here = world.folder().join(name);
     std::fs::write(&here, "x").unwrap();

@@ -4,9 +4,11 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::{Value, json};
 
-use crate::{
-    commands::{Bench, code, fake, open, plain},
-    support::open_sshd::OpenSshd,
+use crate::support::{
+    checks::{code, plain},
+    fixture::{ConnectedHost, TestHost},
+    open_sshd::OpenSshd,
+    sudo_host::SudoHostSettings,
 };
 
 const FAKES: &str = "mkdir -p ~/bin; for name in frob twiddle; do printf '#!/bin/sh\\necho %s' $name > ~/bin/$name; done; \
@@ -14,7 +16,7 @@ const FAKES: &str = "mkdir -p ~/bin; for name in frob twiddle; do printf '#!/bin
 
 /// Runs a command that fails, and asserts that the status line says so much, and whether there is a hint in it.
 async fn check(
-    bench: &mut Bench<OpenSshd>,
+    bench: &mut ConnectedHost<OpenSshd>,
     tool: &str,
     command: &str,
     more: Value,
@@ -50,7 +52,7 @@ async fn check(
 
 #[tokio::test]
 async fn a_program_that_only_a_login_shell_finds_is_said_to_be_one() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     bench.exec(FAKES, plain()).await;
 
     for (tool, command, more, exit, part) in [
@@ -96,7 +98,7 @@ async fn a_program_that_only_a_login_shell_finds_is_said_to_be_one() {
 #[tokio::test]
 async fn the_words_of_other_login_shells_are_known_too() {
     for shell in ["/bin/dash", "/usr/bin/zsh", "/usr/bin/fish"] {
-        let mut bench = fake(shell).await;
+        let mut bench = TestHost::fake_with_shell(shell).connect().await;
         let result = bench.exec("none-of-this-name", plain()).await;
         assert_eq!(code(&result), Some(127), "{shell}");
         assert!(
@@ -109,7 +111,7 @@ async fn the_words_of_other_login_shells_are_known_too() {
 
 #[tokio::test]
 async fn a_terminal_or_sudo_password_is_suggested_where_it_is_missing() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     // What programs say that are not on every machine, in their own words.
     let says = |text: &str| format!("printf '%s\\n' '{text}' >&2; exit 1");
@@ -186,7 +188,7 @@ async fn a_terminal_or_sudo_password_is_suggested_where_it_is_missing() {
 
 #[tokio::test]
 async fn what_is_taken_as_it_is_is_said_where_it_has_done_harm() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let path = |value: &str| json!({"env": {"PATH": value}});
     for (tool, command, more, exit, part) in [
         (
@@ -291,11 +293,11 @@ async fn what_is_taken_as_it_is_is_said_where_it_has_done_harm() {
 
 #[tokio::test]
 async fn a_path_that_is_taken_as_it_is_is_said_what_to_write_instead() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let local = bench.local("file");
     std::fs::write(&local, "content").unwrap();
     let up = |remote: &str| json!({"localPath": local, "remotePath": remote});
-    let down = |remote: &str, to: &str| json!({"remotePath": remote, "localPath": bench.folder.path().join(to)});
+    let down = |remote: &str, to: &str| json!({"remotePath": remote, "localPath": bench.folder().join(to)});
     let tree = json!({"localPath": "/etc/*.conf", "remotePath": "x"});
 
     for (tool, arguments, part) in [
@@ -344,9 +346,10 @@ async fn a_path_that_is_taken_as_it_is_is_said_what_to_write_instead() {
 
 #[tokio::test]
 async fn a_file_that_only_root_may_write_is_written_with_sudo() {
-    let Some(mut bench) = crate::sudo::as_account().await else {
+    let Some(host) = TestHost::sudo(&SudoHostSettings::default()) else {
         return;
     };
+    let mut bench = host.connect().await;
     let local = bench.local("file");
     std::fs::write(&local, "content").unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -398,7 +401,7 @@ async fn a_file_that_only_root_may_write_is_written_with_sudo() {
 
 #[tokio::test]
 async fn a_program_that_wanted_to_be_talked_to_is_named() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     for (tool, command, more, part) in [
         (
             "ssh_shell",

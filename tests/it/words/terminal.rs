@@ -10,14 +10,12 @@ use std::{
 use serde_json::json;
 
 use super::{HOSTILE, assert_harmless};
-use crate::{
-    sessions::World,
-    support::{
-        daemon::{self, Daemon, status},
-        fake_sshd::FakeSshdSettings,
-        http_client::{Dialect, HttpClient},
-        ssh_config,
-    },
+use crate::support::{
+    daemon::{self, Daemon, status},
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+    http_client::{Dialect, HttpClient},
+    ssh_config,
 };
 
 /// The port of a server that says this to each of its clients, perhaps when it was asked, and hangs up.
@@ -74,7 +72,7 @@ fn identification() -> Vec<u8> {
 }
 
 /// A server that asks and greets with hostile words, and an `ssh_config` with more hosts; and what is to outlive them.
-fn world() -> (World, tempfile::TempDir) {
+fn world() -> (TestHost<FakeSshd>, tempfile::TempDir) {
     let asks = FakeSshdSettings {
         banner: Some(HOSTILE.to_owned()),
         rounds: vec![vec![(HOSTILE, true, "a"), (HOSTILE, false, "b")]],
@@ -95,14 +93,14 @@ fn world() -> (World, tempfile::TempDir) {
 
     let proxy = "ProxyCommand printf '\\033[2Jowned\\302\\233' >&2";
     let proxied = ssh_config::host("proxied", proxy, 22, "agent", &known_hosts);
-    let world = World::with(asks, &format!("{says}\n{proxied}\n"));
+    let world = TestHost::fake_with(asks, &format!("{says}\n{proxied}\n"));
     (world, folder)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_others_say_moves_the_cursor_of_the_command_line() {
     let (world, _known_hosts) = world();
-    fs::remove_file(&world.key).unwrap();
+    fs::remove_file(world.key()).unwrap();
     let folder = world.folder();
     let file = |name: &str, text: &str| {
         let path = folder.join(name);

@@ -6,7 +6,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{MAX_PAUSE, in_time, lose, named, notice, over_a_loss};
-use crate::commands::{code, eventually, open, open_with, plain, status};
+use crate::support::{
+    checks::{code, eventually, plain, status},
+    fixture::TestHost,
+};
 
 /// A state, and a command that shows it: the same before and after.
 const TABLE: &[(&str, &str)] = &[
@@ -164,7 +167,9 @@ const TABLE: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn a_shell_is_as_it_was_before_its_connection_was_lost() {
-    let mut bench = open_with(|settings| settings.max_sessions = 1000).await;
+    let mut bench = TestHost::openssh_with(|settings| settings.max_sessions = 1000)
+        .connect()
+        .await;
     let mut pause = Duration::from_secs(1);
     loop {
         let mut before = Vec::new();
@@ -218,7 +223,7 @@ async fn a_shell_is_as_it_was_before_its_connection_was_lost() {
 
 #[tokio::test]
 async fn what_belongs_to_the_connection_is_that_of_the_new_one() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let before = bench
         .shell("echo $SSH_CONNECTION $PPID $BASHPID", plain())
         .await
@@ -264,7 +269,7 @@ async fn what_belongs_to_the_connection_is_that_of_the_new_one() {
 
 #[tokio::test]
 async fn the_notice_says_what_came_back_and_what_did_not() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let gone = bench.home.join("gone");
     fs::create_dir(&gone).unwrap();
     let enter = format!(
@@ -299,7 +304,7 @@ async fn the_notice_says_what_came_back_and_what_did_not() {
 
 #[tokio::test]
 async fn an_interrupted_command_is_not_rerun_and_its_state_is_dropped() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let mut pause = Duration::from_millis(500);
     let ran = bench.home.join("ran");
 
@@ -335,7 +340,7 @@ async fn an_interrupted_command_is_not_rerun_and_its_state_is_dropped() {
 
 #[tokio::test]
 async fn what_was_kept_survives_one_loss_after_another() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     assert_eq!(
         over_a_loss(&mut bench, &["V=1; cd /usr/lib"], "echo $V $PWD")
@@ -362,7 +367,7 @@ async fn what_was_kept_survives_one_loss_after_another() {
 
 #[tokio::test]
 async fn an_ended_shell_leaves_its_state_until_the_session_ends() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
 
     for command in ["kill -9 $$", "exec true", "builtin exit"] {
         bench.shell("V=1; cd /usr/lib", plain()).await;
@@ -386,7 +391,7 @@ async fn an_ended_shell_leaves_its_state_until_the_session_ends() {
 
 #[tokio::test]
 async fn a_state_of_megabytes_is_not_kept_and_holds_nothing_up() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let mut pause = Duration::from_millis(500);
     let large = "cd /usr/lib; V=$(printf '%5000000s' x); f() { :; }";
 

@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{
-    commands::{Bench, eventually, plain},
-    support::{mcp_client::ToolResult, open_sshd::OpenSshd},
+use crate::support::{
+    checks::{eventually, plain},
+    fixture::ConnectedHost,
+    mcp_client::ToolResult,
+    open_sshd::OpenSshd,
 };
 
 /// The state is asked for a quarter of a second after a command; longer than this it does not take anywhere.
 const MAX_PAUSE: Duration = Duration::from_secs(20);
 
 /// Ends the connections, but not the shells: they end by themselves.
-async fn lose(bench: &mut Bench<OpenSshd>) {
+async fn lose(bench: &mut ConnectedHost<OpenSshd>) {
     bench.sshd.kill_connections();
     eventually("the connections have ended", || {
         bench.sshd.serving().is_empty()
@@ -37,7 +39,11 @@ async fn lose(bench: &mut Bench<OpenSshd>) {
 
 /// Runs commands in a shell, leaves it alone, loses the connection, and runs another. No one can see from outside when
 /// the state is kept: where the notice says that it was not in time, all of it is done again with a longer pause.
-async fn over_a_loss(bench: &mut Bench<OpenSshd>, before: &[&str], after: &str) -> ToolResult {
+async fn over_a_loss(
+    bench: &mut ConnectedHost<OpenSshd>,
+    before: &[&str],
+    after: &str,
+) -> ToolResult {
     let mut pause = Duration::from_millis(500);
     loop {
         for command in before {

@@ -6,9 +6,12 @@ use serde_json::json;
 
 use super::{MAX_PAUSE, in_time, lose, notice};
 use crate::{
-    commands::{Bench, code, plain},
     shell::other_shells::without_bash,
-    support::open_sshd::OpenSshd,
+    support::{
+        checks::{code, plain},
+        fixture::ConnectedHost,
+        open_sshd::OpenSshd,
+    },
 };
 
 /// A state, and a command that shows it: the same before and after.
@@ -69,7 +72,7 @@ async fn a_shell_that_is_not_bash_is_as_it_was_as_far_as_it_can_tell() {
     }
 }
 
-async fn comes_back(mut bench: Bench<OpenSshd>) {
+async fn comes_back(mut bench: ConnectedHost<OpenSshd>) {
     let mut pause = Duration::from_secs(1);
 
     loop {

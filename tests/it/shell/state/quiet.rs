@@ -3,12 +3,13 @@
 use std::fs;
 
 use super::{leave_alone, lose, notice, over_a_loss};
-use crate::{
-    commands::{Bench, eventually, open, plain},
-    support::open_sshd::OpenSshd,
+use crate::support::{
+    checks::{eventually, plain},
+    fixture::{ConnectedHost, TestHost},
+    open_sshd::OpenSshd,
 };
 
-async fn shows(bench: &mut Bench<OpenSshd>, command: &str, stdout: &str) {
+async fn shows(bench: &mut ConnectedHost<OpenSshd>, command: &str, stdout: &str) {
     let result = bench.shell(command, plain()).await;
     assert_eq!(
         (result.stdout().as_str(), result.stderr().as_str()),
@@ -19,7 +20,7 @@ async fn shows(bench: &mut Bench<OpenSshd>, command: &str, stdout: &str) {
 
 #[tokio::test]
 async fn the_shell_does_not_notice() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let file = bench.home.join("trapped").display().to_string();
     bench
         .shell("S=$$; A=(1 2); sleep 7711 & P=$!", plain())
@@ -111,7 +112,7 @@ async fn the_shell_does_not_notice() {
 
 #[tokio::test]
 async fn no_value_is_written_even_if_commands_are_traced() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let secret = "hunter2-in-a-variable";
     let trace = bench.home.join("trace");
     let traced = format!("exec 7>>'{}'", trace.display());
@@ -137,7 +138,7 @@ async fn no_value_is_written_even_if_commands_are_traced() {
     leave_alone().await;
     bench.shell("set +x; trap - DEBUG", plain()).await;
 
-    for place in [bench.folder.path(), bench.home.as_path()] {
+    for place in [bench.folder(), bench.home.as_path()] {
         for entry in walk(place) {
             let text = fs::read(&entry).unwrap_or_default();
             let found = text
@@ -167,7 +168,7 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 
 #[tokio::test]
 async fn background_output_meanwhile_is_not_lost_mixed_in_or_run() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let (go, evil) = (bench.home.join("go"), bench.home.join("evil"));
     fs::write(&go, "").unwrap();
 
@@ -220,7 +221,7 @@ async fn background_output_meanwhile_is_not_lost_mixed_in_or_run() {
 
 #[tokio::test]
 async fn commands_that_follow_at_once_are_not_held_up_by_a_snapshot() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     bench.shell("V=$(printf '%800000s' x); n=0", plain()).await;
 
     // Each begins at another moment of the taking.

@@ -7,7 +7,10 @@ use serde_json::json;
 
 use self::table::{ANY, FAILS, Step, TABLE, WHATEVER, WHICHEVER};
 use super::other_shells::without_bash;
-use crate::commands::{Bench, code, counted, open_with, plain, status};
+use crate::support::{
+    checks::{code, counted, plain, status},
+    fixture::{ConnectedHost, TestHost},
+};
 
 /// The shells in which a row of the table makes sense, each with those above it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -23,7 +26,11 @@ pub(crate) enum Language {
 
 #[tokio::test]
 async fn no_command_breaks_the_framing() {
-    run(open_with(|_| {}).await, Language::OwnGroup).await;
+    run(
+        TestHost::openssh_with(|_| {}).connect().await,
+        Language::OwnGroup,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -35,7 +42,7 @@ async fn no_command_breaks_the_framing_of_a_shell_that_is_not_bash() {
 }
 
 /// Runs the table, and after each row two commands in step: one may still have had what was meant for the other.
-pub(crate) async fn run<S>(mut bench: Bench<S>, language: Language) {
+pub(crate) async fn run<S>(mut bench: ConnectedHost<S>, language: Language) {
     let after: [Step; 2] = [
         ("echo in step; echo e >&2", "in step\n", "e\n", 0),
         ("sh -c 'exit 2'", "", "", 2),
@@ -99,7 +106,7 @@ pub(crate) async fn run<S>(mut bench: Bench<S>, language: Language) {
 
 #[tokio::test]
 async fn what_the_background_writes_at_full_speed_breaks_no_frame() {
-    let mut bench = open_with(|_| {}).await;
+    let mut bench = TestHost::openssh_with(|_| {}).connect().await;
 
     // It ends by itself, lest a failure leave it behind.
     let writer = "W=1; (i=0; while [ $i -lt 3000000 ]; do i=$((i+1)); printf 'x\\036'; echo y >&2; done) & true";
@@ -135,7 +142,7 @@ async fn what_the_background_writes_at_full_speed_breaks_no_frame() {
 
 #[tokio::test]
 async fn scripts_of_megabytes_run() {
-    let mut bench = open_with(|_| {}).await;
+    let mut bench = TestHost::openssh_with(|_| {}).connect().await;
     let value = |length| format!("x='{}'; echo ${{#x}}; unset x", "y".repeat(length));
     let lines = counted(20_000, |n| format!(": line {n} \"it's\"\n"));
     let quotes = format!("printf %s \"{}\" | wc -c", "'".repeat(100_000));
@@ -167,7 +174,7 @@ async fn scripts_of_megabytes_run() {
 
 #[tokio::test]
 async fn a_gigabyte_of_output_leaves_the_next_command_in_step() {
-    let mut bench = open_with(|_| {}).await;
+    let mut bench = TestHost::openssh_with(|_| {}).connect().await;
 
     let result = bench
         .shell(
@@ -201,7 +208,7 @@ async fn a_gigabyte_of_output_leaves_the_next_command_in_step() {
 
 #[tokio::test]
 async fn a_nul_byte_in_a_command_is_refused_and_changes_nothing() {
-    let mut bench = open_with(|_| {}).await;
+    let mut bench = TestHost::openssh_with(|_| {}).connect().await;
     bench.shell("V=1", plain()).await;
     let refused = bench
         .mcp
@@ -218,7 +225,7 @@ async fn a_nul_byte_in_a_command_is_refused_and_changes_nothing() {
 
 #[tokio::test]
 async fn a_directory_of_any_name_is_reported_and_kept() {
-    let mut bench = open_with(|_| {}).await;
+    let mut bench = TestHost::openssh_with(|_| {}).connect().await;
     let home = bench.home.display().to_string();
 
     for (name, shown) in [

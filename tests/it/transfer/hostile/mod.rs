@@ -16,14 +16,12 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::{
-    commands::{eventually, random},
-    support::{
-        daemon::Daemon,
-        fake_sshd::{FakeSshd, FakeSshdSettings, tampered::Fault},
-        http_client::{Dialect, HttpClient},
-        keys,
-    },
+use crate::support::{
+    checks::{eventually, random},
+    daemon::Daemon,
+    fake_sshd::{FakeSshd, FakeSshdSettings, tampered::Fault},
+    http_client::{Dialect, HttpClient},
+    keys,
 };
 
 /// No call takes longer, however slow the machine.

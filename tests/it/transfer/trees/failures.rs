@@ -16,17 +16,16 @@ use super::{
     },
     BOTH, assert_same, simple,
 };
-use crate::{
-    commands::{Bench, eventually, open, open_with, plain, random, skipped},
-    support::{
-        mcp_client::ToolResult,
-        open_sshd::{OpenSshd, OpenSshdSettings},
-    },
+use crate::support::{
+    checks::{eventually, plain, random, skipped},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    open_sshd::OpenSshd,
 };
 
 /// Source and target of a transfer with this tool.
-fn ends(bench: &Bench<OpenSshd>, tool: &str) -> (PathBuf, PathBuf) {
-    let (here, there) = (bench.folder.path().join("here"), bench.home.clone());
+fn ends(bench: &ConnectedHost<OpenSshd>, tool: &str) -> (PathBuf, PathBuf) {
+    let (here, there) = (bench.folder().join("here"), bench.home.clone());
     fs::create_dir_all(&here).unwrap();
     if tool == "ssh_upload" {
         (here.join("tree"), there.join("to"))
@@ -54,7 +53,7 @@ fn litter(root: &Path) -> Vec<PathBuf> {
 #[tokio::test]
 async fn what_cannot_be_replaced_is_named_and_the_rest_is_there() {
     for tool in BOTH {
-        let mut bench = open().await;
+        let mut bench = TestHost::openssh().connect().await;
         let (from, to) = ends(&bench, tool);
         simple(&from, "new");
         for name in ["a", "b", "c"] {
@@ -107,7 +106,7 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_there() {
     }
 
     for tool in BOTH {
-        let mut bench = open().await;
+        let mut bench = TestHost::openssh().connect().await;
         let (from, to) = ends(&bench, tool);
         simple(&from, "x");
         fs::write(from.join("secret"), "x").unwrap();
@@ -135,7 +134,7 @@ async fn what_cannot_be_read_is_named_and_the_rest_is_there() {
 #[tokio::test]
 async fn no_link_in_the_way_is_followed() {
     for tool in BOTH {
-        let mut bench = open().await;
+        let mut bench = TestHost::openssh().connect().await;
         let (from, to) = ends(&bench, tool);
         let outside = bench.local("outside");
         fs::create_dir(&outside).unwrap();
@@ -176,7 +175,7 @@ async fn no_link_in_the_way_is_followed() {
 
 #[tokio::test]
 async fn a_tree_of_failures_is_given_up() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let (from, to) = ends(&bench, "ssh_upload");
     fs::create_dir(&from).unwrap();
 
@@ -228,7 +227,7 @@ fn assert_no_room(result: &ToolResult, to: &Path) {
 #[tokio::test]
 async fn a_tree_that_finds_no_room_leaves_old_files_and_no_litter() {
     for tool in BOTH {
-        let mut bench = open().await;
+        let mut bench = TestHost::openssh().connect().await;
         let (from, to) = (bench.local("tree"), bench.local("disk"));
         let Some(_disk) = SmallDisk::mount(&to) else {
             return;
@@ -260,8 +259,7 @@ async fn a_tree_beyond_a_quota_leaves_old_files_and_no_litter() {
 #[tokio::test]
 async fn the_next_connection_removes_the_rest_of_a_lost_tree() {
     for tool in BOTH {
-        let (mut bench, _link) =
-            behind(Duration::ZERO, &[30_000_000], OpenSshdSettings::default()).await;
+        let (mut bench, _link) = behind(Duration::ZERO, &[30_000_000]).await;
         let (from, to) = ends(&bench, tool);
         mixed(&from);
         let keys = bench.sshd.dir().join("authorized_keys");
@@ -312,7 +310,7 @@ fn long_tree(root: &Path) {
 #[tokio::test]
 async fn a_cancelled_tree_keeps_complete_files_and_leaves_no_litter() {
     for tool in BOTH {
-        let mut bench = open().await;
+        let mut bench = TestHost::openssh().connect().await;
         let (from, to) = ends(&bench, tool);
         long_tree(&from);
         let (local, remote) = if tool == "ssh_upload" {
@@ -343,7 +341,9 @@ async fn a_cancelled_tree_keeps_complete_files_and_leaves_no_litter() {
 
 #[tokio::test]
 async fn a_server_that_grants_one_channel_gets_a_tree_over_it() {
-    let mut bench = open_with(|settings| settings.max_sessions = 1).await;
+    let mut bench = TestHost::openssh_with(|settings| settings.max_sessions = 1)
+        .connect()
+        .await;
     let (from, to) = ends(&bench, "ssh_upload");
     fs::create_dir(&from).unwrap();
     for number in 0..500 {
@@ -372,7 +372,7 @@ fn mixed(root: &Path) {
 async fn a_tree_goes_on_after_a_lost_link() {
     for tool in BOTH {
         let cuts = [3_000_000, 45_000_000, 45_000_000];
-        let (mut bench, link) = behind(Duration::ZERO, &cuts, OpenSshdSettings::default()).await;
+        let (mut bench, link) = behind(Duration::ZERO, &cuts).await;
         let (from, to) = ends(&bench, tool);
         mixed(&from);
         let result = bench.tree(tool, &from, &to, json!({})).await.ok();
@@ -400,8 +400,7 @@ async fn a_tree_goes_on_after_a_lost_link() {
 
 #[tokio::test]
 async fn progress_tells_file_bytes_and_rate() {
-    let (mut bench, _link) =
-        behind(Duration::from_millis(20), &[], OpenSshdSettings::default()).await;
+    let (mut bench, _link) = behind(Duration::from_millis(20), &[]).await;
     let (from, to) = ends(&bench, "ssh_upload");
     fs::create_dir(&from).unwrap();
 

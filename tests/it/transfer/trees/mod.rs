@@ -18,9 +18,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use super::{failures::open_limited, names, resume::behind, set_mode, sftp_server};
-use crate::{
-    commands::{Bench, fake, open, open_with, random, skipped},
-    support::{mcp_client::ToolResult, open_sshd::OpenSshdSettings},
+use crate::support::{
+    checks::{random, skipped},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
 };
 
 /// What an entry of a tree is, with its mode and time, as far as they are kept.
@@ -197,7 +198,7 @@ fn simple(root: &Path, content: &str) {
     fs::write(root.join("sub/file"), content).unwrap();
 }
 
-impl<S> Bench<S> {
+impl<S> ConnectedHost<S> {
     async fn tree(&mut self, tool: &str, from: &Path, to: &Path, more: Value) -> ToolResult {
         let (local, remote) = if tool == "ssh_upload" {
             (from, to)
@@ -224,7 +225,7 @@ impl<S> Bench<S> {
 
 const BOTH: [&str; 2] = ["ssh_upload", "ssh_download"];
 
-async fn a_tree_arrives_as_it_is<S>(mut bench: Bench<S>, bytes: bool) {
+async fn a_tree_arrives_as_it_is<S>(mut bench: ConnectedHost<S>, bytes: bool) {
     let source = bench.local("source");
     fs::create_dir(&source).unwrap();
     plant(&source, bytes);
@@ -291,7 +292,7 @@ async fn a_tree_arrives_as_it_is<S>(mut bench: Bench<S>, bytes: bool) {
 
 #[tokio::test]
 async fn a_tree_arrives_as_it_is_with_internal_sftp() {
-    a_tree_arrives_as_it_is(open().await, true).await;
+    a_tree_arrives_as_it_is(TestHost::openssh().connect().await, true).await;
 }
 
 #[tokio::test]
@@ -299,13 +300,21 @@ async fn a_tree_arrives_as_it_is_with_the_sftp_server_program() {
     let Some(program) = sftp_server() else {
         return skipped("no sftp-server program");
     };
-    a_tree_arrives_as_it_is(open_with(|settings| settings.sftp = program).await, true).await;
+    a_tree_arrives_as_it_is(
+        TestHost::openssh_with(|settings| settings.sftp = program)
+            .connect()
+            .await,
+        true,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_arrives_as_it_is_without_the_extensions_of_openssh() {
     let denied = "internal-sftp -P posix-rename,limits,fsync,lsetstat".to_owned();
-    let mut bench = open_with(|settings| settings.sftp = denied).await;
+    let mut bench = TestHost::openssh_with(|settings| settings.sftp = denied)
+        .connect()
+        .await;
     let (source, up) = (bench.local("source"), bench.remote("up"));
     simple(&source, "content");
     symlink("file", source.join("sub/link")).unwrap();
@@ -328,7 +337,7 @@ async fn a_tree_arrives_as_it_is_without_the_extensions_of_openssh() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_arrives_with_another_server() {
-    let mut bench = fake("/bin/sh").await;
+    let mut bench = TestHost::fake_with_shell("/bin/sh").connect().await;
     let (source, up, down) = (
         bench.local("source"),
         bench.remote("up"),
@@ -344,11 +353,11 @@ async fn a_tree_arrives_with_another_server() {
 #[tokio::test]
 async fn a_tree_goes_where_cp_would_put_it() {
     for tool in BOTH {
-        let mut bench = open().await;
+        let mut bench = TestHost::openssh().connect().await;
         let (from, to) = if tool == "ssh_upload" {
-            (bench.folder.path().to_owned(), bench.home.clone())
+            (bench.folder().to_owned(), bench.home.clone())
         } else {
-            (bench.home.clone(), bench.folder.path().to_owned())
+            (bench.home.clone(), bench.folder().to_owned())
         };
 
         simple(&from.join("tree"), "x");
@@ -428,7 +437,7 @@ async fn a_tree_goes_where_cp_would_put_it() {
 
 #[tokio::test]
 async fn a_home_and_a_link_are_trees_too() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     simple(&bench.remote("tree"), "x");
     symlink("tree", bench.remote("link")).unwrap();
     let down = bench.local("down");
@@ -465,7 +474,7 @@ async fn a_home_and_a_link_are_trees_too() {
 #[tokio::test]
 async fn what_is_excluded_is_not_moved() {
     for tool in BOTH {
-        let mut bench = open().await;
+        let mut bench = TestHost::openssh().connect().await;
         let (from, to) = bench.ends(tool);
         for directory in ["target/debug", "src/target", ".git", "docs"] {
             fs::create_dir_all(from.join(directory)).unwrap();
@@ -536,7 +545,7 @@ async fn what_is_excluded_is_not_moved() {
 #[tokio::test]
 async fn what_is_unchanged_is_skipped_on_request() {
     for tool in BOTH {
-        let mut bench = open().await;
+        let mut bench = TestHost::openssh().connect().await;
         let (from, to) = bench.ends(tool);
         simple(&from, "one");
 
@@ -635,7 +644,7 @@ async fn what_is_unchanged_is_skipped_on_request() {
 #[tokio::test]
 async fn special_files_are_skipped_and_counted() {
     for tool in BOTH {
-        let mut bench = open().await;
+        let mut bench = TestHost::openssh().connect().await;
         let (from, to) = bench.ends(tool);
         simple(&from, "x");
         let _socket = UnixListener::bind(from.join("socket")).unwrap();
@@ -704,7 +713,7 @@ async fn thousands_of_files_keep_few_handles_open_and_leave_none() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_do_not_wait_for_one_another_on_a_long_line() {
     let delay = Duration::from_millis(30);
-    let (mut bench, _link) = behind(delay, &[], OpenSshdSettings::default()).await;
+    let (mut bench, _link) = behind(delay, &[]).await;
     let (source, up, down) = (
         bench.local("source"),
         bench.remote("up"),

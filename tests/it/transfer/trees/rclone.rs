@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::{Item, age, inventory, open_up, plant};
 use crate::{
-    commands::{Bench, eventually, other, random},
     support::{
+        checks::{eventually, random},
+        fixture::{ConnectedHost, TestHost},
         link::Link,
-        mcp_client::McpClient,
         other_sshd::{Make, OtherSshd},
     },
     transfer::{names, set_mode},
@@ -47,7 +47,7 @@ fn with_mode(root: &Path) -> usize {
 }
 
 async fn all_arrives(cache: &'static str) {
-    let mut bench = other(Make::Rclone(cache)).await;
+    let mut bench = TestHost::other(&Make::Rclone(cache)).connect().await;
     let (source, there, down) = (
         bench.local("source"),
         bench.remote("up"),
@@ -173,7 +173,7 @@ async fn all_arrives_over_rclone_which_writes_later() {
 #[tokio::test]
 async fn what_is_given_up_is_closed_before_it_is_removed() {
     for cache in ["off", "writes"] {
-        let (mut bench, link) = behind(Make::Rclone(cache), &[]).await;
+        let (mut bench, link) = behind(&Make::Rclone(cache), &[]).await;
 
         // So short that rclone without a cache makes it when it is closed.
         fs::write(bench.local("file"), random(90_000)).unwrap();
@@ -209,33 +209,18 @@ async fn what_is_given_up_is_closed_before_it_is_removed() {
 }
 
 /// Behind a link whose first connections are cut after these numbers of bytes.
-async fn behind(make: Make, cuts: &[u64]) -> (Bench<OtherSshd>, Link) {
-    let folder = tempfile::tempdir().unwrap();
-    let home = folder.path().join("home");
-    fs::create_dir(&home).unwrap();
-    let sshd = OtherSshd::start(&make, &home);
-    let link = Link::to(sshd.port(), Duration::ZERO, cuts).await;
+async fn behind(make: &Make, cuts: &[u64]) -> (ConnectedHost<OtherSshd>, Link) {
+    let mut host = TestHost::other(make);
+    let link = Link::to(host.port, Duration::ZERO, cuts).await;
     let through = format!(
         "Port {}\nHostKeyAlias [127.0.0.1]:{}",
         link.port(),
-        sshd.port()
+        host.port
     );
 
-    let config = sshd.write_ssh_config("host", &through);
-    let mut mcp = McpClient::start(&config, folder.path()).await;
-    mcp.call("ssh_connect", json!({"host": "host"})).await.ok();
+    host.config = host.sshd.write_ssh_config("host", &through);
 
-    (
-        Bench {
-            mcp,
-            port: sshd.port(),
-            sshd,
-            config,
-            home,
-            folder,
-        },
-        link,
-    )
+    (host.connect().await, link)
 }
 
 #[tokio::test]
@@ -245,7 +230,7 @@ async fn an_upload_that_the_server_cannot_resume_begins_anew() {
         Make::Rclone("writes"),
         Make::Asyncssh(&["fsetstat"]),
     ] {
-        let (mut bench, link) = behind(make, &[4_000_000]).await;
+        let (mut bench, link) = behind(&make, &[4_000_000]).await;
         let content = random(10_000_000);
         fs::write(bench.local("file"), &content).unwrap();
         bench.try_upload(&bench.local("file"), "target").await.ok();

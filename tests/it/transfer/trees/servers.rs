@@ -11,8 +11,11 @@ use serde_json::json;
 
 use super::{Item, age, assert_same, inventory, open_up, plant, short};
 use crate::{
-    commands::{Bench, open_with, other, random},
-    support::other_sshd::Make,
+    support::{
+        checks::random,
+        fixture::{ConnectedHost, TestHost},
+        other_sshd::Make,
+    },
     transfer::{mode, names, set_mode},
 };
 
@@ -78,7 +81,7 @@ fn assert_alike(one: &BTreeMap<PathBuf, Item>, other: &BTreeMap<PathBuf, Item>, 
 
 /// Twelve small files and a large tree, up and down again.
 #[expect(clippy::too_many_lines, reason = "it is a table")]
-async fn all_arrives<S>(mut bench: Bench<S>, kept: Preserved, names_of: Names) {
+async fn all_arrives<S>(mut bench: ConnectedHost<S>, kept: Preserved, names_of: Names) {
     let (source, up, down) = (
         bench.local("source"),
         bench.remote("up"),
@@ -225,18 +228,28 @@ const PLAIN: Preserved = Preserved {
 
 #[tokio::test]
 async fn all_arrives_over_asyncssh() {
-    all_arrives(other(Make::Asyncssh(&[])).await, PLAIN, Names::Bytes).await;
+    all_arrives(
+        TestHost::other(&Make::Asyncssh(&[])).connect().await,
+        PLAIN,
+        Names::Bytes,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn all_arrives_over_ssh2_whose_handlers_are_asynchronous() {
-    all_arrives(other(Make::Ssh2).await, PLAIN, Names::Unicode).await;
+    all_arrives(
+        TestHost::other(&Make::Ssh2).connect().await,
+        PLAIN,
+        Names::Unicode,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn all_arrives_over_erlang_with_one_handle_for_two_files() {
     all_arrives(
-        other(Make::Erlang).await,
+        TestHost::other(&Make::Erlang).connect().await,
         Preserved {
             relative_links: false,
             shows_relative_links: false,
@@ -249,7 +262,7 @@ async fn all_arrives_over_erlang_with_one_handle_for_two_files() {
 #[tokio::test]
 async fn all_arrives_over_proftpd() {
     all_arrives(
-        other(Make::Proftpd).await,
+        TestHost::other(&Make::Proftpd).connect().await,
         Preserved {
             shows_relative_links: false,
             ..PLAIN
@@ -268,7 +281,9 @@ async fn all_arrives_over_gesftpserver() {
     );
 
     all_arrives(
-        open_with(|settings| settings.sftp = program.to_owned()).await,
+        TestHost::openssh_with(|settings| settings.sftp = program.to_owned())
+            .connect()
+            .await,
         PLAIN,
         Names::Bytes,
     )
@@ -294,7 +309,7 @@ async fn refused_attributes_are_named_and_the_files_arrive() {
         (&["missing"], None),
         (&["missing", "several", "exclusive", "hidden"], None),
     ] {
-        let mut bench = other(Make::Asyncssh(refused)).await;
+        let mut bench = TestHost::other(&Make::Asyncssh(refused)).connect().await;
         let (tree, up, down) = (bench.local("tree"), bench.remote("up"), bench.local("down"));
         fs::create_dir_all(tree.join("sub/deep")).unwrap();
 
@@ -367,7 +382,9 @@ async fn refused_attributes_are_named_and_the_files_arrive() {
 #[tokio::test]
 async fn files_that_fail_are_closed_and_make_room_for_the_others() {
     // No more than three files may be open.
-    let mut bench = other(Make::Asyncssh(&["several", "large"])).await;
+    let mut bench = TestHost::other(&Make::Asyncssh(&["several", "large"]))
+        .connect()
+        .await;
     let (tree, up) = (bench.local("tree"), bench.remote("up"));
     fs::create_dir(&tree).unwrap();
 
@@ -416,7 +433,9 @@ fn contents(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 #[tokio::test]
 async fn a_broken_write_in_place_is_reported_as_incomplete() {
-    let mut bench = other(Make::Asyncssh(&["rename", "posix_rename", "write"])).await;
+    let mut bench = TestHost::other(&Make::Asyncssh(&["rename", "posix_rename", "write"]))
+        .connect()
+        .await;
     fs::write(bench.local("file"), "new").unwrap();
     fs::write(bench.remote("target"), "old").unwrap();
     let target = bench.remote("target").display().to_string();
@@ -436,7 +455,9 @@ async fn a_broken_write_in_place_is_reported_as_incomplete() {
     assert_eq!(names(&bench.home), ["target"]);
 
     // Where it may not be written into at all, it is as it was.
-    let mut bench = other(Make::Asyncssh(&["rename", "posix_rename", "open"])).await;
+    let mut bench = TestHost::other(&Make::Asyncssh(&["rename", "posix_rename", "open"]))
+        .connect()
+        .await;
     fs::write(bench.local("file"), "new").unwrap();
     fs::write(bench.remote("target"), "old").unwrap();
     let target = bench.remote("target").display().to_string();
@@ -452,7 +473,7 @@ async fn a_broken_write_in_place_is_reported_as_incomplete() {
 
 #[tokio::test]
 async fn a_server_without_a_shell_is_not_waited_for() {
-    let mut bench = other(Make::Asyncssh(&[])).await;
+    let mut bench = TestHost::other(&Make::Asyncssh(&[])).connect().await;
     fs::write(bench.local("file"), random(70_000)).unwrap();
     let (file, target, back) = (
         bench.local("file"),
@@ -479,11 +500,11 @@ async fn a_server_without_a_shell_is_not_waited_for() {
 #[tokio::test]
 async fn a_file_that_the_shell_sees_otherwise_is_compared_by_its_size() {
     let Some(program) = crate::transfer::sftp_server() else {
-        return crate::commands::skipped("no sftp-server program");
+        return crate::support::checks::skipped("no sftp-server program");
     };
 
     if !crate::transfer::failures::am_root() {
-        return crate::commands::skipped("only root may show a process other directories");
+        return crate::support::checks::skipped("only root may show a process other directories");
     }
 
     // SFTP has another directory at the same path, as on a NAS; the files look alike.
@@ -509,7 +530,9 @@ async fn a_file_that_the_shell_sees_otherwise_is_compared_by_its_size() {
     .unwrap();
 
     set_mode(&script, 0o755);
-    let mut bench = open_with(|settings| settings.sftp = script.display().to_string()).await;
+    let mut bench = TestHost::openssh_with(|settings| settings.sftp = script.display().to_string())
+        .connect()
+        .await;
     let back = bench.local("back");
     let fetched = bench.download(&shell.join("file"), &back).await;
     assert_eq!(fs::read(&back).unwrap(), b"of sftp");
