@@ -8,10 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{
-    protocol::program::Program,
-    support::{checks::assert_refused, fixture::TestHost, keys},
-};
+use crate::support::{checks::assert_refused, fixture::TestHost, keys, program::Program};
 
 fn read(path: &Path) -> Value {
     serde_json::from_slice(&fs::read(path).unwrap()).unwrap()

@@ -4,12 +4,12 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::{answer_question, client_with, stateless};
 use crate::support::{
     checks::assert_refused,
     fake_sshd::{FakeSshd, FakeSshdSettings},
     fixture::TestHost,
     mcp_client::{McpClient, ToolResult},
+    questions::{answer_question, client_with, stateless},
 };
 
 /// A server that is in nobody's `known_hosts`.

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use super::page::Page;
 use crate::support::{
     daemon::Daemon,
     fixture::TestHost,
     http_client::{Dialect, HttpClient},
+    page::Page,
 };
 
 const SECRET: &str = "correct-horse-battery";

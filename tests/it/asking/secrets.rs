@@ -5,13 +5,14 @@ use std::fs;
 use russh::MethodKind;
 use serde_json::{Value, json};
 
-use super::{client_with, page::Page, reply, result, stateless};
 use crate::support::{
     checks::assert_refused,
     fake_sshd::{FakeSshd, FakeSshdSettings},
     fixture::TestHost,
     keys,
     mcp_client::{McpClient, ToolResult},
+    page::Page,
+    questions::{client_with, reply, result, stateless},
 };
 
 /// What the encoding of a form could damage.

@@ -5,16 +5,14 @@ use std::{fs, sync::Arc};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::{
-    asking::{client_with, next_question, reply, result, stateless},
-    support::{
-        checks::assert_refused,
-        fake_sshd::{FakeSshd, FakeSshdSettings},
-        fixture::TestHost,
-        keys,
-        mcp_client::McpClient,
-        open_sshd::{OpenSshd, OpenSshdSettings},
-    },
+use crate::support::{
+    checks::assert_refused,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+    keys,
+    mcp_client::McpClient,
+    open_sshd::{OpenSshd, OpenSshdSettings},
+    questions::{client_with, next_question, reply, result, stateless},
 };
 
 /// As Tailscale's server says it in check mode.

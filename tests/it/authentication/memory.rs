@@ -9,14 +9,12 @@ use std::{
 
 use serde_json::json;
 
-use crate::{
-    protocol::program::Program,
-    support::{
-        fake_sshd::FakeSshdSettings,
-        fixture::TestHost,
-        keys,
-        sudo_host::{PASSWORD, SudoHostSettings, TELLTALE},
-    },
+use crate::support::{
+    fake_sshd::FakeSshdSettings,
+    fixture::TestHost,
+    keys,
+    program::Program,
+    sudo_host::{PASSWORD, SudoHostSettings, TELLTALE},
 };
 
 /// What is looked for. No other bytes of the program are these by chance.

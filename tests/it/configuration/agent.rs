@@ -4,17 +4,15 @@ use std::{ffi::OsStr, path::Path, process::Command};
 
 use serde_json::json;
 
-use crate::{
-    protocol::program::Program,
-    support::{
-        checks::eventually,
-        fake_sshd::FakeSshdSettings,
-        fixture::TestHost,
-        keys,
-        mcp_client::McpClient,
-        open_sshd::{OpenSshd, OpenSshdSettings},
-        ssh_agent::SshAgent,
-    },
+use crate::support::{
+    checks::eventually,
+    fake_sshd::FakeSshdSettings,
+    fixture::TestHost,
+    keys,
+    mcp_client::McpClient,
+    open_sshd::{OpenSshd, OpenSshdSettings},
+    program::Program,
+    ssh_agent::SshAgent,
 };
 
 /// An agent that holds one key; returns it with the fingerprint of the key.

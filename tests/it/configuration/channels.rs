@@ -4,14 +4,12 @@ use std::ffi::OsStr;
 
 use serde_json::json;
 
-use crate::{
-    protocol::program::Program,
-    support::{
-        checks::{assert_refused, eventually},
-        keys,
-        mcp_client::McpClient,
-        open_sshd::{OpenSshd, OpenSshdSettings},
-    },
+use crate::support::{
+    checks::{assert_refused, eventually},
+    keys,
+    mcp_client::McpClient,
+    open_sshd::{OpenSshd, OpenSshdSettings},
+    program::Program,
 };
 
 fn sshd(extra_config: &str) -> OpenSshd {

@@ -5,9 +5,8 @@ use std::{ffi::OsStr, fs, os::unix::fs::PermissionsExt as _};
 use serde_json::json;
 
 use super::dialling::netcat;
-use crate::{
-    protocol::program::Program,
-    support::{checks::assert_refused, fake_sshd::FakeSshdSettings, fixture::TestHost, keys},
+use crate::support::{
+    checks::assert_refused, fake_sshd::FakeSshdSettings, fixture::TestHost, keys, program::Program,
 };
 
 /// The bearer token of a daemon that was started with it.

@@ -11,13 +11,11 @@ use std::{collections::BTreeSet, fs, path::Path, process::Command};
 use mcp_ssh_sessions::openssh::option_support::treatment;
 use serde_json::json;
 
-use crate::{
-    protocol::program::Program,
-    support::{
-        checks::assert_refused,
-        fake_sshd::{FakeSshd, FakeSshdSettings},
-        fixture::TestHost,
-    },
+use crate::support::{
+    checks::assert_refused,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+    program::Program,
 };
 
 fn world(extra: &str) -> TestHost<FakeSshd> {

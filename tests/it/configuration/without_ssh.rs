@@ -9,7 +9,7 @@ use mcp_ssh_sessions::{
 use serde_json::json;
 
 use super::world;
-use crate::{protocol::program::Program, support::checks::assert_refused};
+use crate::support::{checks::assert_refused, program::Program};
 
 fn target(config: &Path, destination: &str) -> Target {
     let destination = Destination::parse(destination).unwrap();

@@ -5,15 +5,13 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::{
-    protocol::program::Program,
-    support::{
-        checks::{code, eventually, plain, random, status, whole_output},
-        fixture::{ConnectedHost, TestHost},
-        mcp_client::McpClient,
-        open_sshd::OpenSshd,
-        processes::{self, running},
-    },
+use crate::support::{
+    checks::{code, eventually, plain, random, status, whole_output},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::McpClient,
+    open_sshd::OpenSshd,
+    processes::{self, running},
+    program::Program,
 };
 
 impl ConnectedHost<OpenSshd> {

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{BreakPoint, Line, Rig, assert_helpful, break_points, each, runs};
-use crate::{
-    support::{
-        checks::{eventually, random, status},
-        link::{Break, Direction},
-        mcp_client::ToolResult,
-    },
-    transfer::names,
+use crate::support::{
+    checks::{eventually, random, status},
+    disk::names,
+    link::{Break, Direction},
+    mcp_client::ToolResult,
 };
 
 /// In percent of the bytes of a good call; 99 is in its last packets.

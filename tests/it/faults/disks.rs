@@ -7,12 +7,10 @@ use std::process::Command;
 use serde_json::json;
 
 use super::{Rig, assert_helpful};
-use crate::{
-    support::{
-        checks::{status, whole_output},
-        mcp_client::McpClient,
-    },
-    transfer::{failures::SmallDisk, names},
+use crate::support::{
+    checks::{status, whole_output},
+    disk::{SmallDisk, names},
+    mcp_client::McpClient,
 };
 
 /// More than is shown, so that it goes to a file.

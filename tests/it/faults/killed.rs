@@ -7,14 +7,12 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::Rig;
-use crate::{
-    protocol::program::Program,
-    support::{
-        checks::{eventually, random},
-        link::{Break, Direction},
-        processes,
-    },
-    transfer::{names, part},
+use crate::support::{
+    checks::{eventually, random},
+    disk::{names, part},
+    link::{Break, Direction},
+    processes,
+    program::Program,
 };
 
 fn kill(program: &Program) {

@@ -9,9 +9,10 @@ use std::process::{Child, Command, Stdio};
 use serde_json::json;
 
 use super::Rig;
-use crate::{
-    protocol::program::{self, Program},
-    support::{checks::skipped, open_sshd::OpenSshdSettings},
+use crate::support::{
+    checks::skipped,
+    open_sshd::OpenSshdSettings,
+    program::{self, Program},
 };
 
 /// Of the packets of each direction.

@@ -14,13 +14,11 @@ use std::{
 
 use serde_json::json;
 
-use crate::{
-    protocol::program::Program,
-    support::{
-        fixture::{ConnectedHost, TestHost},
-        mcp_client::ToolResult,
-        open_sshd::OpenSshd,
-    },
+use crate::support::{
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    open_sshd::OpenSshd,
+    program::Program,
 };
 
 /// What a stolen key would be.

@@ -5,13 +5,11 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 
 use super::{KEY, assert_guarded, write};
-use crate::{
-    asking::{answer_question, client_with, next_question, reply, result, stateless},
-    support::{
-        fixture::{ConnectedHost, TestHost},
-        mcp_client::{McpClient, ToolResult},
-        open_sshd::OpenSshd,
-    },
+use crate::support::{
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::{McpClient, ToolResult},
+    open_sshd::OpenSshd,
+    questions::{answer_question, client_with, next_question, reply, result, stateless},
 };
 
 fn forms() -> Value {

@@ -5,13 +5,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::peak;
-use crate::{
-    protocol::program::Program,
-    support::{
-        daemon::Daemon,
-        fixture::TestHost,
-        wire::{ask, request},
-    },
+use crate::support::{
+    daemon::Daemon,
+    fixture::TestHost,
+    program::Program,
+    wire::{ask, request},
 };
 
 /// By how much a process may grow, in KiB: a request under way costs less than ten, and there are 10,000 at once.

@@ -18,15 +18,13 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::{
-    protocol::program::Program,
-    support::{
-        fake_sshd::FakeSshdSettings,
-        fixture::TestHost,
-        hostile_sshd::{HostileSshd, Script},
-        keys,
-        mcp_client::ToolResult,
-    },
+use crate::support::{
+    fake_sshd::FakeSshdSettings,
+    fixture::TestHost,
+    hostile_sshd::{HostileSshd, Script},
+    keys,
+    mcp_client::ToolResult,
+    program::Program,
 };
 
 /// Longer than any deadline of these tests on a busy machine.

@@ -5,10 +5,11 @@ use std::{net::TcpListener, os::fd::OwnedFd, path::Path, process::Stdio};
 use rustix::process::geteuid;
 use tokio::{net::TcpStream, process::Command};
 
-use super::{health, socket::with_socket, users::as_other};
+use super::{health, socket::with_socket};
 use crate::support::{
     checks::skipped,
     daemon::{self, Daemon},
+    other_user::as_other,
     wire::soon,
 };
 

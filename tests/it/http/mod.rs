@@ -12,7 +12,7 @@ mod socket;
 mod status;
 mod token;
 #[cfg(target_os = "linux")]
-pub(crate) mod users;
+mod users;
 mod watch;
 
 use std::fs;

@@ -11,11 +11,11 @@ use std::{
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
-use super::users::as_other;
 use crate::support::{
     checks::eventually,
     daemon::{self, Daemon},
     http_client::{Dialect, HttpClient},
+    other_user::as_other,
     wire::{DaemonAddress, ask, request},
 };
 

@@ -12,10 +12,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::{
-    process::geteuid,
-    thread::{set_thread_gid, set_thread_groups, set_thread_uid},
-};
+use rustix::process::geteuid;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use tokio::process::Command;
@@ -26,38 +23,12 @@ use crate::support::{
     daemon::{self, Daemon},
     fixture::TestHost,
     http_client::{Dialect, HttpClient},
+    other_user::{OTHER, as_other},
     wire::{DaemonAddress, request},
 };
 
-/// Nobody, on most systems; on all of them somebody else.
-const OTHER: u32 = 65534;
-
 /// How long a stranger waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Does it as another user, in a thread of its own; `None` if this user may not become another.
-pub(crate) fn as_other<T: Send + 'static>(
-    action: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    if !geteuid().is_root() {
-        skipped(
-            "only root can become another user; run the tests as root to see other users refused",
-        );
-        return None;
-    }
-
-    let worker = thread::spawn(move || {
-        let group = rustix::process::Gid::from_raw(OTHER);
-        set_thread_groups(&[group]).unwrap();
-        set_thread_gid(group).unwrap();
-        set_thread_uid(rustix::process::Uid::from_raw(OTHER)).unwrap();
-        assert_eq!(geteuid().as_raw(), OTHER);
-
-        action()
-    });
-
-    Some(worker.join().unwrap())
-}
 
 /// How a client behaves after it has sent its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

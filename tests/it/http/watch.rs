@@ -607,7 +607,7 @@ async fn the_link_replaces_the_token_on_the_dashboard_only() {
 
         let (text, port) = (request("GET", "/", &headers, ""), daemon.address.port());
 
-        let received = super::users::as_other(move || {
+        let received = crate::support::other_user::as_other(move || {
             use std::io::{Read as _, Write as _};
 
             let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -2,7 +2,7 @@
 
 mod arguments;
 mod bad_input;
-pub(crate) mod program;
+mod program;
 mod prompts_and_resources;
 
 use std::path::Path;

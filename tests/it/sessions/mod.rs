@@ -3,7 +3,7 @@
 mod closed;
 mod fresh;
 mod host_keys;
-pub(crate) mod log_in;
+mod log_in;
 mod model;
 mod own_words;
 mod reconnect;

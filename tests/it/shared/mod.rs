@@ -15,14 +15,12 @@ use std::{
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::{
-    protocol::program::{Program, command},
-    support::{
-        checks::eventually,
-        fake_sshd::{FakeSshd, FakeSshdSettings},
-        fixture::TestHost,
-        processes,
-    },
+use crate::support::{
+    checks::eventually,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
+    fixture::TestHost,
+    processes,
+    program::{Program, command},
 };
 
 /// A server, and a person whose terminals share one daemon. Dropping it kills that.

@@ -15,13 +15,11 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{Shared, failure};
-use crate::{
-    http::users::as_other,
-    protocol::program::Program,
-    support::{
-        checks::{eventually, skipped},
-        wire::{DaemonAddress, ask, request},
-    },
+use crate::support::{
+    checks::{eventually, skipped},
+    other_user::as_other,
+    program::Program,
+    wire::{DaemonAddress, ask, request},
 };
 
 /// Says hello where that cannot work; returns why.

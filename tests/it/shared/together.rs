@@ -6,16 +6,14 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::Shared;
-use crate::{
-    protocol::program::Program,
-    support::{
-        checks::eventually,
-        daemon,
-        fixture::TestHost,
-        mcp_client::ToolResult,
-        processes,
-        wire::{DaemonAddress, ask, request},
-    },
+use crate::support::{
+    checks::eventually,
+    daemon,
+    fixture::TestHost,
+    mcp_client::ToolResult,
+    processes,
+    program::Program,
+    wire::{DaemonAddress, ask, request},
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    protocol::program::Program,
-    support::{
-        checks::{code, eventually, plain, status},
-        fixture::{ConnectedHost, TestHost},
-        processes::running,
-    },
+use crate::support::{
+    checks::{code, eventually, plain, status},
+    fixture::{ConnectedHost, TestHost},
+    processes::running,
+    program::Program,
 };
 
 /// Commands that do not end by themselves. `{W}` is a number by which their `sleep`s are found.

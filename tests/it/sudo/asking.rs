@@ -7,15 +7,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{as_root, assert_not_run, open};
-use crate::{
-    asking::{client_with, page::Page, reply, result, stateless},
-    support::{
-        checks::{code, eventually, plain, status},
-        fixture::{ConnectedHost, TestHost},
-        keys,
-        mcp_client::{McpClient, ToolResult},
-        sudo_host::{BY_PASSWORD, PASSWORD, SudoHost, SudoHostSettings, USER},
-    },
+use crate::support::{
+    checks::{code, eventually, plain, status},
+    fixture::{ConnectedHost, TestHost},
+    keys,
+    mcp_client::{McpClient, ToolResult},
+    page::Page,
+    questions::{client_with, reply, result, stateless},
+    sudo_host::{BY_PASSWORD, PASSWORD, SudoHost, SudoHostSettings, USER},
 };
 
 fn pages() -> Value {

@@ -20,7 +20,8 @@ async fn open(
     more: Value,
 ) -> Option<ConnectedHost<SudoHost>> {
     let host = TestHost::sudo(&settings)?;
-    let mut mcp = crate::asking::client_with(capabilities, &host.config, host.folder()).await;
+    let mut mcp =
+        crate::support::questions::client_with(capabilities, &host.config, host.folder()).await;
     let mut parameters = more;
     parameters["host"] = "host".into();
     mcp.connect(parameters).await;

@@ -10,13 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use super::as_root;
-use crate::{
-    protocol::program::Program,
-    support::{
-        fixture::TestHost,
-        processes,
-        sudo_host::{PASSWORD, SudoHostSettings, TELLTALE},
-    },
+use crate::support::{
+    fixture::TestHost,
+    processes,
+    program::Program,
+    sudo_host::{PASSWORD, SudoHostSettings, TELLTALE},
 };
 
 fn holds(bytes: &[u8]) -> bool {

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 
 use super::as_root;
 use crate::{
-    asking::page::Page,
     sudo::open,
     support::{
         checks::{code, eventually, plain, status},
         fixture::{ConnectedHost, TestHost},
         mcp_client::ToolResult,
+        page::Page,
         sudo_host::{PASSWORD, SudoHost, SudoHostSettings},
     },
 };

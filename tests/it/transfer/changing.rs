@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{names, part, resume::behind};
+use super::resume::behind;
 use crate::support::{
     checks::{eventually, random, skipped},
+    disk::{names, part},
     fixture::{ConnectedHost, TestHost},
     link::Link,
     mcp_client::ToolResult,

@@ -8,9 +8,10 @@ use std::process::Command;
 
 use serde_json::json;
 
-use super::{names, part, sftp_server};
+use super::sftp_server;
 use crate::support::{
     checks::{eventually, plain, random, skipped},
+    disk::{SmallDisk, names, part},
     fixture::{ConnectedHost, TestHost},
     open_sshd::OpenSshd,
     processes::{self, running},
@@ -243,39 +244,6 @@ async fn a_folder_that_may_not_be_written_is_said() {
         );
 
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-}
-
-/// A small file system.
-pub(crate) struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    /// One of a megabyte; `None` where this user may not mount one.
-    pub(crate) fn mount(at: &Path) -> Option<Self> {
-        Self::of_megabytes(1, at)
-    }
-
-    fn of_megabytes(size: u32, at: &Path) -> Option<Self> {
-        fs::create_dir(at).unwrap();
-        let size = format!("size={size}m");
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(at)
-            .output();
-
-        if mount.is_ok_and(|output| output.status.success()) {
-            return Some(Self(at.to_owned()));
-        }
-
-        skipped("may not mount a small disk");
-
-        None
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
 

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use super::{names, resume::behind_with};
-use crate::support::checks::random;
+use super::resume::behind_with;
+use crate::support::{checks::random, disk::names};
 
 /// Each direction; the round trip is twice that.
 const DELAY: Duration = Duration::from_millis(10);

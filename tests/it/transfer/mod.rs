@@ -1,7 +1,7 @@
 //! `ssh_upload` and `ssh_download` of one file: content, attributes and where it goes.
 
 mod changing;
-pub(crate) mod failures;
+mod failures;
 mod far;
 mod hostile;
 #[cfg(target_os = "linux")]
@@ -12,13 +12,14 @@ mod trees;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
 use crate::support::{
     checks::{random, skipped},
+    disk::names,
     fixture::{ConnectedHost, TestHost},
     mcp_client::ToolResult,
 };
@@ -53,26 +54,6 @@ impl<S> ConnectedHost<S> {
             .await
             .ok()
     }
-}
-
-/// The names in a folder, sorted.
-pub(crate) fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
-}
-
-/// A half-written file in the folder, and its length.
-pub(crate) fn part(folder: &Path) -> Option<(PathBuf, u64)> {
-    let mut entries = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let part = entries.find(|path| path.extension().is_some_and(|end| end == "part"))?;
-    let length = fs::metadata(&part).ok()?.len();
-    Some((part, length))
 }
 
 /// OpenSSH's own SFTP server, as a program.

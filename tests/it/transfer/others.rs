@@ -11,14 +11,13 @@ use std::{
 use serde_json::json;
 use tokio::process::Command;
 
-use super::{mode, names, resume::behind, set_mode};
-use crate::{
-    protocol::program::Program,
-    support::{
-        checks::{eventually, skipped},
-        daemon,
-        fixture::TestHost,
-    },
+use super::{mode, resume::behind, set_mode};
+use crate::support::{
+    checks::{eventually, skipped},
+    daemon,
+    disk::names,
+    fixture::TestHost,
+    program::Program,
 };
 
 /// Nobody, on most systems; on all of them somebody else.

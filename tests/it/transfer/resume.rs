@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{names, part};
 use crate::support::{
     checks::{eventually, plain, random},
+    disk::{names, part},
     fixture::{ConnectedHost, TestHost},
     link::Link,
     open_sshd::OpenSshd,

@@ -9,8 +9,7 @@ use serde_json::json;
 
 use super::{
     super::{
-        failures::{QUOTAS, SmallDisk, am_root, open_limited},
-        names,
+        failures::{QUOTAS, am_root, open_limited},
         resume::behind,
         set_mode, sftp_server,
     },
@@ -18,6 +17,7 @@ use super::{
 };
 use crate::support::{
     checks::{eventually, plain, random, skipped},
+    disk::{SmallDisk, names},
     fixture::{ConnectedHost, TestHost},
     mcp_client::ToolResult,
     open_sshd::OpenSshd,

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::{failures::open_limited, names, resume::behind, set_mode, sftp_server};
+use super::{failures::open_limited, resume::behind, set_mode, sftp_server};
 use crate::support::{
     checks::{random, skipped},
+    disk::names,
     fixture::{ConnectedHost, TestHost},
     mcp_client::ToolResult,
 };

@@ -13,11 +13,12 @@ use super::{Item, age, inventory, open_up, plant};
 use crate::{
     support::{
         checks::{eventually, random},
+        disk::names,
         fixture::{ConnectedHost, TestHost},
         link::Link,
         other_sshd::{Make, OtherSshd},
     },
-    transfer::{names, set_mode},
+    transfer::set_mode,
 };
 
 /// All below a directory that rclone keeps: directories by their paths, files with times and content.

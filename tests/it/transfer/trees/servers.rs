@@ -13,10 +13,11 @@ use super::{Item, age, assert_same, inventory, open_up, plant, short};
 use crate::{
     support::{
         checks::random,
+        disk::names,
         fixture::{ConnectedHost, TestHost},
         other_sshd::Make,
     },
-    transfer::{mode, names, set_mode},
+    transfer::{mode, set_mode},
 };
 
 /// What a server does of what is beside content.
