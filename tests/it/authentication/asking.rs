@@ -1,6 +1,6 @@
 //! The person is asked for what was not given, as often and for as much as `ssh` would.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use mcp_ssh_sessions::{
     password::Password,
@@ -13,9 +13,10 @@ use mcp_ssh_sessions::{
 use russh::MethodKind;
 use serde_json::json;
 
-use super::{Script, open};
+use super::{LIMIT, Script, open};
 use crate::support::{
     checks::assert_refused,
+    clock,
     fake_sshd::{FakeSshd, FakeSshdSettings},
     fixture::TestHost,
     keys,
@@ -345,11 +346,10 @@ async fn a_question_ends_with_the_connection() {
     drop(question);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn the_time_that_a_person_takes_does_not_count() {
     let world = with_password("");
     let (give, mut take) = tokio::sync::mpsc::channel(1);
-    let limit = Duration::from_secs(8);
 
     tokio::spawn(async move {
         let Some(mcp_ssh_sessions::ssh::prompt::prompter::PromptRequest::AskSecrets(_, answer)) =
@@ -358,27 +358,12 @@ async fn the_time_that_a_person_takes_does_not_count() {
             return;
         };
 
-        tokio::time::sleep(limit).await;
+        clock::pass(LIMIT).await;
         let _ = answer.send(vec![Password::from("correct horse".to_owned())]);
     });
 
-    let target = mcp_ssh_sessions::ssh::config::target::Target {
-        destination: mcp_ssh_sessions::openssh::destination::Destination::parse("box").unwrap(),
-        user: None,
-        port: None,
-        config_file: Some(world.config.clone()),
-    };
-
     let prompter = Prompter::new(None, Some(give));
-
-    mcp_ssh_sessions::ssh::connect::connection::Connection::open(
-        &target,
-        &nothing(),
-        &prompter,
-        limit,
-    )
-    .await
-    .unwrap();
+    open(&world.config, &nothing(), &prompter).await.unwrap();
 }
 
 /// A program that writes what it is asked into the file `asked` and answers.

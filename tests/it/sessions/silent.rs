@@ -16,6 +16,7 @@ use mcp_ssh_sessions::{
 
 use crate::support::{
     checks::eventually,
+    clock,
     hostile_sshd::{HostileSshd, Peer, Script, message, text},
     keys, ssh_config,
 };
@@ -82,10 +83,7 @@ async fn only_a_server_that_could_answer_is_abandoned_when_silent() {
             .await;
         }
 
-        // Ten minutes, in no time.
-        tokio::time::pause();
-        tokio::time::sleep(Duration::from_secs(600)).await;
-        tokio::time::resume();
+        clock::pass(Duration::from_secs(600)).await;
         assert_eq!(connection.is_closed(), given_up, "{options}");
 
         if given_up {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{as_root, assert_not_run, open};
 use crate::support::{
     checks::{code, eventually, plain, status},
+    clock,
     fixture::{ConnectedHost, TestHost},
     keys,
     mcp_client::{McpClient, ToolResult},
@@ -383,8 +384,11 @@ async fn the_time_of_a_person_is_not_the_commands() {
             .await;
         let page = page(&mut bench.mcp).await;
 
-        // Longer than any of these limits, and nothing that could be polled for.
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        // Longer than any of these limits. A call that was over by now would be answered first.
+        clock::pass(Duration::from_secs(30)).await;
+        let next = bench.mcp.begin_call("ssh_sessions", plain()).await;
+        let answer = bench.mcp.message().await.unwrap();
+        assert_eq!(answer["id"], next, "{limit}: {answer}");
         page.type_in(PASSWORD).await;
         let result = result(&mut bench.mcp, call).await.ok();
         let expected = if limit["timeoutMs"].is_null() {

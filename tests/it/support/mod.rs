@@ -1,4 +1,5 @@
 pub(crate) mod checks;
+pub(crate) mod clock;
 pub(crate) mod daemon;
 pub(crate) mod disk;
 #[cfg(target_os = "linux")]
