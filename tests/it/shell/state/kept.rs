@@ -1,11 +1,10 @@
 //! What comes back.
 
 use std::fs;
-use std::time::Duration;
 
 use serde_json::json;
 
-use super::{MAX_PAUSE, in_time, lose, named, notice, over_a_loss};
+use super::{MAX_PAUSE, TAKING, in_time, leave_alone, lose, named, notice, over_a_loss};
 use crate::support::{
     checks::{code, eventually, plain, status},
     fixture::TestHost,
@@ -170,7 +169,7 @@ async fn a_shell_is_as_it_was_before_its_connection_was_lost() {
     let mut bench = TestHost::openssh_with(|settings| settings.max_sessions = 1000)
         .connect()
         .await;
-    let mut pause = Duration::from_secs(1);
+    let mut pause = TAKING * 3;
     loop {
         let mut before = Vec::new();
 
@@ -190,7 +189,7 @@ async fn a_shell_is_as_it_was_before_its_connection_was_lost() {
             before.push((shown.stdout(), code(&shown)));
         }
 
-        tokio::time::sleep(pause).await;
+        leave_alone(pause).await;
         lose(&mut bench).await;
         let (mut wrong, mut late) = (Vec::new(), false);
 
@@ -305,13 +304,13 @@ async fn the_notice_says_what_came_back_and_what_did_not() {
 #[tokio::test]
 async fn an_interrupted_command_is_not_rerun_and_its_state_is_dropped() {
     let mut bench = TestHost::openssh().connect().await;
-    let mut pause = Duration::from_millis(500);
+    let mut pause = TAKING;
     let ran = bench.home.join("ran");
 
     loop {
         let _ = fs::remove_file(&ran);
         bench.shell("V=before", plain()).await;
-        tokio::time::sleep(pause).await;
+        leave_alone(pause).await;
 
         let cut = bench
             .begin(
@@ -392,12 +391,12 @@ async fn an_ended_shell_leaves_its_state_until_the_session_ends() {
 #[tokio::test]
 async fn a_state_of_megabytes_is_not_kept_and_holds_nothing_up() {
     let mut bench = TestHost::openssh().connect().await;
-    let mut pause = Duration::from_millis(500);
+    let mut pause = TAKING;
     let large = "cd /usr/lib; V=$(printf '%5000000s' x); f() { :; }";
 
     loop {
         bench.shell(large, plain()).await;
-        tokio::time::sleep(pause).await;
+        leave_alone(pause).await;
 
         for number in 0..20 {
             assert_eq!(

@@ -10,12 +10,19 @@ use serde_json::{Value, json};
 
 use crate::support::{
     checks::{eventually, plain},
+    clock,
     fixture::ConnectedHost,
     mcp_client::ToolResult,
     open_sshd::OpenSshd,
 };
 
-/// The state is asked for a quarter of a second after a command; longer than this it does not take anywhere.
+/// The state is asked for a quarter of a second after a command.
+const ASKED_AFTER: Duration = Duration::from_millis(260);
+
+/// How long it then takes to come, mostly.
+const TAKING: Duration = Duration::from_millis(300);
+
+/// Longer than this it does not take anywhere.
 const MAX_PAUSE: Duration = Duration::from_secs(20);
 
 /// Ends the connections, but not the shells: they end by themselves.
@@ -44,13 +51,13 @@ async fn over_a_loss(
     before: &[&str],
     after: &str,
 ) -> ToolResult {
-    let mut pause = Duration::from_millis(500);
+    let mut pause = TAKING;
     loop {
         for command in before {
             bench.shell(command, plain()).await;
         }
 
-        tokio::time::sleep(pause).await;
+        leave_alone(pause).await;
         lose(bench).await;
         let result = bench.shell(after, plain()).await;
         if in_time(&result) || pause > MAX_PAUSE {
@@ -76,8 +83,9 @@ fn named(shell: &str) -> Value {
     json!({"shell": shell, "timeoutMs": 30_000})
 }
 
-/// Leaves a shell alone for long enough that its state is asked for.
-async fn leave_alone() {
-    let until = Instant::now() + Duration::from_millis(600);
-    tokio::time::sleep_until(until.into()).await;
+/// Leaves a shell alone until its state is asked for, which takes no time here, and then for `pause`, in which the state
+/// comes. That is a fixed time, because no one can see from outside when it has come.
+async fn leave_alone(pause: Duration) {
+    clock::pass(ASKED_AFTER).await;
+    tokio::time::sleep(pause).await;
 }

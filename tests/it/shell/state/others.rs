@@ -1,10 +1,8 @@
 //! Shells that are not bash: what they can tell of themselves comes back.
 
-use std::time::Duration;
-
 use serde_json::json;
 
-use super::{MAX_PAUSE, in_time, lose, notice};
+use super::{MAX_PAUSE, TAKING, in_time, leave_alone, lose, notice};
 use crate::{
     shell::other_shells::without_bash,
     support::{
@@ -73,7 +71,7 @@ async fn a_shell_that_is_not_bash_is_as_it_was_as_far_as_it_can_tell() {
 }
 
 async fn comes_back(mut bench: ConnectedHost<OpenSshd>) {
-    let mut pause = Duration::from_secs(1);
+    let mut pause = TAKING * 3;
 
     loop {
         let mut before = Vec::new();
@@ -95,7 +93,7 @@ async fn comes_back(mut bench: ConnectedHost<OpenSshd>) {
             before.push(shown.stdout());
         }
 
-        tokio::time::sleep(pause).await;
+        leave_alone(pause).await;
         lose(&mut bench).await;
         let (mut wrong, mut late) = (Vec::new(), false);
 
@@ -136,7 +134,7 @@ async fn comes_back(mut bench: ConnectedHost<OpenSshd>) {
         .await;
 
     assert_eq!(large.stdout(), "3000000\n");
-    tokio::time::sleep(pause).await;
+    leave_alone(TAKING).await;
 
     for round in 0..5 {
         assert_eq!(

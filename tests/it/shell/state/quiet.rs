@@ -1,10 +1,11 @@
 //! Keeping the state changes nothing and disturbs nobody.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use super::{leave_alone, lose, notice, over_a_loss};
+use super::{ASKED_AFTER, TAKING, leave_alone, lose, notice, over_a_loss};
 use crate::support::{
     checks::{eventually, plain},
+    clock,
     fixture::{ConnectedHost, TestHost},
     open_sshd::OpenSshd,
 };
@@ -70,7 +71,7 @@ async fn the_shell_does_not_notice() {
         ),
     ] {
         bench.shell(state, plain()).await;
-        leave_alone().await;
+        leave_alone(TAKING).await;
         let result = bench.shell(shown, plain()).await;
         assert_eq!(result.stdout(), stdout, "{state}: {result:?}");
         assert!(
@@ -94,7 +95,7 @@ async fn the_shell_does_not_notice() {
         )
         .await;
 
-    leave_alone().await;
+    leave_alone(TAKING).await;
 
     let shell = bench
         .shell(
@@ -135,7 +136,7 @@ async fn no_value_is_written_even_if_commands_are_traced() {
         .shell(&format!("{{ {to_file}; sleep 1; }}"), plain())
         .await;
 
-    leave_alone().await;
+    leave_alone(TAKING).await;
     bench.shell("set +x; trap - DEBUG", plain()).await;
 
     for place in [bench.folder(), bench.home.as_path()] {
@@ -185,7 +186,7 @@ async fn background_output_meanwhile_is_not_lost_mixed_in_or_run() {
         .await;
     let mut seen = begun.text();
     for round in 0..10 {
-        leave_alone().await;
+        leave_alone(TAKING).await;
         let result = bench.shell(&format!("R={round}; echo $R"), plain()).await;
         seen += &result.text();
     }
@@ -211,7 +212,7 @@ async fn background_output_meanwhile_is_not_lost_mixed_in_or_run() {
 
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=last).collect::<Vec<_>>());
-    leave_alone().await;
+    leave_alone(TAKING).await;
     lose(&mut bench).await;
     let result = bench.shell("echo $V ${X-none}; f", plain()).await;
     assert!(notice(&result).contains("restored: "), "{result:?}");
@@ -224,9 +225,10 @@ async fn commands_that_follow_at_once_are_not_held_up_by_a_snapshot() {
     let mut bench = TestHost::openssh().connect().await;
     bench.shell("V=$(printf '%800000s' x); n=0", plain()).await;
 
-    // Each begins at another moment of the taking.
+    // Each begins at another moment before, at or during the taking.
     for round in 0..40_u64 {
-        tokio::time::sleep(std::time::Duration::from_millis(235 + round)).await;
+        clock::pass(ASKED_AFTER - Duration::from_millis(25)).await;
+        tokio::time::sleep(Duration::from_millis(round)).await;
         shows(
             &mut bench,
             "n=$((n+1)); echo $n",
