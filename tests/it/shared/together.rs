@@ -1,6 +1,6 @@
 //! What terminals share, and what each has for itself.
 
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{collections::BTreeSet, fs};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -369,14 +369,21 @@ async fn an_idle_daemon_ends_and_one_with_a_client_or_a_job_does_not() {
         .await
         .ok();
 
-    // Longer than it takes to end, and nothing to poll for.
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    // A daemon with neither, begun later, has ended: this one would have ended before.
+    let idle_time_passes = async || {
+        let others = Shared::new();
+        let (mut unused, _) = others.daemon("3000").await;
+        assert_eq!(unused.wait().await.unwrap().code(), Some(0));
+    };
+
+    idle_time_passes().await;
     assert!(daemon.try_wait().unwrap().is_none(), "a client");
     proxy.close().await;
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    idle_time_passes().await;
     assert!(daemon.try_wait().unwrap().is_none(), "a job");
     assert!(shared.world.runs("45.25"));
     let mut proxy = shared.proxy().await;
+    assert_eq!(Some(shared.only_daemon()), daemon.id(), "it still listens");
     let jobs = proxy.call("ssh_job", json!({})).await.ok().text();
     let listed: Vec<&str> = jobs
         .split(|c: char| !c.is_ascii_hexdigit())
