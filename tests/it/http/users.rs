@@ -49,42 +49,27 @@ const MANNERS: [Manner; 4] = [
 
 /// What the daemon answers to these bytes; empty when it hangs up.
 fn answer(address: &DaemonAddress, text: &str, manner: Manner) -> String {
-    let mut answer = Vec::new();
+    let mut stream = match address {
+        DaemonAddress::Tcp(port) => Socket::from(TcpStream::connect(("127.0.0.1", *port)).unwrap()),
+        DaemonAddress::Socket(path) => Socket::from(UnixStream::connect(path).unwrap()),
+    };
 
     if manner == Manner::ComesLate {
-        // Longer than it takes to look, and no condition that could be polled for.
-        thread::sleep(Duration::from_millis(50));
+        // Connections are accepted in their order, and each is looked at before it is answered.
+        assert!(!answer(address, text, Manner::Waits).is_empty());
     }
 
-    match address {
-        DaemonAddress::Tcp(port) => {
-            let mut stream = TcpStream::connect(("127.0.0.1", *port)).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let _ = stream.write_all(text.as_bytes());
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let _ = stream.write_all(text.as_bytes());
 
-            match manner {
-                Manner::Leaves => return String::new(),
-                Manner::HalfCloses => drop(stream.shutdown(Shutdown::Write)),
-                Manner::Waits | Manner::ComesLate => {}
-            }
-
-            let _ = stream.read_to_end(&mut answer);
-        }
-        DaemonAddress::Socket(path) => {
-            let mut stream = UnixStream::connect(path).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            let _ = stream.write_all(text.as_bytes());
-
-            match manner {
-                Manner::Leaves => return String::new(),
-                Manner::HalfCloses => drop(stream.shutdown(Shutdown::Write)),
-                Manner::Waits | Manner::ComesLate => {}
-            }
-
-            let _ = stream.read_to_end(&mut answer);
-        }
+    match manner {
+        Manner::Leaves => return String::new(),
+        Manner::HalfCloses => drop(stream.shutdown(Shutdown::Write)),
+        Manner::Waits | Manner::ComesLate => {}
     }
 
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
