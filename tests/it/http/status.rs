@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::Path,
     thread,
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use crate::support::{
     daemon::{Daemon, status},
     fixture::TestHost,
     http_client::{Dialect, HttpClient},
+    processes,
 };
 
 #[tokio::test]
@@ -257,8 +259,13 @@ fn answering(answer: Option<&'static [u8]>) -> u16 {
     let port = listener.local_addr().unwrap().port();
 
     thread::spawn(move || {
-        // As a daemon that is busy does: until it takes the connection in, that is nobody's.
-        thread::sleep(std::time::Duration::from_millis(200));
+        while cfg!(target_os = "linux") && processes::connections(port).is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+
+        // As a daemon that is busy does: until it takes the connection in, that is nobody's. Nobody can see that the
+        // client looks at that meanwhile, which it does at once and then every 50 ms.
+        thread::sleep(Duration::from_millis(100));
         let Ok((mut stream, _)) = listener.accept() else {
             return;
         };
