@@ -1,10 +1,10 @@
 //! What a client sends that means harm or is broken: the process lives, keeps its memory, and answers the next request.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::json;
 
-use super::peak;
+use super::{peak, rests};
 use crate::support::{
     daemon::Daemon,
     fixture::TestHost,
@@ -18,14 +18,18 @@ const GROWTH: u64 = 128 * 1024;
 /// The length of a line that nobody sends in earnest, in bytes.
 const HUGE: usize = 100_000_000;
 
-/// For how long a client does not read, where it does not.
-const DEAF: Duration = Duration::from_secs(2);
+/// When a client begins to read.
+#[derive(Clone, Copy)]
+enum Reads {
+    AtOnce,
+    /// When the processes rest: they have done all that they do for a client that does not read.
+    AtRest,
+}
 
-/// What is sent, for how long nothing is read meanwhile, and how many messages come back.
-type Row = (&'static str, Vec<u8>, Duration, Option<usize>);
+/// What is sent, when reading begins, and how many messages come back.
+type Row = (&'static str, Vec<u8>, Reads, Option<usize>);
 
 fn rows() -> Vec<Row> {
-    let at_once = Duration::ZERO;
     let ping =
         |id: usize| format!("{{\"jsonrpc\": \"2.0\", \"id\": {id}, \"method\": \"ping\"}}\n");
     let list =
@@ -42,58 +46,68 @@ fn rows() -> Vec<Row> {
     .concat();
 
     vec![
-        ("a request of 100 MB", long, at_once, Some(0)),
-        ("garbage of 100 MB", vec![b'x'; HUGE], at_once, Some(0)),
-        ("10 MB of zeros", vec![0; HUGE / 10], at_once, Some(0)),
+        ("a request of 100 MB", long, Reads::AtOnce, Some(0)),
+        (
+            "garbage of 100 MB",
+            vec![b'x'; HUGE],
+            Reads::AtOnce,
+            Some(0),
+        ),
+        ("10 MB of zeros", vec![0; HUGE / 10], Reads::AtOnce, Some(0)),
         (
             "10 MB that are no text",
             vec![0xff; HUGE / 10],
-            at_once,
+            Reads::AtOnce,
             Some(0),
         ),
         (
             "a depth of a million",
             vec![b'['; 1_000_000],
-            at_once,
+            Reads::AtOnce,
             Some(0),
         ),
         (
             "objects in one another",
             b"{\"a\":".repeat(100_000),
-            at_once,
+            Reads::AtOnce,
             Some(0),
         ),
-        ("lines of nothing", vec![b'\n'; HUGE / 10], at_once, Some(0)),
+        (
+            "lines of nothing",
+            vec![b'\n'; HUGE / 10],
+            Reads::AtOnce,
+            Some(0),
+        ),
         (
             "cancels of what is not there",
             notification("notifications/cancelled", "{\"requestId\": 7}")
                 .repeat(10_000)
                 .into(),
-            at_once,
+            Reads::AtOnce,
             Some(0),
         ),
         (
             "answers that nobody wants",
             b"{\"jsonrpc\": \"2.0\", \"id\": 7, \"result\": {}}\n".repeat(10_000),
-            at_once,
+            Reads::AtOnce,
             None,
         ),
         (
             "one id for all",
             ping(5).repeat(1_000).into(),
-            at_once,
+            Reads::AtOnce,
             None,
         ),
         (
             "10,000 requests at once",
             (0..10_000).map(ping).collect::<String>().into(),
-            at_once,
+            Reads::AtOnce,
             Some(10_000),
         ),
         (
             "1,000 long answers that are not read",
             (0..1_000).map(list).collect::<String>().into(),
-            DEAF,
+            Reads::AtRest,
             Some(1_000),
         ),
     ]
@@ -106,9 +120,15 @@ fn rows() -> Vec<Row> {
 )]
 async fn send_all(mut program: Program, processes: &[u32]) {
     let before: Vec<u64> = processes.iter().map(|pid| peak(*pid)).collect();
-    for (name, bytes, rest, answers) in rows() {
+    for (name, bytes, reads, answers) in rows() {
         let started = Instant::now();
-        let came = program.survives(&bytes, rest).await;
+        let may_read = async {
+            if matches!(reads, Reads::AtRest) {
+                rests(processes).await.unwrap();
+            }
+        };
+
+        let came = program.survives(&bytes, may_read).await;
         let took = started.elapsed().as_millis();
         assert!(
             answers.is_none_or(|answers| answers == came),

@@ -10,7 +10,7 @@ use std::{
     fmt::Write as _,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -134,7 +134,6 @@ async fn try_all(rows: Vec<Row>) {
 /// The program, with a session at an honest server.
 struct Victim {
     program: Program,
-    proc: PathBuf,
     /// In KiB, before it met anybody.
     peak: u64,
     longest_call: Duration,
@@ -159,11 +158,9 @@ impl Victim {
 
         let environment = if row.askpass { &environment[..] } else { &[] };
         let program = Program::start_with(Some(config), folder, environment).await;
-        let proc = PathBuf::from(format!("/proc/{}", program.pid()));
 
         let mut victim = Self {
             program,
-            proc,
             peak: 0,
             longest_call: Duration::ZERO,
         };
@@ -212,7 +209,7 @@ impl Victim {
             .await?;
         self.works("ssh_disconnect").await?;
 
-        self.rests().await
+        rests(&[self.program.pid()]).await
     }
 
     /// A call that does not hang and whose answer is no flood.
@@ -246,37 +243,38 @@ impl Victim {
         })
     }
 
-    /// It comes to rest: there is a third of a second in which it computes for less than a tenth of it.
-    async fn rests(&self) -> Verdict {
-        let started = Instant::now();
-        loop {
-            let before = self.ticks();
-            sleep(Duration::from_millis(300)).await;
-            if self.ticks() - before <= 3 {
-                return Ok(());
-            }
-
-            ensure(started.elapsed() < HANGS, || {
-                "it does not come to rest".to_owned()
-            })?;
-        }
-    }
-
-    /// Its processor time, in hundredths of a second (proc(5)). Nothing where there is no /proc.
-    fn ticks(&self) -> u64 {
-        let stat = fs::read_to_string(self.proc.join("stat")).unwrap_or_default();
-        let fields = stat.rsplit_once(") ").unwrap_or_default().1.split(' ');
-        fields
-            .skip(11)
-            .take(2)
-            .map(|ticks| ticks.parse::<u64>().unwrap())
-            .sum()
-    }
-
     /// By how much its memory was ever more than at first, in KiB. Nothing where there is no /proc.
     fn growth(&self) -> u64 {
         peak(self.program.pid()).saturating_sub(self.peak)
     }
+}
+
+/// Processes come to rest: there is a third of a second in which they compute for less than a tenth of it.
+async fn rests(processes: &[u32]) -> Verdict {
+    let ticks = || processes.iter().copied().map(ticks).sum::<u64>();
+    let started = Instant::now();
+    loop {
+        let before = ticks();
+        sleep(Duration::from_millis(300)).await;
+        if ticks() - before <= 3 {
+            return Ok(());
+        }
+
+        ensure(started.elapsed() < HANGS, || {
+            "it does not come to rest".to_owned()
+        })?;
+    }
+}
+
+/// The processor time of a process, in hundredths of a second (proc(5)). Nothing where there is no /proc.
+fn ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit_once(") ").unwrap_or_default().1.split(' ');
+    fields
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum()
 }
 
 /// The most memory that a process ever had, in KiB. Nothing where there is no /proc.

@@ -169,9 +169,13 @@ impl Program {
             .expect("the program reads");
     }
 
-    /// Sends bytes and then a ping, and reads meanwhile, but only after `rest`; returns how many messages came before the
-    /// answer to the ping.
-    pub(crate) async fn survives(&mut self, bytes: &[u8], rest: Duration) -> usize {
+    /// Sends bytes and then a ping, and reads meanwhile, but only after the first answer has come and `may_read` is over;
+    /// returns how many messages came before the answer to the ping.
+    pub(crate) async fn survives(
+        &mut self,
+        bytes: &[u8],
+        may_read: impl Future<Output = ()>,
+    ) -> usize {
         let stdin = self.stdin.as_mut().expect("stdin is open");
         let write = async {
             stdin.write_all(bytes).await.expect("the program reads");
@@ -180,7 +184,12 @@ impl Program {
         };
 
         let read = async {
-            tokio::time::sleep(rest).await;
+            let first = self.stdout.get_mut().fill_buf();
+            timeout(PATIENCE, first)
+                .await
+                .expect("an answer in time")
+                .expect("readable");
+            may_read.await;
 
             for messages in 0.. {
                 let line = timeout(PATIENCE, self.stdout.next_line())
