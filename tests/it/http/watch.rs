@@ -22,31 +22,25 @@ struct Browser {
 
 /// The path of the link that the daemon printed when it started.
 async fn link(daemon: &Daemon) -> String {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        let log = daemon.log();
-        let url = log.lines().find_map(|line| {
-            line.strip_prefix("mcp-ssh-sessions: watch at ")?
-                .split(' ')
-                .next()
-        });
+    let printed = || {
+        daemon.log().lines().find_map(|line| {
+            let rest = line.strip_prefix("mcp-ssh-sessions: watch at ")?;
+            Some(rest.split(' ').next()?.to_owned())
+        })
+    };
 
-        if let Some(url) = url {
-            let path = url
-                .strip_prefix(&format!("http://{}", daemon.address.host()))
-                .expect("its own address");
-            let key = path.strip_prefix("/?key=").expect("a key");
-            assert!(
-                key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit()),
-                "128 random bits: {key}"
-            );
+    eventually("the link is printed", || printed().is_some()).await;
+    let url = printed().unwrap();
+    let path = url
+        .strip_prefix(&format!("http://{}", daemon.address.host()))
+        .expect("its own address");
+    let key = path.strip_prefix("/?key=").expect("a key");
+    assert!(
+        key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "128 random bits: {key}"
+    );
 
-            return path.to_owned();
-        }
-
-        assert!(Instant::now() < deadline, "no link: {log}");
-        sleep(Duration::from_millis(5)).await;
-    }
+    path.to_owned()
 }
 
 async fn get(address: &DaemonAddress, path: &str, headers: &[(&str, &str)]) -> Answer {
