@@ -56,6 +56,7 @@ async fn a_killed_writer_leaves_the_old_store_or_the_new_one() {
         }
 
         eventually("it writes", || fs::read(&store).unwrap() != before).await;
+        // Each round at another moment of the writing, which nobody can see from outside.
         tokio::time::sleep(Duration::from_millis(round)).await;
         kill(&program);
         drop(program);

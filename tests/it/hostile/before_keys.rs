@@ -37,6 +37,7 @@ fn words() -> Vec<Row> {
         }),
         row("a letter at a time", "took longer than", |peer| {
             loop {
+                // Slow enough to send little until the client gives up, which is the end.
                 peer.raw(b"S")?;
                 thread::sleep(Duration::from_millis(50));
             }
