@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use super::{ASKED_AFTER, TAKING, leave_alone, lose, notice, over_a_loss};
+use super::{TAKING, leave_alone, lose, notice, over_a_loss};
 use crate::support::{
     checks::{eventually, plain},
     clock,
@@ -227,7 +227,7 @@ async fn commands_that_follow_at_once_are_not_held_up_by_a_snapshot() {
 
     // Each begins at another moment before, at or during the taking.
     for round in 0..40_u64 {
-        clock::pass(ASKED_AFTER - Duration::from_millis(25)).await;
+        clock::pass(Duration::from_millis(235)).await;
         tokio::time::sleep(Duration::from_millis(round)).await;
         shows(
             &mut bench,
