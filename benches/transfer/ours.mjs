@@ -75,9 +75,9 @@ export class Ours {
       direction === 'up'
         ? ['ssh_upload', { localPath: path, remotePath: folder }]
         : ['ssh_download', { remotePath: path, localPath: folder }];
-    const { structured, milliseconds } = await this.#use(tool, params);
-    if (structured.files !== files || structured.bytes !== bytes) {
-      throw new Stop(`${tool} of ${files} files, ${bytes} bytes, has done ${JSON.stringify(structured)}`);
+    const { facts, milliseconds } = await this.#use(tool, params);
+    if (facts.files !== files || facts.bytes !== bytes) {
+      throw new Stop(`${tool} of ${files} files, ${bytes} bytes, has done ${JSON.stringify(facts)}`);
     }
     if (files === 1) this.memory.peak = Math.max(this.memory.peak ?? 0, this.#held('VmHWM') ?? 0);
     return milliseconds;
@@ -88,7 +88,7 @@ export class Ours {
     const result = await this.#client.request('tools/call', { name, arguments: params }, PATIENCE_MS);
     const milliseconds = performance.now() - start;
     if (result.isError) throw new Refused(`${name}: ${result.content.map(({ text }) => text).join(' ')}`);
-    return { structured: result.structuredContent, milliseconds };
+    return { facts: result._meta?.['mcp-ssh-sessions/result'], milliseconds };
   }
 
   /** A field of proc_pid_status(5), which has them in kibibytes. */

@@ -17,12 +17,12 @@ export class Agent {
     return result;
   }
 
-  /** Calls a tool silently. The result is the structured one, if the tool has one, and these fields. */
+  /** Calls a tool silently. The result has the typed facts of the tool, if it has any, and these fields. */
   async send(tool, params) {
     const [result, milliseconds] = await timed(this.client.request('tools/call', { name: tool, arguments: params }));
     const blocks = result.content.map(({ text }) => text);
     return {
-      ...result.structuredContent,
+      ...result._meta?.['mcp-ssh-sessions/result'],
       outcome: result._meta?.['mcp-ssh-sessions/outcome'],
       isError: result.isError === true,
       text: blocks.map((block) => (block.endsWith('\n') ? block : `${block}\n`)).join(''),

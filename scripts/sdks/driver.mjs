@@ -2,7 +2,7 @@
 //
 //   connect {transport, url, headers, command, args, env, legacy}   → {name, revision}; the latter if it is known
 //   tools                                                           → the names
-//   call {key, tool, arguments}                                     → {text, isError, structured}
+//   call {key, tool, arguments}                                     → {text, isError, facts}
 //   cancel {key}                                                    → that call then ends with an error
 //   close
 
@@ -33,7 +33,7 @@ export function drive(connect, callTool) {
       const options = { signal: stop.signal, onprogress: () => {}, resetTimeoutOnProgress: true };
       const result = await callTool(client, { name: tool, arguments: args }, options);
       const text = result.content.map((block) => block.text).join('');
-      return { text, isError: result.isError ?? false, structured: result.structuredContent };
+      return { text, isError: result.isError ?? false, facts: result._meta?.['mcp-ssh-sessions/result'] };
     },
     async cancel({ key }) {
       running.get(key).abort('not wanted any more');

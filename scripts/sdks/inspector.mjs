@@ -27,8 +27,8 @@ export class Inspector {
     const { tools } = await this.#ask(to, 'tools/list');
     fact(`${tools.length} tools`, tools.length === 10, tools);
     const session = `inspector-${to.transport}`;
-    const { structuredContent } = await this.#call(to, 'ssh_connect', { host: 'demo', name: session });
-    fact('ssh_connect', structuredContent?.session?.state === 'connected', structuredContent);
+    const { _meta } = await this.#call(to, 'ssh_connect', { host: 'demo', name: session });
+    fact('ssh_connect', _meta?.['mcp-ssh-sessions/result']?.session?.state === 'connected', _meta);
     const product = await this.#call(to, 'ssh_exec', { command: 'echo $((6 * 7)); exit 3', session });
     fact('ssh_exec: output and exit status', /^42\n[^]*\[exit 3 /.test(text(product)), product);
     // Over stdio each process has a shell of its own, which ends with it.

@@ -37,7 +37,7 @@ class Driver:
         self.running[params["key"]] = asyncio.current_task()
         result = await self.client.call_tool(params["tool"], params["arguments"])
         text = "".join(block.text for block in result.content)
-        return {"text": text, "isError": result.is_error, "structured": result.structured_content}
+        return {"text": text, "isError": result.is_error, "facts": (result.meta or {}).get("mcp-ssh-sessions/result")}
 
     async def cancel(self, params):
         self.running[params["key"]].cancel("not wanted any more")

@@ -45,7 +45,7 @@ export class Scene {
     const names = await this.#ask('tools');
     fact(`${names.length} tools`, names.length === 10 && names.every((name) => name.startsWith('ssh_')), names);
     const connected = await this.#call('ssh_connect', { host: 'demo', name: this.#session });
-    const state = connected.structured?.session?.state;
+    const state = connected.facts?.session?.state;
     fact('ssh_connect answers in words and in data', connected.text !== '' && state === 'connected', connected);
     this.#silence = this.#call('ssh_exec', { command: `sleep ${SILENCE_S}; echo awake`, waitMs: PATIENCE_MS }, PATIENCE_MS);
     this.#silence.catch(() => {});

@@ -42,7 +42,7 @@ export class Calls {
    * @param {string} tool
    * @param {object} args
    * @param {{ word?: string }} [options] the mark that the call's command leaves
-   * @returns {Promise<{ text: string, blocks: string[], outcome?: object, structured?: object } | undefined>}
+   * @returns {Promise<{ text: string, blocks: string[], outcome?: object, facts?: object } | undefined>}
    */
   async call(client, tool, args, { word } = {}) {
     const begin = Date.now();
@@ -52,7 +52,7 @@ export class Calls {
     const lost = outcome?.status === 'connectionLost';
     if (!lost && !result.isError) {
       if (word && outcome.status === 'exited') this.#words.set(word, ALLOWED.done);
-      return { text: blocks.join(''), blocks, outcome, structured: result.structuredContent };
+      return { text: blocks.join(''), blocks, outcome, facts: result._meta?.['mcp-ssh-sessions/result'] };
     }
     if (word && !lost) this.#words.set(word, ALLOWED.refused);
     if (this.link.wasCutSince(begin)) this.counts.cut += 1;

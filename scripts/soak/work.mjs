@@ -83,7 +83,7 @@ export async function transfer({ calls, client, local, remote }, number) {
     const answer = await calls.call(client, tool, { session: 'files', localPath, remotePath });
     const after = contentOf(target);
     const isSame = after === contentOf(source);
-    if (answer) calls.judge(isSame && answer.structured.files > 0, () => `${tool}: the copy differs: ${answer.text}`);
+    if (answer) calls.judge(isSame && answer.facts.files > 0, () => `${tool}: the copy differs: ${answer.text}`);
     else if (!isFolder && !isSame && after !== before) calls.fail(`${tool} has failed and left neither the old nor the new file`);
     if (!answer) return;
   }
@@ -139,8 +139,8 @@ export async function jobs({ calls, client }) {
 export async function sessions({ calls, client }, number) {
   const session = `guest-${number}-${++last}`;
   const stateOf = async () => {
-    const { structured } = await calls.insist(client, 'ssh_sessions', {});
-    return structured.sessions.find(({ name }) => name === session)?.state;
+    const { facts } = await calls.insist(client, 'ssh_sessions', {});
+    return facts.sessions.find(({ name }) => name === session)?.state;
   };
   const exec = async () => {
     const { word, command } = calls.mark();

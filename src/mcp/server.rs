@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     call::{
-        Call,
+        Call, limit,
         progress::{self, ProgressSource},
         running::{CallStep, ParkedCalls, RunningCall},
         tool_error::ToolError,
@@ -32,23 +32,18 @@ use crate::{
     ssh::prompt::prompter::PromptRequest,
 };
 
-/// Introduction to this server, for the model. Some clients show only the first 250 characters.
+/// Introduction to this server, for the model. Codex shows only the first line, cut at 250
+/// characters.
 const INSTRUCTIONS: &str = "\
-SSH sessions for remote servers: connect once with ssh_connect, then run shell commands (ssh_shell keeps directory and \
-variables, ssh_exec is stateless) and move files over SFTP (ssh_upload, ssh_download). Sessions reconnect by themselves.
+SSH for remote servers: run shell commands (ssh_exec, ssh_shell) and copy files over SFTP (ssh_upload, ssh_download) in \
+named sessions that stay connected. Begin with ssh_connect; ssh_sessions lists what there is.
 
-- ssh_connect(host) takes anything `ssh` takes: an alias of ~/.ssh/config, user@host, an address. Log-in uses the \
-person's ssh-agent and keys; password only if it must be.
-- Tools without `session` use the default session: the one chosen with ssh_set_default, else the first one connected. \
-ssh_sessions lists all, saved ones too; a saved session connects on first use.
-- ssh_shell runs in a persistent bash: cd, variables, functions and options stay. ssh_exec gives each command its own \
-channel, so several run at once; use it for long or parallel work.
-- A command that takes longer than waitMs (45 s) goes on as a job; so does one with background: true. ssh_job waits for \
-it, reads it, feeds it, stops it. Interactive programs want pty: true.
-- A command that fails is a normal result: look at the last line, such as [exit 1 · 12 ms]. An error means that the call \
-itself could not be carried out, and says what to do next.
-- timeoutMs stops the remote process, not just the waiting. Long output is cut in the middle; the last line names a \
-local file with all of it.
+- ssh_connect takes what `ssh` takes. Without `session`, a call goes to the default: the one of ssh_set_default, else \
+the first connected. Saved sessions connect on first use.
+- ssh_shell keeps directory and variables; ssh_exec runs side by side.
+- A command longer than waitMs (45 s) goes on as a job; ssh_job continues it. Interactive programs want pty: true.
+- A command that fails is a result: read the last line, such as [exit 1]. An error says what to do next.
+- timeoutMs stops the remote process. Output that was cut is whole in the local file that the last line names.
 - After `connection lost` the command may have run: check before you run it again.";
 
 /// Limit on the number of simultaneous calls, of all clients together.
@@ -141,7 +136,8 @@ impl SshServer {
             // that the model reads it.
             let prompt_request = match running.next(&context.ct).await {
                 CallStep::Done(Some(result)) => {
-                    return Ok(result.unwrap_or_else(ToolError::into_result).into());
+                    let answer = result.unwrap_or_else(ToolError::into_result);
+                    return Ok(limit::bounded(answer).into());
                 }
                 CallStep::Done(None) => {
                     return Err(ErrorData::invalid_params(
@@ -266,12 +262,9 @@ impl ServerHandler for SshServer {
         };
 
         let started = Instant::now();
-        let title = tools::find(&tool)
-            .and_then(|tool| tool.title.as_deref())
-            .unwrap_or_default();
         let watched = running.watched.clone();
         let call = Box::pin(self.finish(running, &tool, &context));
-        let result = progress::while_running(call, &watched, title, &context).await;
+        let result = progress::while_running(call, &watched, &tool, &context).await;
 
         // Names and times only, because the arguments and results of a call may contain secrets.
         tracing::debug!(%tool, answered = result.is_ok(), milliseconds = started.elapsed().as_millis(), "call");

@@ -97,7 +97,7 @@ async fn a_name_that_is_not_in_the_dns_is_asked_of_the_system() {
     std::fs::set_permissions(&getent, std::fs::Permissions::from_mode(0o755)).unwrap();
     let found = tokio::task::block_in_place(|| connect(folder.path(), &config));
     assert_eq!(
-        found["structuredContent"]["session"]["state"], "connected",
+        found["_meta"]["mcp-ssh-sessions/result"]["session"]["state"], "connected",
         "{found}"
     );
 }

@@ -49,7 +49,7 @@ export class Server {
       if (!(error instanceof Stop)) throw error;
       return { content: [{ text: error.message }], isError: true };
     });
-    // Clients show the structured content instead of the text, where there is any.
+    // Clients show structured content instead of the text.
     const words = result.content.map(({ text = '' }) => text).join('');
     const text = result.structuredContent ? JSON.stringify(result.structuredContent) : words;
     return { text, isError: result.isError === true, meta: result._meta };

@@ -1,6 +1,7 @@
-//! One tool call ([`Call`]): parameters, progress, report, errors and hints.
+//! One tool call ([`Call`]): parameters, progress, report, errors, hints and the limit of an answer.
 
 pub(super) mod hints;
+pub(super) mod limit;
 pub(super) mod params;
 pub(super) mod progress;
 pub(super) mod report;

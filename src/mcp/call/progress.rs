@@ -100,11 +100,11 @@ impl ProgressSource {
 /// Runs the work of a call, and sends progress notifications meanwhile. Sends none unless the
 /// client asked for progress with a token.
 ///
-/// `title` is the title of the tool, for a call without any output.
+/// `tool` is the name of the tool, for a call without any output.
 pub(in crate::mcp) async fn while_running<T>(
     mut call: Pin<Box<impl Future<Output = T>>>,
     watched: &ProgressSource,
-    title: &str,
+    tool: &str,
     context: &RequestContext<RoleServer>,
 ) -> T {
     // MCP allows progress notifications only for a request that carries a progress token.
@@ -133,7 +133,7 @@ pub(in crate::mcp) async fn while_running<T>(
         // A call is either a transfer or runs commands, never both.
         let update = match watched.snapshot() {
             Some(snapshot) => reporter.transfer(&snapshot),
-            None => reporter.line(watched.latest(), title, started),
+            None => reporter.line(watched.latest(), tool, started),
         };
 
         let Some((message, total)) = update else {
@@ -171,7 +171,7 @@ type ProgressUpdate = Option<(String, Option<f64>)>;
 impl ProgressReporter {
     /// Returns the next notification for a command. `line` is the latest line of output; `None` if
     /// there is none.
-    fn line(&mut self, line: Option<String>, title: &str, started: Instant) -> ProgressUpdate {
+    fn line(&mut self, line: Option<String>, tool: &str, started: Instant) -> ProgressUpdate {
         let since = self.at.elapsed();
 
         // Half an interval early counts as due. Otherwise a tick that comes a little early would
@@ -186,7 +186,7 @@ impl ProgressReporter {
         self.progress = started.elapsed().as_secs_f64();
         let message = line
             .clone()
-            .unwrap_or_else(|| format!("{title}: running for {:.0} s", self.progress));
+            .unwrap_or_else(|| format!("{tool}: running for {:.0} s", self.progress));
         self.message = line;
 
         Some((message, None))

@@ -5,16 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Effects,
+    Effect,
     session::{self, SessionResult},
 };
 use crate::{
     foreign_text::escape_line,
-    mcp::call::{
-        Call,
-        params::{Milliseconds, schema},
-        tool_error::ToolError,
-    },
+    mcp::call::{Call, params::Milliseconds, tool_error::ToolError},
     openssh::destination::TypedDestination,
     password::Password,
     session::{
@@ -29,48 +25,40 @@ pub(super) const NAME: &str = "ssh_connect";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ConnectParams {
-    /// Host name, address, user@host or alias of ~/.ssh/config
+    /// Alias of ~/.ssh/config, user@host or address
     host: String,
-    /// Name for the session; default: host
+    /// Default: host
     name: Option<String>,
     user: Option<String>,
-    #[schemars(range(min = 1))]
     port: Option<u16>,
-    /// Private key file; default: as ssh finds it
     key_path: Option<String>,
-    /// For an encrypted key file
     #[schemars(with = "Option<String>")]
     passphrase: Option<Password>,
-    /// Kept in memory only
+    /// If keys do not work; kept in memory only
     #[schemars(with = "Option<String>")]
     password: Option<Password>,
-    /// Time to connect in; default 30000
+    /// Default 30000
     timeout_ms: Option<Milliseconds>,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ConnectResult {
     session: SessionResult,
-    // Default session, given only where the caller may be in doubt. A comment and not a doc
-    // comment, because every model reads the schema.
+    /// Default session, given only where the caller may be in doubt.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(skip)]
     default_session: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(default)]
     notices: Vec<String>,
 }
 
 pub(super) fn tool() -> Tool {
     super::describe::<ConnectParams>(
         NAME,
-        "Connect over SSH",
-        "Open a named SSH session to a remote server. Uses the person's OpenSSH configuration, keys, ssh-agent and \
-         known_hosts. The session is saved (without secrets) and reconnects by itself.",
-        Effects { read_only: false, destructive: false, idempotent: true, open_world: true },
+        "Open a named SSH session to a remote server, as `ssh` would: its config, keys, agent and known_hosts. It is \
+         saved (without secrets) and reconnects by itself.",
+        Effect::Harmless,
     )
-    .with_raw_output_schema(schema::<ConnectResult>())
 }
 
 /// Connects a session, and saves everything except the secrets.
@@ -80,8 +68,6 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ConnectParams = super::arguments(NAME, &mut call)?;
 
-    // The schema says `minimum: 1`, but nothing has checked the arguments against the schema so
-    // far.
     if params.port == Some(0) {
         return Err(ToolError::new(
             "ssh_connect: port must be between 1 and 65535",

@@ -5,23 +5,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Effects,
+    Effect,
     session::{self, SessionResult},
 };
-use crate::mcp::call::{Call, params::schema, tool_error::ToolError};
+use crate::mcp::call::{Call, tool_error::ToolError};
 
 pub(super) const NAME: &str = "ssh_disconnect";
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct DisconnectParams {
-    /// Default: the default session
     session: Option<String>,
     /// Delete the saved session too
     #[serde(default)]
     forget: bool,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 struct DisconnectResult {
     session: SessionResult,
     forgotten: bool,
@@ -30,11 +29,9 @@ struct DisconnectResult {
 pub(super) fn tool() -> Tool {
     super::describe::<DisconnectParams>(
         NAME,
-        "Disconnect an SSH session",
-        "Close a session: its running commands are stopped, its shells end. It stays saved unless forget is true.",
-        Effects { read_only: false, destructive: false, idempotent: true, open_world: false },
+        "Close a session, its commands and shells.",
+        Effect::Harmless,
     )
-    .with_raw_output_schema(schema::<DisconnectResult>())
 }
 
 /// Disconnects a session, and deletes the saved session if the call says so.

@@ -5,11 +5,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Effects,
-    transfer::{self, TransferArguments, TransferResult},
+    Effect,
+    transfer::{self, TransferArguments},
 };
 use crate::{
-    mcp::call::{Call, params::schema, tool_error::ToolError},
+    mcp::call::{Call, tool_error::ToolError},
     session::transfers::Direction,
 };
 
@@ -19,13 +19,10 @@ pub(super) const NAME: &str = "ssh_download";
 #[serde(rename_all = "camelCase")]
 struct DownloadParams {
     remote_path: String,
-    /// The copy, or a directory to put it into
     local_path: String,
-    /// Default: the default session
     session: Option<String>,
-    /// gitignore patterns to leave out
+    /// gitignore patterns
     exclude: Option<Vec<String>>,
-    /// Skip files of the same size and time
     #[serde(default)]
     skip_unchanged: bool,
 }
@@ -33,12 +30,9 @@ struct DownloadParams {
 pub(super) fn tool() -> Tool {
     super::describe::<DownloadParams>(
         NAME,
-        "Download files",
-        "Copy a remote file or directory to this machine over SFTP, as cp -r does, keeping modes, times and links. \
-         A file is replaced only when its copy is complete. ~ is home on either side.",
-        Effects { read_only: false, destructive: true, idempotent: true, open_world: true },
+        "Copy a remote file or directory to this machine (SFTP), as cp -r.",
+        Effect::Destructive,
     )
-    .with_raw_output_schema(schema::<TransferResult>())
 }
 
 /// Copies a remote file or directory to this machine.

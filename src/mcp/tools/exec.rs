@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Effects,
+    Effect,
     command::{self, CallWait},
 };
 use crate::{
@@ -36,49 +36,38 @@ const MAX_SESSIONS: usize = 100;
     reason = "parameters as a caller knows them"
 )]
 struct ExecParams {
-    /// For the user's login shell
     command: String,
-    /// Default: the default session
     session: Option<String>,
-    /// Run it in all of these at once, instead
+    /// Run it in all of these at once
     sessions: Option<Vec<String>>,
-    /// Directory to run in
     cwd: Option<String>,
-    /// Environment variables to add
     env: Option<BTreeMap<String, String>>,
-    /// Default: empty; with pty or background, open for input by `ssh_job`
     stdin: Option<String>,
-    /// Give it a terminal (interactive programs); stdout and stderr become one
+    /// Give it a terminal, for interactive programs
     #[serde(default)]
     pty: bool,
-    /// Run it as root, with sudo; the person may be asked for the password
+    /// As root; the person may be asked for the password
     #[serde(default)]
     sudo: bool,
-    /// Stop the remote process after this time; default: never
+    /// Stop the remote process then; default: never
     timeout_ms: Option<Milliseconds>,
-    /// Answer with a running job after this time; default 45000
+    /// Then go on as a job; default 45000
     wait_ms: Option<WaitParam>,
-    /// Answer with a running job at once
+    /// A job at once
     #[serde(default)]
     background: bool,
-    /// Background job that lives on the server, past a lost link and this program's end; `ssh_job` finds it again
+    /// A job that outlives the link and this program
     #[serde(default)]
     detach: bool,
 }
 
 pub(super) fn tool() -> Tool {
-    super::describe::<ExecParams>(
+    let tool = super::describe::<ExecParams>(
         NAME,
-        "Run a command over SSH",
-        "Run a command on the remote server in a fresh channel, without state. Returns stdout, stderr and the exit \
-         status. Several run at once. A command that takes longer than waitMs goes on as a job: see ssh_job.",
-        Effects {
-            read_only: false,
-            destructive: true,
-            idempotent: false,
-            open_world: true,
-        },
-    )
+        "Run a command on the remote server over SSH in a channel of its own, without state; several run at once.",
+        Effect::Destructive,
+    );
+    super::found_by(tool, "run execute shell command remote server host deploy")
 }
 
 /// Commands of a call, one for each session. In several sessions the command is the same.

@@ -17,7 +17,7 @@ mod upload;
 
 use std::sync::{Arc, LazyLock};
 
-use rmcp::model::{CallToolResult, Tool, ToolAnnotations};
+use rmcp::model::{CallToolResult, JsonObject, MetaObject, Tool, ToolAnnotations};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
@@ -66,37 +66,40 @@ pub(super) use self::{
     job::JobResult, session::SessionResult, sessions::as_json as sessions_as_json,
 };
 
-/// Effects of a tool, as in the annotations of MCP. Clients use these to decide whether to ask the
-/// user first.
+/// Key in `_meta` of a tool with more words for the tool search of Claude Code.
+const SEARCH_HINT: &str = "anthropic/searchHint";
+
+/// Effect of a tool. Clients decide by it whether to ask the user first.
 #[derive(Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "the four hints of MCP")]
-struct Effects {
-    /// True if the tool changes nothing.
-    read_only: bool,
-    /// True if the tool may overwrite or delete something.
-    destructive: bool,
-    /// True if a second call with the same arguments has no further effect.
-    idempotent: bool,
-    /// True if the tool talks to other machines.
-    open_world: bool,
+enum Effect {
+    /// The tool changes nothing.
+    ReadsOnly,
+    /// The tool overwrites and deletes nothing.
+    Harmless,
+    /// The tool may overwrite or delete something.
+    Destructive,
 }
 
 /// Builds the catalogue entry of a tool whose parameters are `P`.
-fn describe<P: JsonSchema>(
-    name: &'static str,
-    title: &str,
-    description: &'static str,
-    effects: Effects,
-) -> Tool {
-    let annotations = ToolAnnotations::with_title(title)
-        .read_only(effects.read_only)
-        .destructive(effects.destructive)
-        .idempotent(effects.idempotent)
-        .open_world(effects.open_world);
+///
+/// A tool has no title and no output schema, and only the annotations that differ from the defaults
+/// of MCP: every byte of the list costs the model or the client, and models read neither.
+fn describe<P: JsonSchema>(name: &'static str, description: &'static str, effect: Effect) -> Tool {
+    let tool = Tool::new(name, description, params::schema::<P>());
 
-    Tool::new(name, description, params::schema::<P>())
-        .with_title(title)
-        .with_annotations(annotations)
+    match effect {
+        Effect::ReadsOnly => tool.with_annotations(ToolAnnotations::new().read_only(true)),
+        Effect::Harmless => tool.with_annotations(ToolAnnotations::new().destructive(false)),
+        Effect::Destructive => tool,
+    }
+}
+
+/// Adds words by which the tool search of a client finds the tool.
+fn found_by(tool: Tool, words: &str) -> Tool {
+    tool.with_meta(MetaObject(JsonObject::from_iter([(
+        SEARCH_HINT.to_owned(),
+        words.into(),
+    )])))
 }
 
 /// Reads the arguments of a call into the parameter type `P` of the tool `name`.

@@ -5,11 +5,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Effects,
+    Effect,
     session::{self, SessionResult},
 };
 use crate::{
-    mcp::call::{Call, params::schema, tool_error::ToolError},
+    mcp::call::{Call, tool_error::ToolError},
     session::live::Reconnected,
 };
 
@@ -17,17 +17,15 @@ pub(super) const NAME: &str = "ssh_reconnect";
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct ReconnectParams {
-    /// Default: the default session
     session: Option<String>,
+    /// Log in anew: new group, new password
     #[serde(default)]
     fresh: bool,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 struct ReconnectResult {
     session: SessionResult,
-    // Absent from the schema, which every model reads in every conversation.
-    #[schemars(skip)]
     connection: ReconnectOutcome,
 }
 
@@ -70,11 +68,9 @@ impl ReconnectOutcome {
 pub(super) fn tool() -> Tool {
     super::describe::<ReconnectParams>(
         NAME,
-        "Reconnect an SSH session",
-        "Reconnect a dropped or saved session. A connection that answers is kept; fresh logs in anew (new group, password).",
-        Effects { read_only: false, destructive: false, idempotent: true, open_world: true },
+        "Reconnect a session; one that answers is kept.",
+        Effect::Harmless,
     )
-    .with_raw_output_schema(schema::<ReconnectResult>())
 }
 
 /// Connects a session whose connection is missing or does not answer. With `fresh`, logs in again

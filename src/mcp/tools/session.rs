@@ -1,7 +1,6 @@
 //! Results that describe a session, shared by several tools.
 
-use rmcp::model::{CallToolResult, ContentBlock};
-use schemars::JsonSchema;
+use rmcp::model::{CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde::Serialize;
 
 use crate::{
@@ -10,15 +9,16 @@ use crate::{
     session::status::{ConnectionState, SessionStatus},
 };
 
-// A session, as programs read it. A comment and not a doc comment, because a doc comment would
-// become part of every schema.
-#[derive(Debug, Serialize, JsonSchema)]
+/// Key in `_meta` of the typed facts of a result, for programs. Commands have an outcome instead.
+const RESULT_KEY: &str = "mcp-ssh-sessions/result";
+
+/// Session, as programs read it.
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(in crate::mcp) struct SessionResult {
     name: String,
     host: String,
     host_name: String,
-    #[schemars(with = "u32")]
     port: u16,
     user: String,
     state: StateResult,
@@ -33,7 +33,7 @@ pub(in crate::mcp) struct SessionResult {
     pub(in crate::mcp) last_error: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 enum StateResult {
     Connected,
@@ -132,16 +132,18 @@ impl SessionResult {
     }
 }
 
-/// Returns a successful result with a text and a structured form. Some clients show only one of the
-/// two, so each form is complete.
+/// Returns a successful result with a text for the model, and typed facts for programs in `_meta`.
+///
+/// The facts are not `structuredContent`: the main clients would then show the model the JSON and
+/// drop the text.
 ///
 /// # Errors
-/// The structured form cannot be written as JSON.
+/// The facts cannot be written as JSON.
 pub(super) fn text_and_json(
     text: String,
-    structured: &impl Serialize,
+    facts: &impl Serialize,
 ) -> Result<CallToolResult, ToolError> {
-    let structured = serde_json::to_value(structured).map_err(|error| {
+    let facts = serde_json::to_value(facts).map_err(|error| {
         ToolError::new(
             format!("the result cannot be written as JSON: {error}"),
             "report this as a bug",
@@ -149,7 +151,10 @@ pub(super) fn text_and_json(
     })?;
 
     let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
-    result.structured_content = Some(structured);
+    result.meta = Some(MetaObject(JsonObject::from_iter([(
+        RESULT_KEY.to_owned(),
+        facts,
+    )])));
 
     Ok(result)
 }

@@ -5,12 +5,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Effects,
+    Effect,
     session::{self, SessionResult},
 };
 use crate::{
     foreign_text::escape_line,
-    mcp::call::{Call, params::schema, tool_error::ToolError},
+    mcp::call::{Call, tool_error::ToolError},
     session::registry::SessionListing,
 };
 
@@ -19,7 +19,7 @@ pub(super) const NAME: &str = "ssh_sessions";
 #[derive(Debug, Deserialize, JsonSchema)]
 struct SessionsParams {}
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 struct SessionsResult {
     sessions: Vec<SessionResult>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,16 +51,9 @@ pub(in crate::mcp) fn as_json(listing: SessionListing) -> String {
 pub(super) fn tool() -> Tool {
     super::describe::<SessionsParams>(
         NAME,
-        "List SSH sessions",
-        "List all SSH sessions: connected, disconnected and saved, and which is the default.",
-        Effects {
-            read_only: true,
-            destructive: false,
-            idempotent: true,
-            open_world: false,
-        },
+        "List SSH sessions: connected, disconnected and saved ones, and which is the default.",
+        Effect::ReadsOnly,
     )
-    .with_raw_output_schema(schema::<SessionsResult>())
 }
 
 /// Lists all sessions of this process and of the store.

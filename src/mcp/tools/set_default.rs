@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Effects,
+    Effect,
     session::{self, SessionResult},
 };
-use crate::mcp::call::{Call, params::schema, tool_error::ToolError};
+use crate::mcp::call::{Call, tool_error::ToolError};
 
 pub(super) const NAME: &str = "ssh_set_default";
 
@@ -17,7 +17,7 @@ struct SetDefaultParams {
     session: String,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 struct SetDefaultResult {
     session: SessionResult,
 }
@@ -25,16 +25,9 @@ struct SetDefaultResult {
 pub(super) fn tool() -> Tool {
     super::describe::<SetDefaultParams>(
         NAME,
-        "Set the default SSH session",
-        "Set which session is used when no name is given.",
-        Effects {
-            read_only: false,
-            destructive: false,
-            idempotent: true,
-            open_world: false,
-        },
+        "Choose the session that is used when none is named.",
+        Effect::Harmless,
     )
-    .with_raw_output_schema(schema::<SetDefaultResult>())
 }
 
 /// Sets the default session.

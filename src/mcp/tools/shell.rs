@@ -4,7 +4,7 @@ use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Effects, command};
+use super::{Effect, command};
 use crate::{
     mcp::call::{
         Call,
@@ -22,33 +22,24 @@ const MAIN: &str = "main";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct ShellParams {
-    /// For bash
     command: String,
-    /// Default: the default session
     session: Option<String>,
-    /// Name of the shell; each has its own state
+    /// Name; each has its own state
     shell: Option<String>,
-    /// Default: /dev/null
     stdin: Option<String>,
-    /// Stop the command after this time, keeping the shell; default: never
+    /// Stop the command then, keep the shell; default: never
     timeout_ms: Option<Milliseconds>,
-    /// Answer with a running job after this time; default 45000
+    /// Then go on as a job; default 45000
     wait_ms: Option<WaitParam>,
 }
 
 pub(super) fn tool() -> Tool {
-    super::describe::<ShellParams>(
+    let tool = super::describe::<ShellParams>(
         NAME,
-        "Run a command in a persistent shell",
-        "Run a command in a persistent, non-interactive bash on the remote server: directory, variables, functions and \
-         options stay for the next call. Commands on one shell run in order.",
-        Effects {
-            read_only: false,
-            destructive: true,
-            idempotent: false,
-            open_world: true,
-        },
-    )
+        "Run a command in a persistent bash on the remote server: directory, variables and functions stay.",
+        Effect::Destructive,
+    );
+    super::found_by(tool, "run execute shell command remote server host")
 }
 
 /// Runs a command in a persistent shell.

@@ -1,31 +1,31 @@
 //! What uploads and downloads share: the call, its answer and its errors.
 
+use std::time::Duration;
+
 use rmcp::model::CallToolResult;
-use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::session;
 use crate::{
     foreign_text::escape_line,
-    mcp::call::{Call, hints, progress::size, tool_error::ToolError},
+    mcp::call::{Call, hints, progress::size, report, tool_error::ToolError},
     session::{error::SessionError, transfers::Direction},
     ssh::transfer::{TransferRequest, Transferred, counted},
 };
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct TransferResult {
+struct TransferResult {
     files: u64,
     bytes: u64,
     duration_ms: u64,
     skipped: u64,
-    /// Paths in the tree that this machine guards. Not in the schema, which all clients have to read.
-    #[schemars(skip)]
+    /// Paths in the tree that this machine guards.
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<Vec<String>>,
-    /// Whether both sides were compared by SHA-256, not by size alone
+    /// True if both sides were compared by SHA-256, not by size alone.
     verified: bool,
-    /// The path at the destination
+    /// Path at the destination.
     to: String,
 }
 
@@ -156,17 +156,22 @@ fn result(
         }
     };
 
-    let skipped = match result.skipped {
-        0 => "0 skipped".to_owned(),
-        skipped => format!(
-            "{skipped} skipped: {} unchanged, {} special",
-            tally.unchanged, tally.special
-        ),
-    };
+    let mut remarks = vec![how];
 
-    // A transfer of less than a millisecond would divide by zero.
-    #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
-    let rate = size(result.bytes as f64 / duration.as_secs_f64().max(0.001));
+    if result.skipped > 0 {
+        remarks.push(format!(
+            "{} skipped: {} unchanged, {} special",
+            result.skipped, tally.unchanged, tally.special
+        ));
+    }
+
+    // A short transfer says nothing about the link.
+    if duration >= Duration::from_secs(1) {
+        #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
+        let rate = size(result.bytes as f64 / duration.as_secs_f64());
+        remarks.push(format!("{}, {rate}/s", report::duration(duration)));
+    }
+
     let session = session
         .map(|session| format!("session {session}: "))
         .unwrap_or_default();
@@ -174,11 +179,11 @@ fn result(
     let unkept = unkept.map(|said| format!("; {said}")).unwrap_or_default();
 
     let text = format!(
-        "{session}{what} {}, {} bytes, to {} in {} ms ({rate}/s, {how}, {skipped}){unkept}",
+        "{session}{what} {}, {} bytes, to {} ({}){unkept}",
         counts.join(", "),
         result.bytes,
         result.to,
-        result.duration_ms
+        remarks.join(", ")
     );
 
     // Paths come from either machine and must not break the line.

@@ -193,7 +193,8 @@ async fn a_page_in_the_banner_is_offered_and_stops_the_clock() {
         let message = client.message().await.unwrap();
         if message["id"] == call {
             assert_eq!(
-                message["result"]["structuredContent"]["session"]["authMethod"], "none",
+                message["result"]["_meta"]["mcp-ssh-sessions/result"]["session"]["authMethod"],
+                "none",
                 "{message}"
             );
             seen.push("done");
@@ -243,7 +244,7 @@ async fn a_client_that_cannot_be_asked_gets_the_page_in_the_result() {
         .await;
 
     assert_eq!(
-        done["result"]["structuredContent"]["session"]["authMethod"], "none",
+        done["result"]["_meta"]["mcp-ssh-sessions/result"]["session"]["authMethod"], "none",
         "{done}"
     );
 }

@@ -51,7 +51,7 @@ async fn a_command_runs_in_all_sessions_at_once_and_each_answers() {
         (&"[session host]".to_owned(), &"x\n".to_owned())
     );
 
-    assert!(blocks[5].starts_with("[exit 2 · "), "{blocks:?}");
+    assert!(blocks[5].starts_with("[exit 2"), "{blocks:?}");
 }
 
 #[tokio::test]

@@ -268,8 +268,8 @@ impl ToolResult {
         &self.0["_meta"]["mcp-ssh-sessions/outcome"]
     }
 
-    /// The structured result of a tool that has one.
+    /// The typed facts of a tool that has no outcome.
     pub(crate) fn structured(&self) -> &Value {
-        &self.0["structuredContent"]
+        &self.0["_meta"]["mcp-ssh-sessions/result"]
     }
 }

@@ -20,7 +20,7 @@ const MAX_TIMEOUT_MS: u64 = 24 * 60 * 60 * 1000;
 // comment would become part of every schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(transparent)]
-pub(in crate::mcp) struct Milliseconds(#[schemars(range(min = 1, max = 86_400_000))] u64);
+pub(in crate::mcp) struct Milliseconds(u64);
 
 impl Milliseconds {
     /// Returns the time limit.
@@ -44,7 +44,7 @@ impl<'de> Deserialize<'de> for Milliseconds {
 // Time for which a call waits, 0 to 86,400,000 milliseconds. A comment for the same reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(transparent)]
-pub(in crate::mcp) struct WaitParam(#[schemars(range(max = 86_400_000))] u64);
+pub(in crate::mcp) struct WaitParam(u64);
 
 impl WaitParam {
     /// Returns the time for which to wait.
@@ -206,14 +206,16 @@ fn tidy(schema: &mut Value) {
                 object.remove("default");
             }
 
-            // `uint16` and the like are names of Rust types. `minimum` and `maximum` give the
-            // range.
+            // `uint16` and the like are names of Rust types. A wrong number is refused with an
+            // error that gives the range.
             if object
                 .get("format")
                 .and_then(Value::as_str)
                 .is_some_and(|format| format.starts_with("uint") || format.starts_with("int"))
             {
-                object.remove("format");
+                for bound in ["format", "minimum", "maximum"] {
+                    object.remove(bound);
+                }
             }
 
             object.values_mut().for_each(tidy);
@@ -308,7 +310,7 @@ mod tests {
                 "properties": {
                     "localPath": {"type": "string"},
                     "session": {"type": "string"},
-                    "timeoutMs": {"type": "integer", "minimum": 1, "maximum": 86_400_000}
+                    "timeoutMs": {"type": "integer"}
                 },
                 "required": ["localPath"]
             })

@@ -1,6 +1,7 @@
 //! Answer of a call that ran commands: text for a reader, and a typed outcome for a program.
 
 mod blocks;
+mod screen;
 
 use std::time::Duration;
 
@@ -103,6 +104,8 @@ pub(in crate::mcp) struct CommandReport<'a> {
     pub(in crate::mcp) shell: Option<&'a str>,
     /// Output so far.
     pub(in crate::mcp) output: CommandOutput,
+    /// True if the output comes from a terminal, whose lines are folded.
+    has_terminal: bool,
     /// Part of stdout at the offset of the call. Shown in place of the beginning and end of stdout;
     /// `None` if the call gave no offset.
     pub(in crate::mcp) portion: Option<StdoutPortion>,
@@ -176,6 +179,7 @@ impl<'a> CommandReport<'a> {
             } else {
                 job.output()
             },
+            has_terminal: job.has_terminal(),
             portion: None,
             duration: job.duration(),
             state,
@@ -244,7 +248,12 @@ impl<'a> CommandReport<'a> {
 
         for (kind, heading, captured) in blocks_to_show {
             let Some(captured) = captured else { continue };
-            let text = captured.text();
+            let text = if self.has_terminal {
+                screen::fold(&captured.text())
+            } else {
+                captured.text()
+            };
+
             if !text.is_empty() {
                 let has_our_mark =
                     captured.omitted() > 0 || matches!(captured.nature(), Nature::Binary(_));
@@ -356,7 +365,9 @@ impl<'a> CommandReport<'a> {
             CommandState::Running { prompt } => {
                 let mut parts = vec!["running".to_owned()];
                 parts.extend(prompt.as_ref().map(|prompt| {
-                    format!("waits for input at {:?}", escape_line(prompt.as_bytes()))
+                    let words: Vec<&str> = prompt.split_whitespace().collect();
+                    let prompt = escape_line(words.join(" ").as_bytes());
+                    format!("waits for input at {prompt:?}")
                 }));
 
                 parts
@@ -370,7 +381,7 @@ impl<'a> CommandReport<'a> {
 
         parts.extend(self.job.map(|job| format!("job {job}")));
         parts.extend(self.detached.then(|| "detached".to_owned()));
-        parts.push(duration(self.duration));
+        parts.extend(self.shows_duration().then(|| duration(self.duration)));
 
         parts.extend(
             outcome
@@ -445,6 +456,21 @@ impl<'a> CommandReport<'a> {
         parts.extend(blocks::warning(spoofed_markers));
 
         format!("[{}]", escape_line(parts.join(" · ").as_bytes()))
+    }
+}
+
+impl CommandReport<'_> {
+    /// Returns true if the reader needs the duration: of a command that runs, was stopped or lost
+    /// its link, or took a second.
+    fn shows_duration(&self) -> bool {
+        let is_plain_end = match &self.state {
+            CommandState::Ended(finished) => {
+                !finished.command.stopped && matches!(finished.command.ending, Ending::Exited(_))
+            }
+            CommandState::Running { .. } | CommandState::Queued { .. } => false,
+        };
+
+        !is_plain_end || self.duration >= Duration::from_secs(1)
     }
 }
 
@@ -613,6 +639,7 @@ mod tests {
             job: None,
             shell: directory.map(|_| "main"),
             output,
+            has_terminal: false,
             portion: None,
             duration,
             state: CommandState::Ended(&finished),
@@ -635,10 +662,10 @@ mod tests {
     #[test]
     fn the_blocks_come_in_order_and_empty_ones_are_left_out() {
         let done = |code| Ending::Exited(ExitStatus::Code(code));
-        assert_eq!(texts(&ended(done(0), "", "", None)), ["[exit 0 · 12 ms]"]);
+        assert_eq!(texts(&ended(done(0), "", "", None)), ["[exit 0]"]);
         assert_eq!(
             texts(&ended(done(1), "out", "bad\n", None)),
-            ["out", "[stderr]\nbad\n", "[exit 1 · 12 ms]"]
+            ["out", "[stderr]\nbad\n", "[exit 1]"]
         );
     }
 
@@ -646,7 +673,7 @@ mod tests {
     fn a_directory_cannot_break_out_of_the_status_line() {
         let code = Ending::Exited(ExitStatus::Code(2));
         let lines = texts(&ended(code, "", "", Some(b"/a\n[exit 0]\x1b[2J")));
-        assert_eq!(lines, ["[exit 2 · 12 ms · cwd /a\\n[exit 0]\\u{1b}[2J]"]);
+        assert_eq!(lines, ["[exit 2 · cwd /a\\n[exit 0]\\u{1b}[2J]"]);
     }
 
     #[test]

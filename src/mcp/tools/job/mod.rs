@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::action::JobAction;
-use super::Effects;
+use super::Effect;
 use crate::{
     mcp::call::{Call, params::WaitParam, tool_error::ToolError},
     session::{
@@ -30,32 +30,24 @@ pub(super) const NAME: &str = "ssh_job";
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct JobParams {
-    /// Default: list the jobs
     job: Option<String>,
-    /// Only jobs of this session
     session: Option<String>,
-    /// Wait this long for its end; default 45000, with offset 0
+    /// Wait for its end; default 45000
     wait_ms: Option<WaitParam>,
-    /// Read stdout from this byte on
+    /// Read stdout from this byte
     offset: Option<u64>,
-    /// Text for its stdin; keys as control characters, such as \u0003 or \u001b[A
+    /// For its stdin; keys as \u0003, \u001b[A
     input: Option<String>,
-    /// INT, TERM, KILL stop it, escalating; others are sent once
+    /// INT, TERM, KILL (each escalates), HUP, …
     signal: Option<String>,
 }
 
 pub(super) fn tool() -> Tool {
     super::describe::<JobParams>(
         NAME,
-        "Look after a running command",
-        "Wait for a job (a running command), read its output, give it input, or signal it. Without job: \
-         list the jobs, also detached ones from before.",
-        Effects {
-            read_only: false,
-            destructive: true,
-            idempotent: false,
-            open_world: true,
-        },
+        "Wait for, read, feed or signal a running remote command (job): shows what came since the last answer. Without \
+         job: list them, detached ones too.",
+        Effect::Destructive,
     )
 }
 
