@@ -67,7 +67,10 @@ pub(super) fn tool() -> Tool {
         "Run a command on the remote server over SSH in a channel of its own, without state; several run at once.",
         Effect::Destructive,
     );
-    super::found_by(tool, "run execute shell command remote server host deploy")
+    super::found_by(
+        tool,
+        "run execute shell command on a remote server host remotely ssh into deploy to read edit log config file",
+    )
 }
 
 /// Commands of a call, one for each session. In several sessions the command is the same.

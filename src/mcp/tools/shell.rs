@@ -39,7 +39,10 @@ pub(super) fn tool() -> Tool {
         "Run a command in a persistent bash on the remote server: directory, variables and functions stay.",
         Effect::Destructive,
     );
-    super::found_by(tool, "run execute shell command remote server host")
+    super::found_by(
+        tool,
+        "run execute shell command on remote server host remotely ssh into",
+    )
 }
 
 /// Runs a command in a persistent shell.

@@ -43,12 +43,13 @@ struct JobParams {
 }
 
 pub(super) fn tool() -> Tool {
-    super::describe::<JobParams>(
+    let tool = super::describe::<JobParams>(
         NAME,
         "Wait for, read, feed or signal a running remote command (job): shows what came since the last answer. Without \
          job: list them, detached ones too.",
         Effect::Destructive,
-    )
+    );
+    super::found_by(tool, "check status of a long running remote command")
 }
 
 /// Lists the jobs, or carries out a call for a job.
