@@ -99,6 +99,39 @@ impl Captured {
         }
     }
 
+    /// Leaves out the middle, so that at most `budget` bytes are kept.
+    #[must_use]
+    pub fn shortened(self, budget: usize) -> Self {
+        let kept = self.kept();
+        if kept <= budget {
+            return self;
+        }
+
+        // Without a gap, the beginning and the end may both reach into either part.
+        let (first, last) = match self.whole() {
+            Some(whole) => (whole.clone(), whole),
+            None => (self.head, self.tail),
+        };
+
+        let head = first.get(..budget / 2).unwrap_or(&first);
+        let from = last.len().saturating_sub(budget - budget / 2);
+        let tail = last.get(from..).unwrap_or_default();
+
+        Self {
+            omitted: self.omitted + (kept - head.len() - tail.len()) as u64,
+            head: head.to_vec(),
+            tail: tail.to_vec(),
+            total: self.total,
+            beginning: self.beginning,
+        }
+    }
+
+    /// Returns the number of kept bytes.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.head.len() + self.tail.len()
+    }
+
     /// Returns the number of bytes left out between the first and the last part.
     #[must_use]
     pub fn omitted(&self) -> u64 {
@@ -202,6 +235,21 @@ mod tests {
         let long = captured(3, 2, &[b"abcdef", b"ghij", b"k"]);
         assert_eq!(long.text(), "abc\n[… 6 bytes left out …]\njk");
         assert_eq!((long.total, long.omitted()), (11, 6));
+    }
+
+    #[test]
+    fn a_capture_is_shortened_to_its_ends() {
+        for (head, tail, budget, text) in [
+            (99, 99, 8, "abcdefgh"),
+            (99, 99, 5, "ab\n[… 3 bytes left out …]\nfgh"),
+            (1, 7, 4, "ab\n[… 4 bytes left out …]\ngh"),
+            (3, 3, 6, "abc\n[… 2 bytes left out …]\nfgh"),
+            (3, 3, 4, "ab\n[… 4 bytes left out …]\ngh"),
+            (3, 3, 0, "\n[… 8 bytes left out …]\n"),
+        ] {
+            let short = captured(head, tail, &[b"abcdefgh"]).shortened(budget);
+            assert_eq!((short.text().as_str(), short.total), (text, 8));
+        }
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl SshServer {
         let caller = Caller {
             cancelled: cancelled.clone(),
             prompter,
+            dials: None,
         };
 
         let watched = ProgressSource::default();

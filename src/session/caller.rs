@@ -1,5 +1,8 @@
 //! The caller of a session operation.
 
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::ssh::prompt::prompter::Prompter;
@@ -13,4 +16,6 @@ pub struct Caller {
     pub cancelled: CancellationToken,
     /// Way to ask the user at the client for secrets and decisions.
     pub prompter: Prompter,
+    /// Permits for the dials of a call with many sessions; `None` if each may dial at once.
+    pub dials: Option<Arc<Semaphore>>,
 }

@@ -59,6 +59,14 @@ pub enum SessionError {
         /// there is none.
         notice: Option<String>,
     },
+    /// No session has a name that matches the given pattern.
+    #[error("no session matches {pattern:?}{}", known(known_names))]
+    NoMatch {
+        /// Pattern given by the caller.
+        pattern: String,
+        /// Names of all existing sessions.
+        known_names: Vec<String>,
+    },
     /// The caller gave no name, and there is no default session.
     #[error("no session was named and there is no default session{}{}", known(known_names), also(notice.as_deref()))]
     NoDefault {

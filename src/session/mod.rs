@@ -12,6 +12,7 @@ pub mod job;
 pub mod jobs;
 pub mod live;
 pub mod name;
+pub mod name_pattern;
 pub mod reconnect;
 pub mod registry;
 pub mod saved;

@@ -1,13 +1,11 @@
 //! The tool `ssh_exec`.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use super::{
     Effect,
@@ -20,7 +18,7 @@ use crate::{
         report::{self, CommandReport},
         tool_error::ToolError,
     },
-    session::job::Job,
+    session::{caller::Caller, job::Job},
     ssh::command::spec::CommandSpec,
 };
 
@@ -28,6 +26,9 @@ pub(super) const NAME: &str = "ssh_exec";
 
 /// Limit on the sessions of a call.
 const MAX_SESSIONS: usize = 100;
+/// Limit on the log-ins of a call at a time. Many at once look like an attack to jump hosts, and
+/// `sshd` refuses some of them (`MaxStartups`).
+const MAX_DIALS: usize = 16;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -38,7 +39,7 @@ const MAX_SESSIONS: usize = 100;
 struct ExecParams {
     command: String,
     session: Option<String>,
-    /// Run it in all of these at once
+    /// Run it in all of these at once; `web*` is a pattern
     sessions: Option<Vec<String>>,
     cwd: Option<String>,
     env: Option<BTreeMap<String, String>>,
@@ -73,21 +74,14 @@ pub(super) fn tool() -> Tool {
     )
 }
 
-/// Commands of a call, one for each session. In several sessions the command is the same.
-enum ExecSpecs {
-    /// Command in a single session; `None` is the default session.
-    One(Option<String>, CommandSpec),
-    /// Commands in several sessions at the same time, with the names of the sessions.
-    Many(Vec<(String, CommandSpec)>),
-}
-
 /// Runs a command in a session, or at the same time in several.
 ///
 /// # Errors
 /// The arguments are wrong, or the command was not run. With several sessions, each error becomes a
 /// part of the answer instead.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
-    let params: ExecParams = super::arguments(NAME, &mut call)?;
+    let mut params: ExecParams = super::arguments(NAME, &mut call)?;
+    params.check()?;
     let detach = params.detach;
 
     // A detached job is meant to be left running, so it counts as a background command.
@@ -96,26 +90,42 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         params.background || detach,
     );
 
-    match params.into_specs()? {
-        ExecSpecs::One(name, spec) => {
-            let job = start(&call, name.as_deref(), spec, detach).await?;
-            command::answer(&call, &job, wait).await
-        }
-        ExecSpecs::Many(specs) => Ok(run_in_many(&call, specs, detach, wait).await),
+    let Some(wanted) = params.sessions.take() else {
+        let session = params.session.take();
+        let caller = call.caller.clone();
+        let spec = params.into_spec(1);
+        let job = start(&call, session.as_deref(), spec, detach, caller).await?;
+        return command::answer(&call, &job, wait).await;
+    };
+
+    let sessions = call.registry.expand(wanted).await?;
+    if sessions.len() > MAX_SESSIONS {
+        return Err(wrong_sessions(&format!("; these are {}", sessions.len())));
     }
+
+    let spec = params.into_spec(sessions.len());
+
+    Ok(run_in_many(&call, sessions, &spec, detach, wait).await)
 }
 
 /// Runs a command in several sessions at the same time, and answers for all of them together.
 async fn run_in_many(
     call: &Call,
-    specs: Vec<(String, CommandSpec)>,
+    sessions: Vec<String>,
+    spec: &CommandSpec,
     detach: bool,
     wait: CallWait,
 ) -> CallToolResult {
+    let caller = Caller {
+        dials: Some(Arc::new(Semaphore::new(MAX_DIALS))),
+        ..call.caller.clone()
+    };
+
     // A session that fails must not hide the results of the others, so its error becomes a part of
     // the answer. Each job waits by itself: one after the other, the waits would add up.
-    let each = specs.into_iter().map(async |(name, spec)| {
-        let ran = match start(call, Some(&name), spec, detach).await {
+    let each = sessions.into_iter().map(async |name| {
+        let started = start(call, Some(&name), spec.clone(), detach, caller.clone());
+        let ran = match started.await {
             Ok(job) => Ok((command::wait(call, &job, wait).await, job)),
             Err(error) => Err(error),
         };
@@ -124,16 +134,14 @@ async fn run_in_many(
 
     let each = futures_util::future::join_all(each).await;
 
-    // Answers with a block for each session name the session there, not in the status line.
     let reports = each.iter().map(|(name, ran)| {
         let report = match ran {
             Ok((end, job)) => {
                 CommandReport::for_job(&call.registry, job, end.as_ref(), end.is_none())
-                    .map(CommandReport::under_its_session)
             }
             Err(error) => Err(error.clone()),
         };
-        (name.clone(), report)
+        (name.as_str(), report)
     });
 
     // Last, because a call that breaks off earlier must leave the jobs on their hosts for a later
@@ -156,50 +164,33 @@ async fn start(
     session: Option<&str>,
     spec: CommandSpec,
     detach: bool,
+    caller: Caller,
 ) -> Result<Arc<Job>, ToolError> {
     let session = call.registry.lookup(session).await?;
-    let prompter = call.caller.prompter.clone();
     let job = if detach {
-        session.exec_detached(spec, prompter)
+        session.exec_detached(spec, caller)
     } else {
-        session.exec(spec, prompter)
+        session.exec(spec, caller)
     };
 
     Ok(job?)
 }
 
+/// Returns the error about a wrong number of sessions.
+fn wrong_sessions(more: &str) -> ToolError {
+    ToolError::new(
+        format!(
+            "ssh_exec: sessions names 1 to {MAX_SESSIONS} sessions, and session is left out then{more}"
+        ),
+        "call ssh_sessions for their names",
+    )
+}
+
 impl ExecParams {
-    /// Checks the parameters, and returns the command for each session.
+    /// Checks the parameters.
     ///
     /// # Errors
     /// The parameters contradict each other, or the command is empty.
-    fn into_specs(mut self) -> Result<ExecSpecs, ToolError> {
-        self.check()?;
-
-        let Some(mut sessions) = self.sessions.take() else {
-            let session = self.session.take();
-            return Ok(ExecSpecs::One(session, self.into_spec(1)));
-        };
-
-        // `session` next to `sessions` would leave open whether that session is meant, too.
-        if sessions.is_empty() || sessions.len() > MAX_SESSIONS || self.session.is_some() {
-            let message = format!(
-                "ssh_exec: sessions names 1 to {MAX_SESSIONS} sessions, and session is left out then"
-            );
-            return Err(ToolError::new(message, "call ssh_sessions for their names"));
-        }
-
-        // Each session runs the command once, even if the caller names a session twice.
-        let mut names = BTreeSet::new();
-        sessions.retain(|name| names.insert(name.clone()));
-
-        let spec = self.into_spec(sessions.len());
-        let specs = sessions.into_iter().map(|name| (name, spec.clone()));
-
-        Ok(ExecSpecs::Many(specs.collect()))
-    }
-
-    /// Checks the parameters that do not go together.
     fn check(&self) -> Result<(), ToolError> {
         // A login shell would run an empty command without an error, and hide the mistake of the
         // caller.
@@ -224,6 +215,13 @@ impl ExecParams {
                 "ssh_exec: a command that this program runs as root cannot be detached: only root could stop it later",
                 "leave out detach; or, where sudo wants no password, leave out sudo and put `sudo -n` into the command",
             ));
+        }
+
+        // `session` next to `sessions` would leave open whether that session is meant, too.
+        if let Some(sessions) = &self.sessions
+            && (sessions.is_empty() || self.session.is_some())
+        {
+            return Err(wrong_sessions(""));
         }
 
         Ok(())

@@ -124,27 +124,39 @@ pub(in crate::openssh) enum Case {
     Folded,
 }
 
-/// Matches a text against a pattern with `*` and `?`. Only the last `*` is tried again, so the time
-/// is at most the product of the two lengths.
+/// Matches a text against a pattern with `*` and `?`, which stands for one byte as in `ssh`.
 pub(in crate::openssh) fn glob(pattern: &[u8], text: &[u8], case: Case) -> bool {
-    let same = |a: u8, b: u8| a == b || case == Case::Folded && a.eq_ignore_ascii_case(&b);
+    glob_by(pattern, text, |a, b| {
+        a == b || case == Case::Folded && a.eq_ignore_ascii_case(&b)
+    })
+}
+
+/// Matches a text of bytes or characters against a pattern with `*` and `?`. Only the last `*` is
+/// tried again, so the time is at most the product of the two lengths.
+#[must_use]
+pub fn glob_by<T: Copy + PartialEq + From<u8>>(
+    pattern: &[T],
+    text: &[T],
+    same: impl Fn(T, T) -> bool,
+) -> bool {
+    let [any, one] = [b'*', b'?'].map(T::from);
     let (mut p, mut t) = (0, 0);
     // Trying every `*` again would take exponential time for a pattern with many of them.
     let mut star = None;
 
     loop {
         match (pattern.get(p), text.get(t)) {
-            (Some(b'*'), _) => {
+            (Some(wanted), _) if *wanted == any => {
                 p += 1;
                 star = Some((p, t));
             }
-            (Some(wanted), Some(byte)) if *wanted == b'?' || same(*wanted, *byte) => {
+            (Some(wanted), Some(found)) if *wanted == one || same(*wanted, *found) => {
                 p += 1;
                 t += 1;
             }
             (None, None) => return true,
-            // After a mismatch, the last `*` takes another byte. Earlier ones need no second try:
-            // the last one could have taken the same bytes.
+            // After a mismatch, the last `*` takes one more. Earlier ones need no second try: the
+            // last one could have taken the same part of the text.
             _ => match star {
                 Some((after_star, from)) if from < text.len() => {
                     star = Some((after_star, from + 1));

@@ -17,7 +17,7 @@ pub use self::{
     algorithm_order::order_algorithms,
     certificate::HostCertificate,
     host_key::{CERTIFICATE_SUFFIX, HostKey, fingerprint, plain_key_type},
-    host_pattern::HostName,
+    host_pattern::{HostName, glob_by},
     render::render_line,
     update::{KeyUpdate, plan_update},
     verdict::{Authority, KnownHostsFile, Verdict, authority, verdict},

@@ -34,8 +34,8 @@ use crate::{
 const RESTORE_LIMIT: Duration = Duration::from_secs(20);
 
 impl LiveSession {
-    /// Starts a command on a separate channel and returns the job at once. The user is asked for
-    /// secrets over `prompter`.
+    /// Starts a command on a separate channel and returns the job at once. The command goes on if
+    /// the caller gives the call up.
     ///
     /// Failures to connect are reported as the end of the job.
     ///
@@ -44,7 +44,7 @@ impl LiveSession {
     pub fn exec(
         self: &Arc<Self>,
         spec: CommandSpec,
-        prompter: Prompter,
+        caller: Caller,
     ) -> Result<Arc<Job>, SessionError> {
         let style = if spec.pty {
             Style::Terminal
@@ -67,7 +67,7 @@ impl LiveSession {
         // A task of its own, because the command may outlive the call that started it.
         tokio::spawn(async move {
             let end = session
-                .run_exec(&Arc::new(spec), &mut runner, prompter, output)
+                .run_exec(&Arc::new(spec), &mut runner, caller, output)
                 .await;
             runner.finish(end.map(|command| FinishedJob {
                 command,
@@ -125,14 +125,15 @@ impl LiveSession {
         &self,
         spec: &Arc<CommandSpec>,
         runner: &mut JobRunner,
-        prompter: Prompter,
+        caller: Caller,
         output: Output,
     ) -> Result<CommandResult, SessionError> {
         // `close` waits for the holders of these tokens before it closes the connection.
         let _running = self.running.token();
         let caller = Caller {
             cancelled: runner.stop.clone(),
-            prompter: prompter.pausing(runner.pause.clone()),
+            prompter: caller.prompter.pausing(runner.pause.clone()),
+            dials: caller.dials,
         };
 
         let mut context = ExecContext {
@@ -182,6 +183,7 @@ impl LiveSession {
         let caller = Caller {
             cancelled: runner.stop.clone(),
             prompter: prompter.pausing(runner.pause.clone()),
+            dials: None,
         };
 
         let slot = {

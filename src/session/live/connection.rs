@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::{sync::SemaphorePermit, time::timeout};
 
 use super::{ConnectionInfo, LiveSession};
 use crate::{
@@ -76,10 +76,26 @@ impl LiveSession {
         let closing = self.open();
 
         tokio::select! {
-            host = self.reuse_or_dial(old, limit, caller) => host,
+            host = async {
+                let _permit = self.permit_to_dial(caller).await;
+                self.reuse_or_dial(old, limit, caller).await
+            } => host,
             () = caller.cancelled.cancelled() => Err(SessionError::Cancelled),
             () = closing.cancelled() => Err(SessionError::Cancelled),
         }
+    }
+
+    /// Waits for a permit of the call if the session is not connected. Returns `None` if no permit
+    /// is needed.
+    async fn permit_to_dial<'a>(&self, caller: &'a Caller) -> Option<SemaphorePermit<'a>> {
+        let dials = caller.dials.as_deref()?;
+        // The turn ends before the wait, because other calls must not wait for this call's permits.
+        let host = self.connection.turn().await.value();
+        if host.is_some_and(|host| !host.is_closed()) {
+            return None;
+        }
+
+        dials.acquire().await.ok()
     }
 
     /// Returns the live host unless it is `old`, or dials. Callers that wait meanwhile share the

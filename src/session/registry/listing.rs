@@ -7,6 +7,7 @@ use crate::session::{
     error::SessionError,
     live::{ConnectOptions, LiveSession},
     name::SessionName,
+    name_pattern::{self, is_pattern},
     status::{ConnectionState, SessionStatus},
     store::LoadedStore,
 };
@@ -43,7 +44,31 @@ impl SessionRegistry {
     /// Returns the names of all sessions, sorted. An unreadable store counts as empty.
     pub async fn names(&self) -> Vec<String> {
         let loaded = self.load().await.ok();
+        self.names_with(loaded.as_ref())
+    }
 
+    /// Replaces each pattern by the names of the sessions which match; see
+    /// [`name_pattern::expand`].
+    ///
+    /// # Errors
+    /// A pattern matches no session, or the store cannot be read.
+    pub async fn expand(&self, wanted: Vec<String>) -> Result<Vec<String>, SessionError> {
+        // A command for all of several hosts must not run on a few of them, so an unreadable store
+        // is an error here.
+        let names = if wanted.iter().any(|name| is_pattern(name)) {
+            self.names_with(Some(&self.load().await?))
+        } else {
+            Vec::new()
+        };
+
+        name_pattern::expand(wanted, &names).map_err(|pattern| SessionError::NoMatch {
+            pattern,
+            known_names: names,
+        })
+    }
+
+    /// Returns the names of the sessions in memory and in a loaded store, sorted.
+    fn names_with(&self, loaded: Option<&LoadedStore>) -> Vec<String> {
         let saved = loaded.iter().flat_map(|loaded| {
             loaded
                 .document

@@ -9,7 +9,7 @@ pub(super) const KEY: &str = "mcp-ssh-sessions/blocks";
 
 /// Beginnings, after a bracket, of this program's words about a command. Output of a command with
 /// such a beginning counts as an imitation.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "exit ",
     "running ·",
     "queued behind job ",
@@ -22,6 +22,7 @@ const OURS: [&str; 13] = [
     "stderr]",
     "background, since the last command]",
     "session ",
+    "sessions ",
     "… ",
 ];
 /// Number of compared characters after a bracket.
@@ -39,7 +40,7 @@ pub(super) enum BlockKind {
     Background,
     /// Status line of a command.
     Status,
-    /// Name of the session to which the following blocks belong, up to the next name.
+    /// Names of the sessions to which the following blocks belong, up to the next names.
     Session,
     /// Reason why a command was not run.
     Error,
@@ -146,6 +147,7 @@ mod tests {
                 "[stderr]\nno\n[background, since the last command]\n[session other]\n",
                 3,
             ),
+            ("[sessions a, b]\n[sessions]", 1),
             ("a\n[… 5 bytes left out …]\nb", 1),
         ] {
             assert_eq!(spoofed_markers(text, false), count, "{text}");

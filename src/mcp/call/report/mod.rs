@@ -1,15 +1,17 @@
 //! Answer of a call that ran commands: text for a reader, and a typed outcome for a program.
 
 mod blocks;
+mod many;
 mod screen;
 
 use std::time::Duration;
 
 use rmcp::model::{CallToolResult, JsonObject, MetaObject};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::blocks::{Block, BlockKind};
+pub(in crate::mcp) use self::many::of_many;
 use super::{hints, tool_error::ToolError};
 use crate::{
     capture::Nature,
@@ -27,9 +29,6 @@ use crate::{
 
 /// Key in `_meta` of the typed outcome of a command.
 const OUTCOME_KEY: &str = "mcp-ssh-sessions/outcome";
-
-/// Key in `_meta` of the list of outcomes, in the answer of a call with several sessions.
-const OUTCOMES_KEY: &str = "mcp-ssh-sessions/outcomes";
 
 /// Notice about a command stopped by the user on the dashboard.
 const UNWANTED: &str = "the person stopped it; ask them before you run it again";
@@ -93,6 +92,7 @@ struct CommandOutcome {
 }
 
 /// Snapshot of a command, from which the answer of a call is built.
+#[derive(Clone)]
 pub(in crate::mcp) struct CommandReport<'a> {
     /// Name of the session.
     pub(in crate::mcp) session: &'a str,
@@ -120,6 +120,7 @@ pub(in crate::mcp) struct CommandReport<'a> {
 }
 
 /// Progress of a command.
+#[derive(Clone)]
 pub(in crate::mcp) enum CommandState<'a> {
     /// The command waits for the shell. `behind` is the job that occupies the shell, if known.
     Queued { behind: Option<String> },
@@ -190,33 +191,36 @@ impl<'a> CommandReport<'a> {
         })
     }
 
-    /// Returns the report without the name of the session in the status line. For an answer that
-    /// names each session in a block of its own.
-    pub(in crate::mcp) fn under_its_session(self) -> Self {
-        Self {
-            names_session: false,
-            ..self
-        }
-    }
-
     /// Returns the result of a call: stdout, stderr, output of background processes, then the
     /// status line.
     pub(in crate::mcp) fn result(&self) -> CallToolResult {
-        let (blocks, outcome) = self.blocks();
+        let blocks = self.blocks(self.job, self.time());
         let (content, kinds) = blocks::split(blocks);
         let mut result = CallToolResult::success(content);
         result.meta = Some(meta(
             OUTCOME_KEY,
-            serde_json::to_value(&outcome).unwrap_or(Value::Null),
+            serde_json::to_value(self.outcome()).unwrap_or(Value::Null),
             kinds,
         ));
 
         result
     }
 
-    /// Returns the text blocks of the answer and the typed outcome.
-    fn blocks(&self) -> (Vec<Block>, CommandOutcome) {
-        let outcome = self.outcome();
+    /// Returns the duration for the status line. Returns `None` where no reader needs it: of a
+    /// command that ended by itself within a second.
+    fn time(&self) -> Option<String> {
+        let is_plain_end = match &self.state {
+            CommandState::Ended(finished) => {
+                !finished.command.stopped && matches!(finished.command.ending, Ending::Exited(_))
+            }
+            CommandState::Running { .. } | CommandState::Queued { .. } => false,
+        };
+
+        (!is_plain_end || self.duration >= Duration::from_secs(1)).then(|| duration(self.duration))
+    }
+
+    /// Returns the text blocks of the answer. The status line names the job and the time if given.
+    fn blocks(&self, job: Option<&str>, time: Option<String>) -> Vec<Block> {
         // A call with an offset has asked for that part only.
         let stdout = self
             .portion
@@ -268,10 +272,10 @@ impl<'a> CommandReport<'a> {
         // The status line is the last block, so nothing from the remote host follows it.
         blocks.push(Block {
             kind: BlockKind::Status,
-            text: self.status_line(&outcome, spoofed_markers),
+            text: self.status_line(job, time, spoofed_markers),
         });
 
-        (blocks, outcome)
+        blocks
     }
 
     /// Returns the typed outcome for `_meta`.
@@ -349,12 +353,9 @@ impl<'a> CommandReport<'a> {
         }
     }
 
-    /// Returns the status line, in brackets. `spoofed_markers` is the number of imitations in the
-    /// output above.
-    fn status_line(&self, outcome: &CommandOutcome, spoofed_markers: usize) -> String {
-        // The state comes first, since `blocks::spoofed_markers` recognises a status line by these
-        // words.
-        let mut parts = match &self.state {
+    /// Describes the state of the command. These words come first in a status line.
+    fn state_parts(&self) -> Vec<String> {
+        match &self.state {
             CommandState::Ended(finished) => vec![how_it_ended(&finished.command)],
             CommandState::Queued {
                 behind: Some(ahead),
@@ -372,16 +373,30 @@ impl<'a> CommandReport<'a> {
 
                 parts
             }
-        };
+        }
+    }
+
+    /// Returns the status line, in brackets. The line names the job and the time if given.
+    /// `spoofed_markers` is the number of imitations in the output above.
+    fn status_line(
+        &self,
+        job: Option<&str>,
+        time: Option<String>,
+        spoofed_markers: usize,
+    ) -> String {
+        let outcome = self.outcome();
+        // The state comes first, since `blocks::spoofed_markers` recognises a status line by these
+        // words.
+        let mut parts = self.state_parts();
 
         parts.extend(
             self.names_session
                 .then(|| format!("session {}", self.session)),
         );
 
-        parts.extend(self.job.map(|job| format!("job {job}")));
+        parts.extend(job.map(|job| format!("job {job}")));
         parts.extend(self.detached.then(|| "detached".to_owned()));
-        parts.extend(self.shows_duration().then(|| duration(self.duration)));
+        parts.extend(time);
 
         parts.extend(
             outcome
@@ -401,7 +416,13 @@ impl<'a> CommandReport<'a> {
             ("stdout", &self.output.stdout, &self.output.stdout_file),
             ("stderr", &self.output.stderr, &self.output.stderr_file),
         ] {
-            let path = file.as_ref().map(|path| path.display());
+            // The file of a stream that is shown byte for byte adds nothing.
+            let is_whole = stream.nature() == Nature::Text && stream.kept() as u64 == stream.total;
+            let path = file
+                .as_ref()
+                .filter(|_| !is_whole)
+                .map(|path| path.display());
+
             let name = match stream.nature() {
                 Nature::Text => name.to_owned(),
                 Nature::NotUtf8 => format!("{name} is not UTF-8,"),
@@ -457,68 +478,6 @@ impl<'a> CommandReport<'a> {
 
         format!("[{}]", escape_line(parts.join(" · ").as_bytes()))
     }
-}
-
-impl CommandReport<'_> {
-    /// Returns true if the reader needs the duration: of a command that runs, was stopped or lost
-    /// its link, or took a second.
-    fn shows_duration(&self) -> bool {
-        let is_plain_end = match &self.state {
-            CommandState::Ended(finished) => {
-                !finished.command.stopped && matches!(finished.command.ending, Ending::Exited(_))
-            }
-            CommandState::Running { .. } | CommandState::Queued { .. } => false,
-        };
-
-        !is_plain_end || self.duration >= Duration::from_secs(1)
-    }
-}
-
-/// Returns the result of a call for several sessions. Each session has a block with its name, then
-/// its own blocks or its error.
-///
-/// The result is an error only if the command ran in none of the sessions.
-pub(in crate::mcp) fn of_many(
-    each: Vec<(String, Result<CommandReport<'_>, ToolError>)>,
-) -> CallToolResult {
-    let (mut all, mut outcomes, mut failed) = (Vec::new(), Vec::new(), 0);
-    let sessions = each.len();
-
-    for (session, report) in each {
-        all.push(Block {
-            kind: BlockKind::Session,
-            text: format!("[session {}]", escape_line(session.as_bytes())),
-        });
-
-        match report {
-            Ok(report) => {
-                let (blocks, outcome) = report.blocks();
-                all.extend(blocks);
-                outcomes.push(serde_json::to_value(&outcome).unwrap_or(Value::Null));
-            }
-            Err(error) => {
-                failed += 1;
-                outcomes
-                    .push(json!({"session": session, "error": error.message, "hint": error.hint}));
-                all.push(Block {
-                    kind: BlockKind::Error,
-                    text: error.text(),
-                });
-            }
-        }
-    }
-
-    // A session that fails must not make the results of the others look like failures.
-    let (content, kinds) = blocks::split(all);
-    let mut result = if failed == sessions {
-        CallToolResult::error(content)
-    } else {
-        CallToolResult::success(content)
-    };
-
-    result.meta = Some(meta(OUTCOMES_KEY, Value::Array(outcomes), kinds));
-
-    result
 }
 
 /// Returns the `_meta` of a result: the outcome under `key`, and the kinds of the blocks.

@@ -15,15 +15,12 @@ use crate::{
         job::{FinishedJob, JobRunner, Signal},
         live::{FIRST_PAUSE, LiveSession, MAX_PAUSE},
     },
-    ssh::{
-        command::{
-            detached::{DetachedError, MAX_WAIT, Mirror, StopOutcome},
-            exec::CommandResult,
-            exit_status::{Ending, ExitStatus},
-            output::{CommandOutput, Output},
-            remote_host::RemoteHost,
-        },
-        prompt::prompter::Prompter,
+    ssh::command::{
+        detached::{DetachedError, MAX_WAIT, Mirror, StopOutcome},
+        exec::CommandResult,
+        exit_status::{Ending, ExitStatus},
+        output::{CommandOutput, Output},
+        remote_host::RemoteHost,
     },
 };
 
@@ -107,7 +104,7 @@ impl Follower {
         // A session that is disconnected from now on must not be connected again by this task.
         let caller = Caller {
             cancelled: session.open(),
-            prompter: Prompter::default(),
+            ..Caller::default()
         };
 
         // The first failure may be a connection that died unnoticed. A retry follows without pause

@@ -19,17 +19,14 @@ use crate::{
         error::SessionError,
         job::{Job, JobRunner, JobSpec, random_id},
     },
-    ssh::{
-        command::{
-            detached::DetachedError, output::Output, remote_host::RemoteHost, spec::CommandSpec,
-        },
-        prompt::prompter::Prompter,
+    ssh::command::{
+        detached::DetachedError, output::Output, remote_host::RemoteHost, spec::CommandSpec,
     },
 };
 
 impl LiveSession {
-    /// Starts a detached job and returns the handle at once. The user is asked for secrets over
-    /// `prompter`.
+    /// Starts a detached job and returns the handle at once. The start goes on if the caller gives
+    /// the call up.
     ///
     /// Failures to connect or start are reported as the end of the job.
     ///
@@ -38,7 +35,7 @@ impl LiveSession {
     pub fn exec_detached(
         self: &Arc<Self>,
         spec: CommandSpec,
-        prompter: Prompter,
+        caller: Caller,
     ) -> Result<Arc<Job>, SessionError> {
         // The id is fixed before the first attempt, so that a second attempt cannot start a second
         // job.
@@ -47,7 +44,7 @@ impl LiveSession {
         let (session, output) = (Arc::clone(self), job.output.clone());
 
         tokio::spawn(async move {
-            match session.begin(&id, &spec, &runner, prompter).await {
+            match session.begin(&id, &spec, &runner, caller).await {
                 Ok(()) => {
                     runner.sent.set();
                     Follower::new(session, id, following, runner, &output, Duration::ZERO)
@@ -134,7 +131,7 @@ impl LiveSession {
         // Nobody waits for this; it ends with the program, and not with a call.
         let caller = Caller {
             cancelled: self.session_env.ending.clone(),
-            prompter: Prompter::default(),
+            ..Caller::default()
         };
 
         let _running = self.running.token();
@@ -186,11 +183,11 @@ impl LiveSession {
         id: &JobId,
         spec: &CommandSpec,
         runner: &JobRunner,
-        prompter: Prompter,
+        caller: Caller,
     ) -> Result<(), SessionError> {
         let caller = Caller {
             cancelled: runner.stop.clone(),
-            prompter,
+            ..caller
         };
 
         let _running = self.running.token();

@@ -46,9 +46,9 @@ pub struct CommandOutput {
     pub stdout: Captured,
     /// Standard error, as shown to a reader.
     pub stderr: Captured,
-    /// File with the unconverted stdout; `None` if the result holds all of stdout.
+    /// File with the unconverted stdout; `None` if an answer certainly has room for stdout.
     pub stdout_file: Option<PathBuf>,
-    /// File with the unconverted stderr; `None` if the result holds all of stderr.
+    /// File with the unconverted stderr; `None` if an answer certainly has room for stderr.
     pub stderr_file: Option<PathBuf>,
     /// Error in keeping a stream in a file; `None` if there was none.
     pub trouble: Option<String>,
@@ -78,7 +78,8 @@ impl Output {
     /// Creates an empty output. A stream too long for a result is kept in `folder`; the output of a
     /// terminal is kept there in any case.
     ///
-    /// `share` commands answer together, so each may fill only its share of an answer.
+    /// `share` commands answer together, so an answer may show only a share of each, and a stream
+    /// that is longer than its share is kept as well.
     #[must_use]
     pub fn new(folder: OutputFolder, style: Style, share: usize) -> Self {
         Self {

@@ -26,10 +26,10 @@ pub(super) struct OutputMemory {
 }
 
 impl OutputMemory {
-    /// Creates two empty streams. `share` commands answer together, so each may fill only its share
-    /// of an answer.
+    /// Creates two empty streams. `share` commands answer together, so an answer may show only a
+    /// share of each.
     pub(super) fn new(style: Style, share: usize) -> Self {
-        let stream = |budget: usize| OutputStream::new(budget / share.max(1), style);
+        let stream = |budget| OutputStream::new(budget, share, style);
 
         Self {
             streams: PerStream {
@@ -59,8 +59,8 @@ pub(super) struct OutputStream {
     pub(super) shown: Capture,
     /// First bytes of the stream, unconverted.
     pub(super) beginning: Vec<u8>,
-    /// Size of the stream in an answer, in bytes.
-    pub(super) budget: usize,
+    /// Size from which on the stream needs a file, in bytes.
+    pub(super) unspilled_budget: usize,
     /// All bytes of the stream, unconverted; empty once there is a file.
     pub(super) unspilled: Vec<u8>,
     /// File with the whole stream; `None` if no file is needed so far.
@@ -70,14 +70,15 @@ pub(super) struct OutputStream {
 }
 
 impl OutputStream {
-    /// Creates an empty stream, which may fill `budget` bytes of an answer.
-    fn new(budget: usize, style: Style) -> Self {
+    /// Creates an empty stream, which may fill `budget` bytes of an answer for `share` commands.
+    fn new(budget: usize, share: usize, style: Style) -> Self {
         Self {
             total: 0,
             renderer: Renderer::new(style),
             shown: Capture::new(budget / 2, budget - budget / 2),
             beginning: Vec::new(),
-            budget,
+            // The text is kept beyond the share: equal outputs are shown once, and then whole.
+            unspilled_budget: budget / share.max(1),
             unspilled: Vec::new(),
             file: None,
             trouble: None,

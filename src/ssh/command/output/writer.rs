@@ -89,7 +89,8 @@ impl OutputWriter {
     fn has_room_for(&self, stream: Stream, more: usize) -> bool {
         let memory = self.output.lock();
         let stream = memory.streams.get(stream);
-        self.output.style == Style::Plain && stream.unspilled.len() + more <= stream.budget
+        self.output.style == Style::Plain
+            && stream.unspilled.len() + more <= stream.unspilled_budget
     }
 
     /// Creates the file of a stream with all bytes so far.
