@@ -45,13 +45,7 @@ async fn a_command_runs_in_all_sessions_at_once_and_each_answers() {
     );
 
     let blocks = result.blocks();
-    assert_eq!(blocks.len(), 9, "{blocks:?}");
-    assert_eq!(
-        (&blocks[3], &blocks[4]),
-        (&"[session host]".to_owned(), &"x\n".to_owned())
-    );
-
-    assert!(blocks[5].starts_with("[exit 2"), "{blocks:?}");
+    assert_eq!(blocks, ["[sessions a, host, b]", "x\n", "[exit 2]"]);
 }
 
 #[tokio::test]
@@ -127,7 +121,7 @@ async fn many_answers_share_one_answers_length_and_stop_together() {
         .await
         .ok();
 
-    assert!(result.text().len() < 40_000, "{}", result.text().len());
+    assert!(result.text().len() <= 40_000, "{}", result.text().len());
 
     for outcome in result.0["_meta"]["mcp-ssh-sessions/outcomes"]
         .as_array()

@@ -1,5 +1,6 @@
 //! Commands that outlive the calls that started them, against the real sshd.
 
+mod fan_out;
 mod many;
 mod queue;
 

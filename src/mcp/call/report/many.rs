@@ -311,7 +311,93 @@ impl CommandReport<'_> {
 fn shorten(text: &mut String, limit: usize) {
     if text.len() > limit {
         let end = if text.ends_with(']') { "…]" } else { "…" };
-        text.truncate(text.floor_char_boundary(limit.saturating_sub(end.len())));
+        let room = limit.saturating_sub(end.len());
+        let cut = (0..=room).rfind(|cut| text.is_char_boundary(*cut));
+        text.truncate(cut.unwrap_or_default());
         text.push_str(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(each: &[(&str, &str)]) -> Vec<String> {
+        let each = each.iter().map(|(session, message)| {
+            let error = ToolError::new(*message, "wait");
+            (*session, Err(error))
+        });
+
+        let result = of_many(each.collect());
+        assert_eq!(result.is_error, Some(true));
+        let content = serde_json::to_value(&result.content).unwrap();
+        content
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|block| block["text"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn an_error_is_common_if_it_differs_in_the_session_alone() {
+        let blocks = texts(&[
+            ("a", "session \"a\": refused"),
+            ("b", "session \"b\": no route"),
+            ("c\\", "session \"c\\\\\": no route"),
+        ]);
+
+        assert_eq!(
+            blocks,
+            [
+                "[sessions b, c\\]",
+                "no route\nhint: wait",
+                "[session a]",
+                "refused\nhint: wait",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_look_like_two_or_like_a_job() {
+        for (name, shown) in [
+            ("a b", "a b"),
+            ("a, b", "\"a, b\""),
+            ("a (job 1)", "\"a (job 1)\""),
+            ("a]", "\"a]\""),
+            ("[::1]:22", "\"[::1]:22\""),
+        ] {
+            let blocks = texts(&[("x", "no"), (name, "no")]);
+            assert_eq!(blocks[0], format!("[sessions x, {shown}]"));
+        }
+    }
+
+    #[test]
+    fn every_session_has_its_error_however_long_all_are() {
+        let long = "é".repeat(3000);
+        for name_length in [3, 320] {
+            let each: Vec<_> = (0..100)
+                .map(|number| {
+                    (
+                        format!("{number:0name_length$}"),
+                        format!("{number} {long}"),
+                    )
+                })
+                .collect();
+
+            let borrowed: Vec<_> = each
+                .iter()
+                .map(|(name, message)| (name.as_str(), message.as_str()))
+                .collect();
+
+            let blocks = texts(&borrowed);
+            let length: usize = blocks.iter().map(|block| block.len() + 1).sum();
+            assert!((38_000..=MAX_ANSWER).contains(&length), "{length}");
+            for (blocks, (name, _)) in blocks.chunks(2).zip(&each) {
+                assert_eq!(blocks[0], format!("[session {name}]"));
+                let number = name.trim_start_matches('0');
+                assert!(blocks[1].starts_with(number) && blocks[1].ends_with('…'));
+            }
+        }
     }
 }
