@@ -13,7 +13,10 @@ use super::{
 use crate::{
     foreign_text::escape_line,
     mcp::call::tool_error::ToolError,
-    ssh::command::exit_status::{Ending, ExitStatus},
+    ssh::command::{
+        exec::CommandResult,
+        exit_status::{Ending, ExitStatus},
+    },
 };
 
 /// Key in `_meta` of the list of outcomes.
@@ -200,7 +203,7 @@ impl<'a> Group<'a> {
         let times = self.iter().filter_map(|answer| {
             let report = answer.ran.as_ref().ok()?;
             matches!(
-                report.ending()?,
+                report.ended()?.ending,
                 Ending::TimedOut | Ending::ConnectionLost(_)
             )
             .then_some(report.duration)
@@ -247,9 +250,13 @@ impl Answer<'_> {
     fn rank(&self) -> Rank {
         match &self.ran {
             Err(_) => Rank::NotRun,
-            Ok(report) => match report.ending() {
+            Ok(report) => match report
+                .ended()
+                .map(|command| (&command.ending, command.stopped))
+            {
                 None => Rank::Running,
-                Some(Ending::Exited(ExitStatus::Code(0))) => Rank::Succeeded,
+                // A stopped command may not have done its work, whatever its code says.
+                Some((Ending::Exited(ExitStatus::Code(0)), false)) => Rank::Succeeded,
                 Some(_) => Rank::Failed,
             },
         }
@@ -297,10 +304,10 @@ impl CommandReport<'_> {
         report
     }
 
-    /// Returns the ending of the command, or `None` if it has not ended.
-    fn ending(&self) -> Option<&Ending> {
+    /// Returns the result of the command, or `None` if the command has not ended.
+    fn ended(&self) -> Option<&CommandResult> {
         if let CommandState::Ended(finished) = &self.state {
-            Some(&finished.command.ending)
+            Some(&finished.command)
         } else {
             None
         }
