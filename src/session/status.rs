@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::ssh::connect::connection::Peer;
+use crate::{framing::exec::HostFacts, ssh::connect::connection::Peer};
 
 /// State of a session's connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct SessionStatus {
     pub host_key: Option<String>,
     /// Time at which the current connection was made, RFC 3339 in UTC; `None` if not connected.
     pub connected_at: Option<String>,
+    /// Facts about the host; `None` if not connected, or not known yet.
+    pub facts: Option<HostFacts>,
     /// Reason why the last connection failed or ended; `None` if there is no such reason.
     pub last_error: Option<String>,
 }

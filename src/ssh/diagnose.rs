@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::target::Target;
 use crate::{
-    framing::exec::{LoginShell, POSIX_PROBE},
+    framing::exec::LoginShell,
     ssh::{
         auth::Credentials,
         command::limits::{Signals, StopConditions},
@@ -153,11 +153,8 @@ async fn try_out(
 
 /// Probes the login shell, and records the program and the output of startup files.
 async fn login_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
-    let answer = match host
-        .run_helper(POSIX_PROBE, String::new(), PROBE_LIMIT)
-        .await
-    {
-        Ok(answer) => answer,
+    let answer = match host.ask_posix_shell().await {
+        Ok((answer, _)) => answer,
         Err(error) => return trace.fail(&error),
     };
 

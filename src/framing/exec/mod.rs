@@ -7,10 +7,14 @@
 //! begins. They are sent only when the process id has come: before that, startup files or another
 //! program in place of this shell would read them.
 
+mod facts;
 mod loader;
 mod probe;
 
-pub use self::probe::{OTHER_PROBE, POSIX_PROBE, ShellProbe};
+pub use self::{
+    facts::HostFacts,
+    probe::{OTHER_PROBE, POSIX_PROBE, ShellProbe},
+};
 use super::{quoting::quote, sentinel::Sentinel};
 
 /// Family of the user's login shell, as far as needed for a few lines of script.

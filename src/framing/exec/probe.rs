@@ -2,10 +2,19 @@
 
 use super::LoginShell;
 
+/// Beginning of the answer to [`POSIX_PROBE`].
+pub(super) const POSIX_MARK: &str = "mcp-ssh-sessions:42:";
+
 /// Probe answered by every POSIX shell, and by no other shell. It uses the same features as our
-/// scripts.
-pub const POSIX_PROBE: &str = "IFS= read -r __mcp </dev/null || printf 'mcp-ssh-sessions:%s:%s:%s:%s;' \"$((40+2))\" \
-     \"${SHELL-}\" \"$(readlink -f \"${SHELL-}\")\" \"$(readlink /proc/$$/exe)\"";
+/// scripts. The facts about the host follow the answer, at the price of one process (`uname`).
+///
+/// Nothing is redirected to a file, because a restricted shell refuses that. sudo is not run: it
+/// would log the attempt.
+pub const POSIX_PROBE: &str = "IFS= read -r __mcp </dev/null || printf 'mcp-ssh-sessions:%s:%s:%s:%s;\\nuname:' \"$((40+2))\" \
+     \"${SHELL-}\" \"$(readlink -f \"${SHELL-}\")\" \"$(readlink /proc/$$/exe)\"; uname -srm || echo; \
+     if [ -f /etc/os-release ]; then while IFS= read -r __mcp; do case $__mcp in NAME=*|VERSION_ID=*) \
+     printf '%s\\n' \"$__mcp\";; esac; done </etc/os-release; fi; [ -O / ] || command -v sudo; \
+     for __mcp in rg git python3 docker podman kubectl systemctl jq; do command -v \"$__mcp\"; done";
 
 /// Probe to tell fish from csh, which read a backslash in quotes differently. The indices rule out
 /// any other shell. csh has no index for an environment variable, and a name of its own for the
@@ -21,6 +30,8 @@ pub struct ShellProbe {
     /// Path or name of the shell program, for running a command where the login shell does not;
     /// `None` if unknown.
     pub program: Option<String>,
+    /// True if the shell is part of BusyBox.
+    pub is_busybox: bool,
     /// Output of both probes if the same for both, although these are different commands and
     /// neither failed. Such a host does not seem to run commands.
     pub deaf: Option<Vec<u8>>,
@@ -34,9 +45,9 @@ impl ShellProbe {
         let answer = String::from_utf8_lossy(answer);
         // `SHELL` may be left over from another shell, so the running program decides if the two
         // differ. The program `busybox` is a shell only under another name.
-        let [named, real, runs] = fields(&answer, "42:")?;
-        let is_known =
-            LoginShell::by_name(runs) == LoginShell::Posix && !runs.ends_with("/busybox");
+        let [named, real, runs] = fields(&answer, POSIX_MARK)?;
+        let is_busybox = runs.ends_with("/busybox");
+        let is_known = LoginShell::by_name(runs) == LoginShell::Posix && !is_busybox;
         let named_so = named
             .rsplit('/')
             .next()
@@ -48,6 +59,7 @@ impl ShellProbe {
         Some(Self {
             shell: LoginShell::Posix,
             program: absolute(program),
+            is_busybox,
             deaf: None,
         })
     }
@@ -59,8 +71,8 @@ impl ShellProbe {
         let text = String::from_utf8_lossy(answer);
 
         for (shell, means, program) in [
-            (LoginShell::Fish, "a\\b:", "fish"),
-            (LoginShell::Csh, "a\\\\b:", "csh"),
+            (LoginShell::Fish, "mcp-ssh-sessions:a\\b:", "fish"),
+            (LoginShell::Csh, "mcp-ssh-sessions:a\\\\b:", "csh"),
         ] {
             // The backslash is not enough: the index on `HOME` shows if the shell is of this family
             // at all.
@@ -71,6 +83,7 @@ impl ShellProbe {
                 return Self {
                     shell,
                     program: named.or_else(|| Some(program.to_owned())),
+                    is_busybox: false,
                     deaf: None,
                 };
             }
@@ -82,6 +95,7 @@ impl ShellProbe {
         Self {
             shell: LoginShell::Other,
             program: None,
+            is_busybox: false,
             deaf,
         }
     }
@@ -92,14 +106,15 @@ impl ShellProbe {
         Self {
             shell: LoginShell::Other,
             program: None,
+            is_busybox: false,
             deaf: None,
         }
     }
 }
 
 /// Returns the three fields after this beginning of an answer.
-fn fields<'a>(answer: &'a str, first: &str) -> Option<[&'a str; 3]> {
-    let (_, rest) = answer.split_once(&format!("mcp-ssh-sessions:{first}"))?;
+fn fields<'a>(answer: &'a str, beginning: &str) -> Option<[&'a str; 3]> {
+    let (_, rest) = answer.split_once(beginning)?;
     rest.split_once(';')?
         .0
         .split(':')
@@ -121,6 +136,7 @@ mod tests {
         ShellProbe {
             shell,
             program: program.map(str::to_owned),
+            is_busybox: false,
             deaf: None,
         }
     }
@@ -141,10 +157,6 @@ mod tests {
                 Some("/bin/rbash"),
             ),
             (
-                "mcp-ssh-sessions:42:/bin/ash:/bin/busybox:/bin/busybox;",
-                Some("/bin/ash"),
-            ),
-            (
                 "mcp-ssh-sessions:42:/opt/wrapper/bash:/opt/wrapper/bash:/usr/bin/bash;",
                 Some("/opt/wrapper/bash"),
             ),
@@ -157,6 +169,11 @@ mod tests {
                 "{answer}"
             );
         }
+
+        let busybox =
+            ShellProbe::posix(b"mcp-ssh-sessions:42:/bin/ash:/bin/busybox:/bin/busybox;").unwrap();
+        assert_eq!(busybox.program.as_deref(), Some("/bin/ash"));
+        assert!(busybox.is_busybox);
 
         for answer in [
             "",

@@ -4,7 +4,7 @@ use rmcp::model::{CallToolResult, ContentBlock, JsonObject, MetaObject};
 use serde::Serialize;
 
 use crate::{
-    foreign_text::escape_line,
+    foreign_text::{ForeignText, escape_line},
     mcp::call::tool_error::ToolError,
     session::status::{ConnectionState, SessionStatus},
 };
@@ -31,6 +31,25 @@ pub(in crate::mcp) struct SessionResult {
     pub(in crate::mcp) connected_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) last_error: Option<String>,
+    #[serde(flatten)]
+    #[schemars(skip)]
+    host_facts: HostFactsResult,
+}
+
+// Facts about the host, as far as they are known.
+#[derive(Debug, Default, Serialize)]
+struct HostFactsResult {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    os: Option<ForeignText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<ForeignText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shell: Option<ForeignText>,
+    // Present if there is sudo, and the account is not root's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sudo: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -59,6 +78,16 @@ impl From<SessionStatus> for SessionResult {
             host_key: status.host_key,
             connected_at: status.connected_at,
             last_error: status.last_error,
+            host_facts: status
+                .facts
+                .map(|facts| HostFactsResult {
+                    os: facts.os,
+                    machine: facts.machine,
+                    shell: facts.shell,
+                    sudo: facts.has_sudo.then_some(true),
+                    tools: facts.tools,
+                })
+                .unwrap_or_default(),
         }
     }
 }
@@ -97,6 +126,47 @@ impl SessionResult {
     /// Returns true if this process has not connected the session yet.
     pub(in crate::mcp) fn is_saved(&self) -> bool {
         matches!(self.state, StateResult::Saved)
+    }
+
+    /// Returns a line with what the next calls need, such as `web: connected ·
+    /// deploy@10.0.0.5:22 · publickey · Debian 12 x86_64 · bash · sudo · rg git`. What is unknown
+    /// is left out.
+    pub(super) fn short_line(&self) -> String {
+        let facts = &self.host_facts;
+        let system = [&facts.os, &facts.machine].map(|word| word.iter().map(ToString::to_string));
+
+        let parts = [
+            Some(format!("{}: {}", self.name, self.state())),
+            Some(self.socket_address()),
+            self.auth_method.clone(),
+            Some(system.into_iter().flatten().collect::<Vec<_>>().join(" ")),
+            facts.shell.as_ref().map(ToString::to_string),
+            facts.sudo.map(|_| "sudo".to_owned()),
+            Some(facts.tools.join(" ")),
+            self.last_error
+                .as_ref()
+                .map(|error| format!("last error: {error}")),
+        ];
+        let known = parts.into_iter().flatten().filter(|part| !part.is_empty());
+
+        escape_line(known.collect::<Vec<_>>().join(" · "))
+    }
+
+    /// Returns the account, host and port as in `root@example.org:22` and `[::1]:22`.
+    fn socket_address(&self) -> String {
+        let Self {
+            user,
+            host_name,
+            port,
+            ..
+        } = self;
+        let at = if user.is_empty() { "" } else { "@" };
+
+        if host_name.contains(':') {
+            format!("{user}{at}[{host_name}]:{port}")
+        } else {
+            format!("{user}{at}{host_name}:{port}")
+        }
     }
 
     /// Returns a line with everything in the structured form.

@@ -1,6 +1,6 @@
 //! Connecting a session by request, with settings that replace earlier ones of the same name.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{DISCONNECT_PATIENCE, SessionRegistry};
 use crate::session::{
@@ -12,6 +12,10 @@ use crate::session::{
     saved::SavedSession,
     status::{ConnectionState, SessionStatus},
 };
+
+/// Longest wait for the facts about the host, which came on their way right after the log-in. The
+/// first command needs the same answer, so the wait is not lost.
+const FACTS_PATIENCE: Duration = Duration::from_millis(300);
 
 /// Request to connect a session.
 #[derive(Debug)]
@@ -52,7 +56,7 @@ impl SessionRegistry {
         let session = LiveSession::new(request.saved, request.secrets, self.session_env.clone())?;
 
         let reservation = self.reserve(session);
-        reservation.session.host_within(limit, caller).await?;
+        let host = reservation.session.host_within(limit, caller).await?;
         let (session, old) = reservation.enter();
 
         let name = &session.saved.name;
@@ -83,8 +87,17 @@ impl SessionRegistry {
         }
 
         let default = self.default_name(None).as_ref() == Some(name);
+        let status = session.status(default);
+        // Only the facts are as they come: a server that ends the connection after this question
+        // is connected anew by the next call.
+        host.wait_for_facts(FACTS_PATIENCE).await;
 
-        Ok((session.status(default), notices))
+        let status = SessionStatus {
+            facts: host.facts().cloned(),
+            ..status
+        };
+
+        Ok((status, notices))
     }
 
     /// Reserves the name of a session. A session with the same settings is reused.

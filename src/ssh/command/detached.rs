@@ -342,6 +342,7 @@ impl RemoteHost {
             max_answer_bytes: usize::try_from(MAX_PORTION_BYTES).unwrap_or(usize::MAX)
                 + MAX_FIELDS_BYTES,
             limit,
+            progress: None,
         })
         .await
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use russh::ChannelMsg;
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::remote_host::RemoteHost;
@@ -25,6 +25,8 @@ pub(in crate::ssh) struct RemoteScript {
     pub(in crate::ssh) max_answer_bytes: usize,
     /// Time limit, from now to the end of the answer.
     pub(in crate::ssh) limit: Duration,
+    /// Receiver of the answer so far, for a caller to whom part of the answer may be enough.
+    pub(in crate::ssh) progress: Option<watch::Sender<Vec<u8>>>,
 }
 
 impl RemoteHost {
@@ -71,6 +73,7 @@ impl RemoteHost {
             answer_end,
             max_answer_bytes,
             limit,
+            progress,
         } = script;
 
         let timed_out = || SshError::Timeout {
@@ -117,6 +120,9 @@ impl RemoteHost {
                 match message {
                     ChannelMsg::Data { data } if answer.len() < max_answer_bytes => {
                         answer.extend_from_slice(&data);
+                        if let Some(progress) = &progress {
+                            progress.send_modify(|so_far| so_far.extend_from_slice(&data));
+                        }
                         let is_whole =
                             answer.ends_with(&answer_end) || answer.len() >= max_answer_bytes;
                         if !answer_end.is_empty() && is_whole {

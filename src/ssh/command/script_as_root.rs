@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use russh::{ChannelMsg, ChannelWriteHalf, client::Msg};
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::{
     exec::random_sentinel,
@@ -37,14 +37,19 @@ impl RemoteHost {
         self.run_script(helper_script(command, stdin, limit)).await
     }
 
-    /// Runs `command` without stdin, and also returns true if the command failed.
+    /// Runs `command` without stdin, and also returns true if the command failed. `progress` gets
+    /// the answer so far.
     pub(in crate::ssh) async fn probe(
         self: &Arc<Self>,
         command: &str,
         limit: Duration,
+        progress: Option<watch::Sender<Vec<u8>>>,
     ) -> Result<(Vec<u8>, bool), SshError> {
-        self.run_script_with_status(helper_script(command, String::new(), limit))
-            .await
+        self.run_script_with_status(RemoteScript {
+            progress,
+            ..helper_script(command, String::new(), limit)
+        })
+        .await
     }
 
     /// Runs a `sh` script as root, with the password accepted by sudo for another command. `None`
@@ -146,5 +151,6 @@ fn helper_script(command: &str, stdin: String, limit: Duration) -> RemoteScript 
         answer_end: Vec::new(),
         max_answer_bytes: MAX_ANSWER_BYTES,
         limit,
+        progress: None,
     }
 }

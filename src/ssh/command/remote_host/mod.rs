@@ -7,15 +7,20 @@
 pub(super) mod stops;
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    future::pending,
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
-use tokio::sync::OnceCell;
+use tokio::{
+    sync::{OnceCell, watch},
+    time::{sleep, timeout},
+};
 
 use self::stops::Stops;
 use crate::{
-    framing::exec::{OTHER_PROBE, POSIX_PROBE, ShellProbe},
+    event::Event,
+    framing::exec::{HostFacts, OTHER_PROBE, POSIX_PROBE, ShellProbe},
     ssh::{
         auth::Credentials,
         config::target::Target,
@@ -28,6 +33,9 @@ use crate::{
 
 /// Time limit of the probe for the login shell. Without an answer the shell counts as unknown.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
+/// Time limit of the facts about the host, from the moment at which the login shell is known. A
+/// `PATH` over a dead network must not hold up the first command.
+const FACTS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Host to which a log-in leads, with everything that can be done there, shared in an [`Arc`].
 ///
@@ -39,6 +47,10 @@ pub struct RemoteHost {
     pub(in crate::ssh) channels: Arc<ChannelPool>,
     /// Family of the user's login shell, once known.
     login_shell: OnceCell<ShellProbe>,
+    /// Facts that came with the answer of the login shell.
+    facts: OnceLock<HostFacts>,
+    /// Event of the end of the first probe, with or without facts.
+    probed: Event,
     /// Commands about to be stopped.
     pub(super) stops: Stops,
     /// True if the server has refused to run a shell for comparing files, as a server for SFTP only
@@ -64,7 +76,10 @@ impl RemoteHost {
         // Probed now, so that the first command need not wait for the answer.
         tokio::spawn({
             let host = Arc::clone(&host);
-            async move { host.login_shell().await }
+            async move {
+                host.login_shell().await;
+                host.probed.set();
+            }
         });
 
         Ok(host)
@@ -82,6 +97,8 @@ impl RemoteHost {
         Arc::new(Self {
             channels: ChannelPool::around(first, target, credentials, limit, prefetches),
             login_shell: OnceCell::new(),
+            facts: OnceLock::new(),
+            probed: Event::new(),
             stops: Stops::default(),
             has_no_shell: AtomicBool::new(false),
         })
@@ -97,6 +114,18 @@ impl RemoteHost {
     #[must_use]
     pub fn peer(&self) -> &Peer {
         &self.first().peer
+    }
+
+    /// Returns the facts that came with the answer of the login shell; `None` while there is no
+    /// answer.
+    #[must_use]
+    pub fn facts(&self) -> Option<&HostFacts> {
+        self.facts.get()
+    }
+
+    /// Waits until the first probe has ended, for up to `limit`.
+    pub async fn wait_for_facts(&self, limit: Duration) {
+        let _ = timeout(limit, self.probed.wait()).await;
     }
 
     /// Returns true if the first connection has ended. Nothing new is begun on the host then.
@@ -160,20 +189,52 @@ impl RemoteHost {
 
     /// Probes the login shell with up to two commands.
     async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
-        let run = |script| self.probe(script, PROBE_LIMIT);
-        let Ok((first, first_failed)) = run(POSIX_PROBE).await else {
+        let Ok((first, first_failed)) = self.ask_posix_shell().await else {
             return ShellProbe::unknown();
         };
 
-        if let Some(posix) = ShellProbe::posix(&first) {
-            return posix;
+        let probe = if let Some(posix) = ShellProbe::posix(&first) {
+            posix
+        } else {
+            // Only a shell of another family gets the second probe: every POSIX shell has answered
+            // the first.
+            let Ok((second, second_failed)) = self.probe(OTHER_PROBE, PROBE_LIMIT, None).await
+            else {
+                return ShellProbe::unknown();
+            };
+            ShellProbe::other(first_failed || second_failed, &first, &second)
+        };
+
+        let _ = self.facts.set(HostFacts::read(&probe, &first));
+
+        probe
+    }
+
+    /// Returns the answer to [`POSIX_PROBE`], and true if the probe failed. Without the end of the
+    /// facts if they take too long.
+    ///
+    /// # Errors
+    /// Fails if the channel cannot be opened, or if no POSIX shell answers and the probe does not
+    /// end within the limit.
+    pub(in crate::ssh) async fn ask_posix_shell(
+        self: &Arc<Self>,
+    ) -> Result<(Vec<u8>, bool), SshError> {
+        let (progress, mut so_far) = watch::channel(Vec::new());
+
+        let shell_and_some_facts = async {
+            let is_known = |answer: &Vec<u8>| ShellProbe::posix(answer).is_some();
+            if so_far.wait_for(is_known).await.is_err() {
+                return pending().await;
+            }
+            sleep(FACTS_LIMIT).await;
+
+            so_far.borrow().clone()
+        };
+
+        tokio::select! {
+            biased;
+            whole = self.probe(POSIX_PROBE, PROBE_LIMIT, Some(progress)) => whole,
+            answer = shell_and_some_facts => Ok((answer, false)),
         }
-
-        // Only a shell of another family gets the second probe: every POSIX shell has answered the
-        // first.
-        let Ok((second, second_failed)) = run(OTHER_PROBE).await else {
-            return ShellProbe::unknown();
-        };
-        ShellProbe::other(first_failed || second_failed, &first, &second)
     }
 }
