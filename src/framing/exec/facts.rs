@@ -123,3 +123,158 @@ fn short(text: &str, max_bytes: usize) -> Option<ForeignText> {
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     (!words.is_empty()).then(|| ForeignText::from(words).cut(max_bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::framing::exec::POSIX_PROBE;
+
+    const BASH: &str = "mcp-ssh-sessions:42:/bin/bash:/usr/bin/bash:/usr/bin/bash;\n";
+
+    /// Returns the facts in a few words, unknown ones as `-`.
+    fn facts(answer: &str) -> String {
+        let probe = ShellProbe::posix(answer.as_bytes()).unwrap_or_else(ShellProbe::unknown);
+        let facts = HostFacts::read(&probe, answer.as_bytes());
+        let word = |word: Option<ForeignText>| word.map_or("-".to_owned(), |it| it.to_string());
+        let sudo = if facts.has_sudo { "sudo" } else { "-" };
+
+        [
+            word(facts.os),
+            word(facts.machine),
+            word(facts.shell),
+            sudo.to_owned(),
+            facts.tools.join(" "),
+        ]
+        .join("|")
+    }
+
+    #[test]
+    fn a_whole_answer_has_every_fact() {
+        let answer = format!(
+            "{BASH}uname:Linux 6.1.0-18-amd64 x86_64\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n\
+             /usr/bin/sudo\n/usr/bin/git\n/home/me/.cargo/bin/rg\njq\n"
+        );
+        assert_eq!(facts(&answer), "Debian 12|x86_64|bash|sudo|rg git jq");
+
+        // Startup files print before the answer, and what ends a shell after it.
+        let noisy =
+            format!("NAME=Noise\n/bin/docker\nuname:a b c\n\x1b[1m{answer}Bye\nNAME=Late\n");
+        assert_eq!(facts(&noisy), facts(&answer));
+    }
+
+    #[test]
+    fn systems_have_the_names_that_people_use() {
+        for (lines, os) in [
+            (
+                "uname:Linux 6.8.0-31 x86_64\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\n",
+                "Ubuntu 24.04",
+            ),
+            (
+                "uname:Linux 6.6 x86_64\nNAME=\"Alpine Linux\"\nVERSION_ID=3.19.1\n",
+                "Alpine Linux 3.19.1",
+            ),
+            (
+                "uname:Linux 5.15.150 mips\nNAME='OpenWrt'\nVERSION_ID='23.05.3'\n",
+                "OpenWrt 23.05.3",
+            ),
+            (
+                "uname:Linux 6.9 x86_64\nNAME=\"Arch Linux\"\n",
+                "Arch Linux",
+            ),
+            ("uname:Linux 3.10.49-perf armv7l\n", "Linux 3.10.49"),
+            ("uname:OpenBSD 7.5 amd64\n", "OpenBSD 7.5"),
+            ("uname:Darwin 19.6.0 x86_64\n", "Darwin 19.6.0"),
+            ("uname:Darwin 23.5.0 arm64\n", "macOS 14"),
+            ("uname:Darwin 25.0.0 arm64\n", "macOS 26"),
+            ("uname:Darwin 4294967295.0 arm64\n", "Darwin 4294967295.0"),
+            // Without a `uname`.
+            ("uname:\nNAME=Minimal\n", "Minimal"),
+            ("uname:\n", "-"),
+            ("uname:Linux 6.1 x86 64\n", "-"),
+            ("NAME=\"\"\nVERSION_ID=\n", "-"),
+        ] {
+            let facts = facts(&format!("{BASH}{lines}"));
+            assert_eq!(facts.split('|').next(), Some(os), "{lines}");
+        }
+    }
+
+    #[test]
+    fn a_shell_of_busybox_is_named_so() {
+        let answer =
+            "mcp-ssh-sessions:42:/bin/ash:/bin/busybox:/bin/busybox;\nuname:Linux 5.15 mips\n";
+        assert_eq!(facts(answer), "Linux 5.15|mips|BusyBox ash|-|");
+        assert_eq!(facts("mcp-ssh-sessions:42:::;\n"), "-|-|-|-|");
+    }
+
+    #[test]
+    fn a_shell_of_another_family_has_a_name_alone() {
+        let answer = b"mcp-ssh-sessions:a\\b:/root:/root:/usr/bin/fish;";
+        let probe = ShellProbe::other(true, b"fish: expected a command", answer);
+        let facts = HostFacts::read(&probe, b"fish: expected a command\nNAME=Debian\n/bin/git\n");
+
+        assert_eq!(
+            facts,
+            HostFacts {
+                shell: Some("fish".into()),
+                ..HostFacts::default()
+            }
+        );
+        assert_eq!(
+            HostFacts::read(&ShellProbe::unknown(), POSIX_PROBE.as_bytes()),
+            HostFacts::default()
+        );
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_off_has_only_whole_facts() {
+        let answer = format!(
+            "{BASH}uname:Linux 6.1 x86_64\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n/usr/bin/git\n"
+        );
+        let mut seen: Vec<String> = (0..=answer.len())
+            .map(|end| facts(&answer[..end]))
+            .collect();
+        seen.dedup();
+
+        assert_eq!(
+            seen,
+            [
+                "-|-|-|-|",
+                "-|-|bash|-|",
+                "Linux 6.1|x86_64|bash|-|",
+                "Debian|x86_64|bash|-|",
+                "Debian 12|x86_64|bash|-|",
+                "Debian 12|x86_64|bash|-|git",
+            ]
+        );
+    }
+
+    #[test]
+    fn hostile_facts_are_short_and_stay_in_a_line() {
+        let long = "x".repeat(100_000);
+        let facts = facts(&format!(
+            "mcp-ssh-sessions:42:/bin/{long}:{long}:;\nuname:Linux 1 \x1b[2Jevil\u{202e}{long}\n\
+             NAME=\"a\tb\u{9b}31m \r{long}\"\nVERSION_ID={long}\n/bin/{long}\n/bin/evil\n/bin/git\n/bin/git\n"
+        ));
+
+        let [os, machine, shell, _, tools] = facts.split('|').collect::<Vec<_>>()[..] else {
+            panic!("{facts}");
+        };
+        assert!(os.starts_with("a b\\u{9b}31m xxx") && os.len() < 60, "{os}");
+        assert!(
+            machine.starts_with("\\u{1b}[2Jevil\\u{202e}x") && machine.len() < 60,
+            "{machine}"
+        );
+        assert!(shell.starts_with("xxx") && shell.len() < 30, "{shell}");
+        assert_eq!(tools, "git");
+
+        let _ = HostFacts::read(
+            &ShellProbe::unknown(),
+            b"mcp-ssh-sessions:42:\xff;\nNAME=\xff\n",
+        );
+    }
+
+    #[test]
+    fn the_probe_looks_for_every_tool() {
+        assert!(POSIX_PROBE.contains(&format!(" in {}; do", TOOLS.join(" "))));
+    }
+}

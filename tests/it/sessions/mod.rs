@@ -2,6 +2,7 @@
 
 mod closed;
 mod fresh;
+mod host_facts;
 mod host_keys;
 mod log_in;
 mod model;
@@ -105,7 +106,12 @@ async fn a_session_is_connected_by_alias_or_by_its_parts() {
         ),
     ] {
         let result = client.connect(arguments.clone()).await;
-        let session = result.structured()["session"].clone();
+        let mut session = result.structured()["session"].clone();
+        // The facts about the host have tests of their own.
+        for fact in ["os", "machine", "shell", "sudo", "tools"] {
+            session.as_object_mut().unwrap().remove(fact);
+        }
+
         let expected = json!({
             "name": name, "host": arguments["host"], "hostName": "127.0.0.1", "port": port, "user": "agent",
             "state": "connected", "default": name == "box", "authMethod": "publickey", "hostKey": fingerprint,
@@ -113,23 +119,10 @@ async fn a_session_is_connected_by_alias_or_by_its_parts() {
         });
 
         assert_eq!(session, expected);
-        let since = session["connectedAt"].as_str().unwrap().to_owned();
+        assert!(session["connectedAt"].is_string(), "{session}");
 
-        for part in [
-            name,
-            "connected",
-            "agent@127.0.0.1",
-            &port.to_string(),
-            "publickey",
-            &fingerprint,
-            &since,
-        ] {
-            assert!(
-                result.text().contains(part),
-                "{part:?} is missing in {}",
-                result.text()
-            );
-        }
+        let begin = format!("{name}: connected · agent@127.0.0.1:{port} · publickey");
+        assert!(result.text().starts_with(&begin), "{}", result.text());
     }
 }
 
