@@ -110,7 +110,7 @@ fn kernel(system: &str, release: &str) -> String {
     }
 }
 
-/// Returns the name of the shell, and whose it is if it is part of BusyBox.
+/// Returns the name of the shell, and says so if the shell is part of `BusyBox`.
 fn shell(probe: &ShellProbe) -> Option<ForeignText> {
     let name = probe.program.as_deref()?.rsplit('/').next()?;
     let owner = if probe.is_busybox { "BusyBox " } else { "" };
@@ -231,7 +231,7 @@ mod tests {
             "{BASH}uname:Linux 6.1 x86_64\nNAME=\"Debian GNU/Linux\"\nVERSION_ID=\"12\"\n/usr/bin/git\n"
         );
         let mut seen: Vec<String> = (0..=answer.len())
-            .map(|end| facts(&answer[..end]))
+            .map(|end| facts(answer.get(..end).unwrap()))
             .collect();
         seen.dedup();
 

@@ -30,7 +30,7 @@ pub struct ShellProbe {
     /// Path or name of the shell program, for running a command where the login shell does not;
     /// `None` if unknown.
     pub program: Option<String>,
-    /// True if the shell is part of BusyBox.
+    /// True if the shell is part of `BusyBox`.
     pub is_busybox: bool,
     /// Output of both probes if the same for both, although these are different commands and
     /// neither failed. Such a host does not seem to run commands.
