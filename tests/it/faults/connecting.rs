@@ -40,13 +40,14 @@ async fn breaks_while_connecting(rig: &Rig, at_point: BreakPoint, good: [u64; 2]
         );
 
         line.call("ssh_connect", json!({"host": "host"})).await.ok();
+        line.works("ssh_exec").await;
     } else {
         assert!(
             at_point.after > good[at_point.direction as usize] / 2,
             "{at_point:?}: {}",
             connected.text()
         );
+        // The login shell answers in a varying number of packets, so the break may come later.
+        line.works_once_told("ssh_exec").await;
     }
-
-    line.works("ssh_exec").await;
 }

@@ -4,7 +4,7 @@ use super::{Row, row, try_all};
 use crate::support::hostile_sshd::{message, string, text};
 
 /// So says the answer of a session that has begun.
-const LET_IN: &str = ": connected · ";
+const LET_IN: &str = "connected · agent@";
 
 /// A message about the channel of this number.
 fn about(number: u8, channel: u32, rest: &[u8]) -> Vec<u8> {
