@@ -140,7 +140,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         .iter()
         .map(|notice| format!("\nnotice: {}", escape_line(notice.as_bytes())));
 
-    let text = result.session.short_line()
+    let text = result.session.line_with_facts()
         + &default.unwrap_or_default()
         + &notices.collect::<Vec<_>>().concat();
     session::text_and_json(text, &result)

@@ -32,11 +32,10 @@ pub(in crate::mcp) struct SessionResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) last_error: Option<String>,
     #[serde(flatten)]
-    #[schemars(skip)]
     host_facts: HostFactsResult,
 }
 
-// Facts about the host, as far as they are known.
+/// Facts about the host, as far as they are known.
 #[derive(Debug, Default, Serialize)]
 struct HostFactsResult {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,7 +44,7 @@ struct HostFactsResult {
     machine: Option<ForeignText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shell: Option<ForeignText>,
-    // Present if there is sudo, and the account is not root's.
+    /// Present if there is sudo, and the account is not root's.
     #[serde(skip_serializing_if = "Option::is_none")]
     sudo: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -131,7 +130,7 @@ impl SessionResult {
     /// Returns a line with what the next calls need, such as `web: connected ·
     /// deploy@10.0.0.5:22 · publickey · Debian 12 x86_64 · bash · sudo · rg git`. What is unknown
     /// is left out.
-    pub(super) fn short_line(&self) -> String {
+    pub(super) fn line_with_facts(&self) -> String {
         let facts = &self.host_facts;
         let system = [&facts.os, &facts.machine].map(|word| word.iter().map(ToString::to_string));
 
@@ -169,36 +168,19 @@ impl SessionResult {
         }
     }
 
-    /// Returns a line with everything in the structured form.
+    /// Returns a line with the state and the address, such as `web: connected ·
+    /// deploy@10.0.0.5:22 · default`.
     pub(super) fn line(&self) -> String {
-        // An alias or pattern of ssh_config hides the real host, so the line names both where they
-        // differ.
-        let alias = if self.host == self.host_name {
-            String::new()
-        } else {
-            format!(" (host {})", self.host)
-        };
+        let parts = [
+            Some(format!("{}: {}", self.name, self.state())),
+            Some(self.socket_address()),
+            self.default.then(|| "default".to_owned()),
+            self.last_error
+                .as_ref()
+                .map(|error| format!("last error: {error}")),
+        ];
 
-        let mut parts = vec![format!(
-            "{}: {}, {}{alias}",
-            self.name,
-            self.state(),
-            self.address()
-        )];
-
-        for (what, value) in [
-            ("login by ", &self.auth_method),
-            ("host key ", &self.host_key),
-            ("since ", &self.connected_at),
-            ("last error: ", &self.last_error),
-        ] {
-            parts.extend(value.as_ref().map(|value| format!("{what}{value}")));
-        }
-
-        parts.extend(self.default.then(|| "default".to_owned()));
-
-        // The last error may quote a server, whose words must not break the line.
-        escape_line(parts.join(", ").as_bytes())
+        escape_line(parts.into_iter().flatten().collect::<Vec<_>>().join(" · "))
     }
 }
 

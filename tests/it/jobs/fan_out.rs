@@ -9,18 +9,22 @@ use std::{
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
-use crate::{
-    commands::{Bench, open_with, running},
-    sessions::{World, eventually},
-    support::{fake_sshd::FakeSshdSettings, mcp_client::ToolResult, open_sshd::OpenSshd},
+use crate::support::{
+    checks::eventually,
+    fake_sshd::FakeSshdSettings,
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    open_sshd::OpenSshd,
+    processes::running,
 };
 
 /// The real sshd, and saved sessions of these names, in whose commands `$NAME` is the name.
-async fn fleet(names: &[String]) -> Bench<OpenSshd> {
-    let bench = open_with(|settings| {
+async fn fleet(names: &[String]) -> ConnectedHost<OpenSshd> {
+    let bench = TestHost::openssh_with(|settings| {
         settings.extra_config.push_str("\nAcceptEnv NAME");
         settings.max_startups = "100";
     })
+    .connect()
     .await;
 
     let host = fs::read_to_string(&bench.config).unwrap();
@@ -31,7 +35,7 @@ async fn fleet(names: &[String]) -> Bench<OpenSshd> {
     let each = format!("Host host {}\n", names.join(" "));
     let config = blocks.collect::<String>() + &host.replace("Host host\n", &each);
     fs::write(&bench.config, config).unwrap();
-    save(bench.folder.path(), names, |name| name);
+    save(bench.folder(), names, |name| name);
 
     bench
 }
@@ -223,7 +227,7 @@ async fn a_common_answer_is_whole_and_different_ones_share() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn patterns_stand_for_saved_and_connected_sessions() {
-    let world = World::new();
+    let world = TestHost::fake();
     let saved = ["web2", "web1", "db", "web10"].map(str::to_owned);
     save(world.folder(), &saved, |_| "box");
     let mut client = world.client().await;
@@ -253,7 +257,7 @@ async fn patterns_stand_for_saved_and_connected_sessions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pattern_for_too_many_sessions_runs_nowhere() {
-    let world = World::new();
+    let world = TestHost::fake();
     let saved: Vec<_> = (0..101).map(|number| format!("s{number}")).collect();
     save(world.folder(), &saved, |_| "box");
     let mut client = world.client().await;
@@ -274,7 +278,7 @@ async fn a_pattern_for_too_many_sessions_runs_nowhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pattern_needs_a_store_that_can_be_read() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
     client
         .call("ssh_connect", json!({"host": "box"}))
@@ -297,7 +301,7 @@ async fn a_pattern_needs_a_store_that_can_be_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn at_most_sixteen_log_in_at_a_time() {
     let let_in = Arc::new(Notify::new());
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings {
             no_proof_after: Some(Arc::clone(&let_in)),
             ..FakeSshdSettings::default()

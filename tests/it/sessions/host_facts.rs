@@ -10,15 +10,17 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{World, connect};
-use crate::{
-    commands::{self, Bench, code, plain},
-    support::{fake_sshd::FakeSshdSettings, mcp_client::ToolResult, programs},
+use crate::support::{
+    checks::{code, plain},
+    fake_sshd::FakeSshdSettings,
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    programs,
 };
 
 /// Answers of `ssh_connect` for the session of a bench, which is connected already.
-async fn connected<S>(bench: &mut Bench<S>) -> ToolResult {
-    connect(&mut bench.mcp, json!({"host": "host"})).await
+async fn connected<S>(bench: &mut ConnectedHost<S>) -> ToolResult {
+    bench.mcp.connect(json!({"host": "host"})).await
 }
 
 fn session(result: &ToolResult) -> &Value {
@@ -44,7 +46,7 @@ fn login_shell(folder: &Path, answer: &str) -> String {
 }
 
 /// Fails unless the facts are those that commands on the host find.
-async fn check<S>(mut bench: Bench<S>, shell: &str) {
+async fn check<S>(mut bench: ConnectedHost<S>, shell: &str) {
     let result = connected(&mut bench).await;
     let found = bench
         .exec(
@@ -87,7 +89,7 @@ async fn check<S>(mut bench: Bench<S>, shell: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_sshd_s_host_is_described() {
-    let bench = commands::open().await;
+    let bench = TestHost::openssh().connect().await;
     let user = text_of("id", &["-un"]);
     let entry = text_of("getent", &["passwd", &user]);
     let shell = entry.rsplit('/').next().unwrap().to_owned();
@@ -99,7 +101,11 @@ async fn a_real_sshd_s_host_is_described() {
 #[tokio::test]
 async fn a_dropbear_s_host_is_described() {
     for shell in ["bash", "zsh"] {
-        check(commands::dropbear(&programs::shell(shell)).await, shell).await;
+        check(
+            TestHost::dropbear(&programs::shell(shell)).connect().await,
+            shell,
+        )
+        .await;
     }
 }
 
@@ -108,18 +114,32 @@ async fn every_posix_login_shell_gives_every_fact() {
     let folder = tempfile::tempdir().unwrap();
     let ash = folder.path().join("ash");
     symlink(programs::shell("busybox"), &ash).unwrap();
-    check(commands::fake(ash.to_str().unwrap()).await, "BusyBox ash").await;
+    check(
+        TestHost::fake_with_shell(ash.to_str().unwrap())
+            .connect()
+            .await,
+        "BusyBox ash",
+    )
+    .await;
 
     for shell in ["bash", "dash", "zsh", "ksh", "mksh", "yash"] {
         let path = programs::shell(shell);
-        check(commands::fake(path.to_str().unwrap()).await, shell).await;
+        check(
+            TestHost::fake_with_shell(path.to_str().unwrap())
+                .connect()
+                .await,
+            shell,
+        )
+        .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_login_shell_gives_its_name_alone() {
     for shell in ["fish", "tcsh"] {
-        let mut bench = commands::fake(programs::shell(shell).to_str().unwrap()).await;
+        let mut bench = TestHost::fake_with_shell(programs::shell(shell).to_str().unwrap())
+            .connect()
+            .await;
         let text = connected(&mut bench).await.text();
         assert!(text.ends_with(&format!(" · publickey · {shell}")), "{text}");
     }
@@ -127,10 +147,10 @@ async fn another_login_shell_gives_its_name_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_facts_cost_no_request_of_their_own() {
-    let world = World::new();
+    let world = TestHost::fake();
     let mut client = world.client().await;
 
-    let result = connect(&mut client, json!({"host": "box"})).await;
+    let result = client.connect(json!({"host": "box"})).await;
     assert!(session(&result)["os"].is_string(), "{}", result.text());
     assert_eq!(world.sshd.commands().len(), 1);
 
@@ -148,7 +168,7 @@ async fn facts_that_never_end_hold_up_no_command_for_long() {
     );
 
     let started = Instant::now();
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings {
             login_shell,
             ..FakeSshdSettings::default()
@@ -156,7 +176,7 @@ async fn facts_that_never_end_hold_up_no_command_for_long() {
         "",
     );
     let mut client = world.client().await;
-    let text = connect(&mut client, json!({"host": "box"})).await.text();
+    let text = client.connect(json!({"host": "box"})).await.text();
     assert!(text.ends_with(" · publickey"), "{text}");
 
     // The directory shows that the login shell is known, although its answer never ends.
@@ -172,7 +192,7 @@ async fn facts_that_never_end_hold_up_no_command_for_long() {
         started.elapsed()
     );
 
-    let text = connect(&mut client, json!({"host": "box"})).await.text();
+    let text = client.connect(json!({"host": "box"})).await.text();
     assert!(text.ends_with(" · Linux 6.1 x86_64 · sh"), "{text}");
 }
 
@@ -180,7 +200,7 @@ async fn facts_that_never_end_hold_up_no_command_for_long() {
 async fn a_silent_login_shell_holds_up_no_connect() {
     let folder = tempfile::tempdir().unwrap();
     let login_shell = login_shell(folder.path(), "exec sleep 600");
-    let world = World::with(
+    let world = TestHost::fake_with(
         FakeSshdSettings {
             login_shell,
             ..FakeSshdSettings::default()
@@ -190,7 +210,7 @@ async fn a_silent_login_shell_holds_up_no_connect() {
 
     let mut client = world.client().await;
     let started = Instant::now();
-    let text = connect(&mut client, json!({"host": "box"})).await.text();
+    let text = client.connect(json!({"host": "box"})).await.text();
     assert!(text.ends_with(" · publickey"), "{text}");
     // Before the probe's own limit of 10 s.
     assert!(
@@ -209,7 +229,7 @@ async fn facts_of_a_hostile_host_stay_in_one_short_line() {
          printf 'NAME=\"\\033]0;title\\007\\r\\t%01000d\"\\n/bin/git\\n\\nnotice: forged\\n' 0\n\
          yes /bin/evil | head -c 1000000",
     );
-    let mut bench = commands::fake(&login_shell).await;
+    let mut bench = TestHost::fake_with_shell(&login_shell).connect().await;
 
     let text = connected(&mut bench).await.text();
     assert!(!text.contains(char::is_control), "{text:?}");
