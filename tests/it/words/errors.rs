@@ -118,7 +118,7 @@ async fn names_in_answers_stay_in_their_lines() {
         let text = moved.text();
         assert_harmless(tool, &text);
         assert!(
-            text.lines().count() == 1 && text.contains("/a\\u{1b}[2J\\n1 file \\u{202e}b in "),
+            text.lines().count() == 1 && text.contains("/a\\u{1b}[2J\\n1 file \\u{202e}b ("),
             "{text}"
         );
     }

@@ -8,13 +8,14 @@ const MIN_REPEATED: usize = 3;
 ///
 /// A full-screen program fills its whole screen, so most of a screen is such lines.
 pub(super) fn fold(text: &str) -> String {
-    let mut lines = text
-        .trim_matches('\n')
-        .split('\n')
-        .map(str::trim_end)
-        .peekable();
+    // An unfinished line may be a prompt, which stays as it is.
+    let (lines, unfinished) = match text.rfind('\n') {
+        Some(end) => text.split_at(end + 1),
+        None => ("", text),
+    };
 
-    let mut folded: Vec<String> = Vec::new();
+    let mut lines = lines.lines().map(str::trim_end).peekable();
+    let mut folded = String::new();
 
     while let Some(line) = lines.next() {
         let mut count = 1;
@@ -22,20 +23,18 @@ pub(super) fn fold(text: &str) -> String {
             count += 1;
         }
 
-        match count {
-            _ if line.is_empty() => folded.push(String::new()),
-            MIN_REPEATED.. => folded.push(format!("{line} [… {count} such lines]")),
-            _ => folded.extend((0..count).map(|_| line.to_owned())),
-        }
+        let is_last = lines.peek().is_none() && unfinished.is_empty();
+
+        let shown = match count {
+            _ if line.is_empty() && (folded.is_empty() || is_last) => String::new(),
+            _ if line.is_empty() => "\n".to_owned(),
+            MIN_REPEATED.. => format!("{line} [… {count} such lines]\n"),
+            _ => format!("{line}\n").repeat(count),
+        };
+        folded.push_str(&shown);
     }
 
-    let mut folded = folded.join("\n");
-
-    if text.ends_with('\n') && !folded.is_empty() {
-        folded.push('\n');
-    }
-
-    folded
+    folded + unfinished
 }
 
 #[cfg(test)]
@@ -50,6 +49,7 @@ mod tests {
             ("a\n", "a\n"),
             ("a", "a"),
             ("a  \n\n\n\nb \n", "a\n\nb\n"),
+            ("a\n\n\nName? ", "a\n\nName? "),
             ("\n\na\n\n", "a\n"),
             ("a\na\nb\n", "a\na\nb\n"),
             ("text\n~\n~\n~\n~\n:\n", "text\n~ [… 4 such lines]\n:\n"),
