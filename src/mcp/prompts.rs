@@ -15,6 +15,9 @@ const CHECK_HOST: &str = "check-host";
 /// Name of the argument with the session.
 const SESSION: &str = "session";
 
+/// Name of the argument with the host, for completion alone.
+const HOST: &str = "host";
+
 /// Returns all prompts.
 pub(super) fn list() -> Vec<Prompt> {
     let session = PromptArgument::new(SESSION)
@@ -66,21 +69,28 @@ pub(super) fn get(request: &GetPromptRequestParams) -> Result<GetPromptResult, E
     )]))
 }
 
-/// Returns the names of sessions beginning with the typed text.
+/// Returns the names of sessions, and then of hosts of the SSH configuration, that begin with the
+/// typed text.
 pub(super) async fn complete(
     request: &CompleteRequestParams,
     registry: &SessionRegistry,
 ) -> CompletionInfo {
     let known = matches!(&request.r#ref, Reference::Prompt(prompt) if prompt.name == CHECK_HOST);
-    if !known || request.argument.name != SESSION {
+    if !known || ![SESSION, HOST].contains(&request.argument.name.as_str()) {
         return CompletionInfo::default();
     }
 
-    let names = registry
-        .names()
-        .await
+    let sessions = registry.names().await;
+    let hosts = registry.named_hosts().await;
+    let hosts = hosts
         .into_iter()
-        .filter(|name| name.starts_with(&request.argument.value));
+        .map(|host| host.name)
+        .filter(|host| !sessions.contains(host));
 
-    CompletionInfo::new(names.take(CompletionInfo::MAX_VALUES).collect()).unwrap_or_default()
+    let mut names: Vec<String> = sessions.iter().cloned().chain(hosts).collect();
+    names.retain(|name| name.starts_with(&request.argument.value));
+    let (total, more) = (names.len(), names.len() > CompletionInfo::MAX_VALUES);
+    names.truncate(CompletionInfo::MAX_VALUES);
+
+    CompletionInfo::with_pagination(names, u32::try_from(total).ok(), more).unwrap_or_default()
 }

@@ -7,7 +7,7 @@ pub use crate::framing::detached::answer::Refusal;
 use super::{name::SessionNameError, store::StoreError};
 use crate::{
     openssh::destination::DestinationError,
-    ssh::{error::SshError, transfer::TransferError},
+    ssh::{connect::UnknownOnRoute, error::SshError, transfer::TransferError},
 };
 
 /// Failure of an operation on a session.
@@ -67,11 +67,31 @@ pub enum SessionError {
         /// Names of all existing sessions.
         known_names: Vec<String>,
     },
+    /// No session has the given name. The SSH configuration names a host so, but the host or a jump
+    /// host is not known.
+    #[error(
+        "there is no session {name:?}, and the key of the {}host {} is not known yet",
+        if unknown.is_jump_host { "jump " } else { "" },
+        unknown.host
+    )]
+    UnknownHost {
+        /// Name given by the caller.
+        name: String,
+        /// Host whose key is not known.
+        unknown: UnknownOnRoute,
+    },
     /// The caller gave no name, and there is no default session.
-    #[error("no session was named and there is no default session{}{}", known(known_names), also(notice.as_deref()))]
+    #[error(
+        "no session was named and there is no default session{}{}{}",
+        known(known_names),
+        named(hosts),
+        also(notice.as_deref())
+    )]
     NoDefault {
         /// Names of all existing sessions.
         known_names: Vec<String>,
+        /// First hosts of the SSH configuration if there are no sessions.
+        hosts: Vec<String>,
         /// Notice about a store which was set aside and might have held a default. `None` if there
         /// is none.
         notice: Option<String>,
@@ -92,11 +112,29 @@ impl SessionError {
     }
 }
 
+/// Number of sessions named in an error.
+const MAX_NAMED: usize = 20;
+
 fn known(names: &[String]) -> String {
     if names.is_empty() {
         String::new()
     } else {
-        format!("; there are: {}", names.join(", "))
+        let more = names.len().saturating_sub(MAX_NAMED);
+        let more = (more > 0).then(|| format!(" and {more} more"));
+        let first: Vec<_> = names.iter().take(MAX_NAMED).map(String::as_str).collect();
+        format!(
+            "; there are: {}{}",
+            first.join(", "),
+            more.unwrap_or_default()
+        )
+    }
+}
+
+fn named(hosts: &[String]) -> String {
+    if hosts.is_empty() {
+        String::new()
+    } else {
+        format!("; ssh_config names the hosts {}", hosts.join(", "))
     }
 }
 

@@ -74,7 +74,14 @@ impl From<&SessionError> for ToolError {
                 source => of_transfer(source).to_owned(),
             },
             SessionError::Detached { source, .. } => of_detached(source).to_owned(),
-            SessionError::Unknown { .. } | SessionError::NoMatch { .. } => "call ssh_sessions for the list, or ssh_connect to make it".to_owned(),
+            SessionError::NoMatch { .. } => "call ssh_sessions for the list".to_owned(),
+            SessionError::Unknown { name, .. } => {
+                format!("call ssh_sessions for the list, or ssh_connect with host {name:?}")
+            }
+            SessionError::UnknownHost { name, .. } => format!("call ssh_connect with host {name:?}"),
+            SessionError::NoDefault { hosts, .. } if !hosts.is_empty() => {
+                "name one with the parameter session, or connect another with ssh_connect".to_owned()
+            }
             SessionError::NoDefault { .. } => {
                 "name one with the parameter session, call ssh_set_default, or make one with ssh_connect".to_owned()
             }

@@ -103,6 +103,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let secrets = ConnectOptions {
         credentials,
         limit: params.timeout_ms.map(Milliseconds::duration),
+        ..ConnectOptions::default()
     };
 
     let (status, notices) = call

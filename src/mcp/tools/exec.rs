@@ -9,16 +9,16 @@ use tokio::sync::Semaphore;
 
 use super::{
     Effect,
-    command::{self, CallWait},
+    command::{self, CallWait, StartedJob},
 };
 use crate::{
     mcp::call::{
         Call,
         params::{Milliseconds, WaitParam},
-        report::{self, CommandReport},
+        report,
         tool_error::ToolError,
     },
-    session::{caller::Caller, job::Job},
+    session::caller::Caller,
     ssh::command::spec::CommandSpec,
 };
 
@@ -94,8 +94,8 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         let session = params.session.take();
         let caller = call.caller.clone();
         let spec = params.into_spec(1);
-        let job = start(&call, session.as_deref(), spec, detach, caller).await?;
-        return command::answer(&call, &job, wait).await;
+        let started = start(&call, session.as_deref(), spec, detach, caller).await?;
+        return command::answer(&call, &started, wait).await;
     };
 
     let sessions = call.registry.expand(wanted).await?;
@@ -126,7 +126,7 @@ async fn run_in_many(
     let each = sessions.into_iter().map(async |name| {
         let started = start(call, Some(&name), spec.clone(), detach, caller.clone());
         let ran = match started.await {
-            Ok(job) => Ok((command::wait(call, &job, wait).await, job)),
+            Ok(started) => Ok((command::wait(call, &started, wait).await, started)),
             Err(error) => Err(error),
         };
         (name, ran)
@@ -136,9 +136,7 @@ async fn run_in_many(
 
     let reports = each.iter().map(|(name, ran)| {
         let report = match ran {
-            Ok((end, job)) => {
-                CommandReport::for_job(&call.registry, job, end.as_ref(), end.is_none())
-            }
+            Ok((end, started)) => started.report(call, end.as_ref()),
             Err(error) => Err(error.clone()),
         };
         (name.as_str(), report)
@@ -147,8 +145,8 @@ async fn run_in_many(
     // Last, because a call that breaks off earlier must leave the jobs on their hosts for a later
     // call.
     let result = report::of_many(reports.collect());
-    for (end, job) in each.iter().filter_map(|(_, ran)| ran.as_ref().ok()) {
-        command::remove_remote_files_once_reported(job, end.as_ref());
+    for (end, started) in each.iter().filter_map(|(_, ran)| ran.as_ref().ok()) {
+        command::remove_remote_files_once_reported(&started.job, end.as_ref());
     }
 
     result
@@ -165,15 +163,15 @@ async fn start(
     spec: CommandSpec,
     detach: bool,
     caller: Caller,
-) -> Result<Arc<Job>, ToolError> {
-    let session = call.registry.lookup(session).await?;
+) -> Result<StartedJob, ToolError> {
+    let opened = call.registry.open(session, &caller).await?;
     let job = if detach {
-        session.exec_detached(spec, caller)
+        opened.session.exec_detached(spec, caller)
     } else {
-        session.exec(spec, caller)
+        opened.session.exec(spec, caller)
     };
 
-    Ok(job?)
+    Ok(StartedJob::new(job?, opened))
 }
 
 /// Returns the error about a wrong number of sessions.

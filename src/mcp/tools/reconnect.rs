@@ -9,6 +9,7 @@ use super::{
     session::{self, SessionResult},
 };
 use crate::{
+    foreign_text::escape_line,
     mcp::call::{Call, tool_error::ToolError},
     session::live::Reconnected,
 };
@@ -81,7 +82,7 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ReconnectParams = super::arguments(NAME, &mut call)?;
     let session = params.session.as_deref();
-    let (status, reconnected) = call
+    let (status, reconnected, notice) = call
         .registry
         .reconnect(session, params.fresh, &call.caller)
         .await?;
@@ -92,5 +93,11 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         connection,
     };
 
-    session::text_and_json(format!("{}; {words}", result.session.line()), &result)
+    let words = notice.as_deref().unwrap_or(words);
+    let text = format!(
+        "{}; {}",
+        result.session.line(),
+        escape_line(words.as_bytes())
+    );
+    session::text_and_json(text, &result)
 }

@@ -8,7 +8,10 @@ use super::{
     Effect,
     session::{self, SessionResult},
 };
-use crate::mcp::call::{Call, tool_error::ToolError};
+use crate::{
+    foreign_text::escape_line,
+    mcp::call::{Call, tool_error::ToolError},
+};
 
 pub(super) const NAME: &str = "ssh_set_default";
 
@@ -37,9 +40,16 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: SetDefaultParams = super::arguments(NAME, &mut call)?;
     // The registry keeps the choice: since MCP 2026-07-28 requests are stateless.
-    let status = call.registry.set_default(&params.session).await?;
+    let (status, notice) = call
+        .registry
+        .set_default(&params.session, &call.caller)
+        .await?;
+
     let result = SetDefaultResult {
         session: status.into(),
     };
-    session::text_and_json(result.session.line(), &result)
+
+    let notice = notice.map(|notice| format!("; {}", escape_line(notice.as_bytes())));
+    let text = result.session.line() + &notice.unwrap_or_default();
+    session::text_and_json(text, &result)
 }

@@ -51,7 +51,10 @@ pub(super) fn tool() -> Tool {
 /// The arguments are wrong, or the command was not run.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ShellParams = super::arguments(NAME, &mut call)?;
-    let session = call.registry.lookup(params.session.as_deref()).await?;
+    let opened = call
+        .registry
+        .open(params.session.as_deref(), &call.caller)
+        .await?;
     let shell = params.shell.unwrap_or_else(|| MAIN.to_owned());
 
     let spec = CommandSpec {
@@ -62,11 +65,13 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     };
 
     // Commands on one shell run in order, so the job may wait in a queue at first.
-    let job = session.shell(&shell, spec, call.caller.prompter.clone())?;
+    let job = opened
+        .session
+        .shell(&shell, spec, call.caller.prompter.clone())?;
 
     command::answer(
         &call,
-        &job,
+        &command::StartedJob::new(job, opened),
         command::CallWait::from_params(params.wait_ms.map(WaitParam::duration), false),
     )
     .await

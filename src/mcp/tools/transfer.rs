@@ -9,7 +9,7 @@ use super::session;
 use crate::{
     foreign_text::escape_line,
     mcp::call::{Call, hints, progress::size, report, tool_error::ToolError},
-    session::{error::SessionError, transfers::Direction},
+    session::{error::SessionError, registry::OpenedSession, transfers::Direction},
     ssh::transfer::{TransferRequest, Transferred, counted},
 };
 
@@ -55,7 +55,12 @@ pub(super) async fn run(
     // The daemon has another working directory than the client, so a relative path is resolved
     // first.
     let local = call.local(arguments.local);
-    let session = call.registry.lookup(arguments.session.as_deref()).await?;
+    let OpenedSession {
+        session, notice, ..
+    } = call
+        .registry
+        .open(arguments.session.as_deref(), &call.caller)
+        .await?;
     let name = session.saved.name.as_str();
 
     let request = TransferRequest {
@@ -79,7 +84,8 @@ pub(super) async fn run(
     let moved = moved.map_err(|error| explained(&error, &requested, direction))?;
 
     // With a single connected session its name would be noise in the answer.
-    result(verb, call.registry.is_one_of_many().then_some(name), moved)
+    let name = call.registry.is_one_of_many().then_some(name);
+    result(verb, name, notice.as_deref(), moved)
 }
 
 /// Returns the error of a transfer. If the form of the path shows the mistake, the hint says which
@@ -93,14 +99,15 @@ fn explained(error: &SessionError, request: &TransferRequest, direction: Directi
     explained
 }
 
-/// Returns the answer of a finished transfer. `what` is the verb, and `session` is the name of the
-/// session if several are connected.
+/// Returns the answer of a finished transfer. `what` is the verb, `session` is the name of the
+/// session if several are connected, and `notice` is about a host that became a session.
 ///
 /// # Errors
 /// The result cannot be written as JSON.
 fn result(
     what: &str,
     session: Option<&str>,
+    notice: Option<&str>,
     moved: Transferred,
 ) -> Result<CallToolResult, ToolError> {
     let Transferred {
@@ -177,9 +184,12 @@ fn result(
         .unwrap_or_default();
     let unkept = Some(tally.unkept.to_string()).filter(|said| !said.is_empty());
     let unkept = unkept.map(|said| format!("; {said}")).unwrap_or_default();
+    let notice = notice
+        .map(|notice| format!("; session: {notice}"))
+        .unwrap_or_default();
 
     let text = format!(
-        "{session}{what} {}, {} bytes, to {} ({}){unkept}",
+        "{session}{what} {}, {} bytes, to {} ({}){unkept}{notice}",
         counts.join(", "),
         result.bytes,
         result.to,

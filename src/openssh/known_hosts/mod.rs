@@ -9,6 +9,7 @@ mod certificate;
 mod host_key;
 mod host_pattern;
 mod line;
+mod listed;
 mod render;
 mod update;
 mod verdict;
@@ -18,6 +19,7 @@ pub use self::{
     certificate::HostCertificate,
     host_key::{CERTIFICATE_SUFFIX, HostKey, fingerprint, plain_key_type},
     host_pattern::{HostName, glob_by},
+    listed::{ListedKeys, listed_keys},
     render::render_line,
     update::{KeyUpdate, plan_update},
     verdict::{Authority, KnownHostsFile, Verdict, authority, verdict},

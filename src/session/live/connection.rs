@@ -15,6 +15,7 @@ use crate::{
     },
     ssh::{
         command::{remote_host::RemoteHost, sudo::SudoMemory},
+        connect::{UnknownHosts, UnknownOnRoute, unknown_on_route},
         error::SshError,
         prompt::prompter::Prompter,
     },
@@ -150,6 +151,17 @@ impl LiveSession {
         opened.map_err(|error| self.ssh(error))
     }
 
+    /// Returns the first host on the way whose key is not known, the session's own or a jump host's.
+    /// Nobody is contacted.
+    ///
+    /// # Errors
+    /// The SSH configuration or a `known_hosts` file is unusable.
+    pub async fn unknown_on_route(&self) -> Result<Option<UnknownOnRoute>, SessionError> {
+        unknown_on_route(&self.target, self.limit)
+            .await
+            .map_err(|error| self.ssh(error))
+    }
+
     /// Opens a connection and records the outcome for listings and later dials.
     async fn dial(
         &self,
@@ -161,7 +173,15 @@ impl LiveSession {
             .or_askpass(self.session_env.askpass.clone());
         // Copied, because the mutex must not stay locked while the dial awaits.
         let credentials = lock(&self.credentials).clone();
-        let opened = RemoteHost::open(&self.target, &credentials, &prompter, limit).await;
+        let unknown_hosts = if self.is_unproven() {
+            UnknownHosts::Refused
+        } else {
+            UnknownHosts::AsConfigured
+        };
+
+        let opened =
+            RemoteHost::open(&self.target, &credentials, &prompter, limit, unknown_hosts).await;
+
         let mut last = lock(&self.last);
 
         match opened {

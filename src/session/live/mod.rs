@@ -27,7 +27,7 @@ use crate::{
         auth::Credentials,
         command::{output::OutputFolder, remote_host::RemoteHost, shell::Shell, sudo::SudoMemory},
         config::target::Target,
-        connect::connection::Peer,
+        connect::{UnknownHosts, connection::Peer},
         error::SshError,
         prompt::askpass::Askpass,
         transfer::{GrantedPaths, Machine, RemoteTemp},
@@ -72,6 +72,8 @@ pub struct LiveSession {
     /// Secrets given by the caller or typed by the user. Locked for look-ups and assignments only.
     credentials: Mutex<Credentials>,
     limit: Duration,
+    /// Treatment of unknown hosts by the first dial that succeeds. Later dials are as configured.
+    unknown_hosts: UnknownHosts,
     session_env: SessionEnv,
     /// Token to end running commands, cancelled by `ssh_disconnect`.
     closing: Mutex<CancellationToken>,
@@ -130,6 +132,8 @@ pub struct ConnectOptions {
     pub credentials: Credentials,
     /// Time limit for connecting; `None` is [`CONNECT_LIMIT`].
     pub limit: Option<Duration>,
+    /// Treatment of unknown hosts until the session has connected.
+    pub unknown_hosts: UnknownHosts,
 }
 
 impl LiveSession {
@@ -165,6 +169,7 @@ impl LiveSession {
             target,
             credentials: Mutex::new(credentials),
             limit: secrets.limit.unwrap_or(CONNECT_LIMIT),
+            unknown_hosts: secrets.unknown_hosts,
             closing: Mutex::new(session_env.ending.child_token()),
             session_env,
             running: TaskTracker::new(),
@@ -188,6 +193,29 @@ impl LiveSession {
             && ours.key_path == theirs.key_path
             && (theirs.password.is_none() || theirs.password == ours.password)
             && (theirs.passphrase.is_none() || theirs.passphrase == ours.passphrase)
+    }
+
+    /// Returns true if the session was made from a host of the SSH configuration by a call that
+    /// named the host.
+    #[must_use]
+    pub fn is_host_of_config(&self) -> bool {
+        self.unknown_hosts == UnknownHosts::Refused
+    }
+
+    /// Returns true for a session made from a host of the SSH configuration that has not connected
+    /// yet.
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        self.is_host_of_config() && self.first_connected_at().is_none()
+    }
+
+    /// Returns the settings to save after the log-in.
+    #[must_use]
+    pub fn to_save(&self) -> SavedSession {
+        SavedSession {
+            password_auth: self.used_password(),
+            ..self.saved.clone()
+        }
     }
 
     /// Returns true if the last successful log-in used a password.

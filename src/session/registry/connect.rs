@@ -30,10 +30,10 @@ pub struct ConnectRequest {
 ///
 /// A new name is entered at once, so that a second call for it shares the connection being made.
 /// Dropping the reservation removes a session that never connected, and leaves any other.
-struct Reservation<'a> {
+pub(super) struct Reservation<'a> {
     registry: &'a SessionRegistry,
     name: SessionName,
-    session: Arc<LiveSession>,
+    pub(super) session: Arc<LiveSession>,
     /// Session of the same name with other settings; stays in use until the new session has
     /// connected.
     old: Option<Arc<LiveSession>>,
@@ -73,10 +73,7 @@ impl SessionRegistry {
         }
 
         notices.extend(session.notices());
-        let saved = SavedSession {
-            password_auth: session.used_password(),
-            ..session.saved.clone()
-        };
+        let saved = session.to_save();
 
         match self.update(move |document| document.save(saved)).await {
             Ok(()) => notices.extend(self.take_notice()),
@@ -127,6 +124,23 @@ impl SessionRegistry {
     }
 }
 
+impl SessionRegistry {
+    /// Reserves the name of a session. Any session of the same name is reused.
+    pub(super) fn reserve_unused(&self, wanted: LiveSession) -> Reservation<'_> {
+        let name = wanted.saved.name.clone();
+        let mut sessions = self.lock();
+        let session = sessions.live.entry(name.clone());
+        let session = Arc::clone(session.or_insert_with(|| Arc::new(wanted)));
+
+        Reservation {
+            registry: self,
+            name,
+            session,
+            old: None,
+        }
+    }
+}
+
 impl Reservation<'_> {
     /// Enters the session after its log-in. Returns the session, and the session which it replaces.
     fn enter(self) -> (Arc<LiveSession>, Option<Arc<LiveSession>>) {
@@ -137,6 +151,17 @@ impl Reservation<'_> {
         sessions.first = sessions.first();
 
         (Arc::clone(&self.session), self.old.clone())
+    }
+
+    /// Keeps the session in the registry after its log-in, unless another call has entered one of
+    /// the same name. Returns the session that is there.
+    pub(super) fn keep(self) -> Arc<LiveSession> {
+        let mut sessions = self.registry.lock();
+        let session = sessions.live.entry(self.name.clone());
+        let session = Arc::clone(session.or_insert_with(|| Arc::clone(&self.session)));
+        sessions.first = sessions.first();
+
+        session
     }
 }
 

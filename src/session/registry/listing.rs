@@ -1,15 +1,22 @@
 //! Lists of sessions, in memory and saved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use super::SessionRegistry;
-use crate::session::{
-    error::SessionError,
-    live::{ConnectOptions, LiveSession},
-    name::SessionName,
-    name_pattern::{self, is_pattern},
-    status::{ConnectionState, SessionStatus},
-    store::LoadedStore,
+use crate::{
+    openssh::host_names::NamedHost,
+    session::{
+        caller::Caller,
+        error::SessionError,
+        live::{ConnectOptions, LiveSession},
+        name::SessionName,
+        name_pattern::{self, is_pattern},
+        status::{ConnectionState, SessionStatus},
+        store::LoadedStore,
+    },
 };
 
 /// Listing of all sessions for `ssh_sessions`.
@@ -17,6 +24,8 @@ use crate::session::{
 pub struct SessionListing {
     /// All sessions, sorted by name.
     pub sessions: Vec<SessionStatus>,
+    /// Hosts that the SSH configuration names, without those that have a session of that name.
+    pub hosts: Vec<NamedHost>,
     /// Default session; `None` if there is none.
     pub default: Option<SessionName>,
     /// Notice for the user about the store; `None` if there is none.
@@ -47,7 +56,7 @@ impl SessionRegistry {
         self.names_with(loaded.as_ref())
     }
 
-    /// Replaces each pattern by the names of the sessions which match; see
+    /// Replaces each pattern by the names of the sessions and of the hosts of `ssh_config` which match; see
     /// [`name_pattern::expand`].
     ///
     /// # Errors
@@ -56,7 +65,9 @@ impl SessionRegistry {
         // A command for all of several hosts must not run on a few of them, so an unreadable store
         // is an error here.
         let names = if wanted.iter().any(|name| is_pattern(name)) {
-            self.names_with(Some(&self.load().await?))
+            let mut names = self.names_with(Some(&self.load().await?));
+            names.extend(self.named_hosts().await.into_iter().map(|host| host.name));
+            names
         } else {
             Vec::new()
         };
@@ -83,18 +94,68 @@ impl SessionRegistry {
         names.into_iter().collect()
     }
 
-    /// Lists all sessions, in memory or saved.
+    /// Lists all sessions, in memory or saved, and the hosts of the SSH configuration. Nobody is
+    /// contacted.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn list(&self) -> Result<SessionListing, SessionError> {
         let loaded = self.load().await?;
         let default = self.default_name(Some(&loaded));
+        let sessions = self.statuses(Some(&loaded), default.as_ref());
+
+        let names: HashSet<&str> = sessions
+            .iter()
+            .map(|session| session.name.as_str())
+            .collect();
+        let mut hosts = self.named_hosts().await;
+        hosts.retain(|host| !names.contains(host.name.as_str()));
+
         Ok(SessionListing {
-            sessions: self.statuses(Some(&loaded), default.as_ref()),
+            sessions,
+            hosts,
             default,
             notice: self.take_notice(),
         })
+    }
+
+    /// Returns the sessions whose remote machines may hold detached jobs.
+    ///
+    /// For `None`, these are all connected sessions and the default session. A named session is
+    /// opened, and the text is the notice about that.
+    ///
+    /// # Errors
+    /// The named session cannot be opened.
+    pub async fn to_ask(
+        &self,
+        name: Option<&str>,
+        caller: &Caller,
+    ) -> Result<(Vec<Arc<LiveSession>>, Option<String>), SessionError> {
+        if name.is_some() {
+            let opened = self.open(name, caller).await?;
+            return Ok((vec![opened.session], opened.notice));
+        }
+
+        let is_connected =
+            |session: &&Arc<LiveSession>| session.status(false).state == ConnectionState::Connected;
+
+        let mut sessions: Vec<_> = self
+            .lock()
+            .live
+            .values()
+            .filter(is_connected)
+            .cloned()
+            .collect();
+
+        if let Ok(default) = self.lookup(None).await
+            && !sessions
+                .iter()
+                .any(|session| Arc::ptr_eq(session, &default))
+        {
+            sessions.push(default);
+        }
+
+        Ok((sessions, None))
     }
 
     /// Returns the status of each session, sorted by name.

@@ -1,6 +1,7 @@
 //! Registry of all sessions of a process, and of the store shared with other processes.
 
 mod connect;
+mod hosts;
 mod listing;
 mod overview;
 mod storage;
@@ -14,14 +15,16 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-pub use self::{connect::ConnectRequest, listing::SessionListing, overview::Overview};
+pub use self::{
+    connect::ConnectRequest, hosts::OpenedSession, listing::SessionListing, overview::Overview,
+};
 use super::{
     caller::Caller,
     error::SessionError,
     jobs::Jobs,
     live::{ConnectOptions, LiveSession, Reconnected, SessionEnv},
     name::SessionName,
-    status::{ConnectionState, SessionStatus},
+    status::SessionStatus,
     store::{LoadedStore, Store},
     transfers::Transfers,
 };
@@ -170,12 +173,10 @@ impl SessionRegistry {
             Some(name) => {
                 SessionName::try_from(name).map_err(|_| self.unknown(name, known_names()))?
             }
-            None => self
-                .default_name(Some(&loaded))
-                .ok_or_else(|| SessionError::NoDefault {
-                    known_names: known_names(),
-                    notice: self.take_notice(),
-                })?,
+            None => match self.default_name(Some(&loaded)) {
+                Some(name) => name,
+                None => return Err(self.no_default(known_names()).await),
+            },
         };
 
         if let Some(found) = self.lock().live.get(&name) {
@@ -198,39 +199,6 @@ impl SessionRegistry {
         Ok(Arc::clone(sessions.live.entry(name).or_insert(session)))
     }
 
-    /// Returns the sessions whose remote machines may hold detached jobs.
-    ///
-    /// For `None`, these are all connected sessions and the default session.
-    ///
-    /// # Errors
-    /// The named session cannot be looked up.
-    pub async fn to_ask(&self, name: Option<&str>) -> Result<Vec<Arc<LiveSession>>, SessionError> {
-        if name.is_some() {
-            return Ok(vec![self.lookup(name).await?]);
-        }
-
-        let is_connected =
-            |session: &&Arc<LiveSession>| session.status(false).state == ConnectionState::Connected;
-
-        let mut sessions: Vec<_> = self
-            .lock()
-            .live
-            .values()
-            .filter(is_connected)
-            .cloned()
-            .collect();
-
-        if let Ok(default) = self.lookup(None).await
-            && !sessions
-                .iter()
-                .any(|session| Arc::ptr_eq(session, &default))
-        {
-            sessions.push(default);
-        }
-
-        Ok(sessions)
-    }
-
     /// Lists the outputs which were too long for an answer, newest first. Outputs of other
     /// processes are included.
     pub async fn outputs(&self) -> Vec<KeptOutput> {
@@ -246,20 +214,29 @@ impl SessionRegistry {
     }
 
     /// Ensures that a session has a connection which answers; with `fresh`, the connection is new.
+    /// The text is the notice about a host that became a session.
     ///
     /// # Errors
-    /// The session does not exist, or could not be connected; see [`lookup`](Self::lookup) and
+    /// The session could not be opened or connected; see [`open`](Self::open) and
     /// [`LiveSession::reconnect`].
     pub async fn reconnect(
         &self,
         name: Option<&str>,
         fresh: bool,
         caller: &Caller,
-    ) -> Result<(SessionStatus, Reconnected), SessionError> {
-        let session = self.lookup(name).await?;
-        let reconnected = session.reconnect(fresh, caller).await?;
+    ) -> Result<(SessionStatus, Reconnected, Option<String>), SessionError> {
+        let OpenedSession {
+            session, notice, ..
+        } = self.open(name, caller).await?;
+
+        // A connection that this call has made is fresh.
+        let reconnected = match &notice {
+            Some(_) => Reconnected::Connected,
+            None => session.reconnect(fresh, caller).await?,
+        };
+
         let default = self.is_default(&session).await;
-        Ok((session.status(default), reconnected))
+        Ok((session.status(default), reconnected, notice))
     }
 
     /// Returns the name of the default session, or `None` if there is no default.
@@ -301,20 +278,28 @@ impl SessionRegistry {
         Ok(session.status(default && !forget))
     }
 
-    /// Makes a session the default for calls without a session name.
+    /// Makes a session the default for calls without a session name. The text is the notice about a
+    /// host that became a session.
     ///
     /// The choice holds in this process. In later processes the choice holds until another session
     /// is connected there.
     ///
     /// # Errors
-    /// The session does not exist, or the choice cannot be saved.
-    pub async fn set_default(&self, name: &str) -> Result<SessionStatus, SessionError> {
-        let session = self.lookup(Some(name)).await?;
+    /// The session cannot be opened, or the choice cannot be saved.
+    pub async fn set_default(
+        &self,
+        name: &str,
+        caller: &Caller,
+    ) -> Result<(SessionStatus, Option<String>), SessionError> {
+        let OpenedSession {
+            session, notice, ..
+        } = self.open(Some(name), caller).await?;
+
         let name = session.saved.name.clone();
         self.lock().chosen = Some(name.clone());
         self.update_if_there(move |document| document.default = Some(name))
             .await?;
-        Ok(session.status(true))
+        Ok((session.status(true), notice))
     }
 
     /// Stops all commands and closes all connections, for the end of the program.

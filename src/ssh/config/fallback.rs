@@ -189,9 +189,9 @@ impl FallbackReader<'_> {
                 }
                 Some(ConfigLine::Include(paths)) => {
                     for pattern in paths {
-                        for included in
-                            included(&pattern, folder).map_err(|error| wrong(error.to_string()))?
-                        {
+                        let unreadable = |error: io::Error| wrong(error.to_string());
+                        for included in included(&pattern, folder).map_err(unreadable)? {
+                            let included = included.map_err(unreadable)?;
                             self.file(&included, folder, active, depth + 1)?;
                         }
                     }
@@ -210,27 +210,35 @@ impl FallbackReader<'_> {
 }
 
 /// Returns the files of an `Include` pattern, in order. A missing file is skipped.
-fn included(pattern: &str, folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(super) fn included(
+    pattern: &str,
+    folder: &Path,
+) -> io::Result<impl Iterator<Item = io::Result<PathBuf>>> {
     let path = match pattern.strip_prefix("~/") {
         Some(rest) => home_or_root().join(rest),
         None => folder.join(pattern),
     };
 
-    let found = glob::glob(&path.to_string_lossy()).map_err(io::Error::other)?;
-    found
+    // As in glob(3), `*` leaves out hidden files.
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    };
+
+    let found = glob::glob_with(&path.to_string_lossy(), options).map_err(io::Error::other)?;
+    Ok(found
         .map(|path| path.map_err(io::Error::from))
-        .filter(|path| !path.as_ref().is_ok_and(|path| path.is_dir()))
-        .collect()
+        .filter(|path| !path.as_ref().is_ok_and(|path| path.is_dir())))
 }
 
 /// Returns the home directory, or the root directory if none is known. Only root writes there,
 /// unlike in the working directory.
-fn home_or_root() -> PathBuf {
+pub(super) fn home_or_root() -> PathBuf {
     home().unwrap_or_else(|| PathBuf::from("/"))
 }
 
 /// Returns the directory of the system-wide configuration.
-fn system_folder() -> PathBuf {
+pub(super) fn system_folder() -> PathBuf {
     match std::env::var_os("ProgramData") {
         Some(folder) if cfg!(windows) => PathBuf::from(folder).join("ssh"),
         _ => PathBuf::from("/etc/ssh"),

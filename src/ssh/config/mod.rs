@@ -2,5 +2,6 @@
 
 pub(super) mod expand;
 pub mod fallback;
+pub mod named_hosts;
 pub mod resolve;
 pub mod target;

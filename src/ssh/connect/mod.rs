@@ -4,3 +4,5 @@ pub mod connection;
 pub(super) mod keepalive;
 pub(super) mod open;
 pub(super) mod proxy_command;
+
+pub use self::open::{UnknownHosts, UnknownOnRoute, unknown_on_route};

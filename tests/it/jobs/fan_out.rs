@@ -226,7 +226,7 @@ async fn a_common_answer_is_whole_and_different_ones_share() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn patterns_stand_for_saved_and_connected_sessions() {
+async fn patterns_stand_for_sessions_and_hosts_of_ssh_config() {
     let world = TestHost::fake();
     let saved = ["web2", "web1", "db", "web10"].map(str::to_owned);
     save(world.folder(), &saved, |_| "box");
@@ -239,7 +239,7 @@ async fn patterns_stand_for_saved_and_connected_sessions() {
         (json!(["web?"]), &["web1", "web2", "web3"]),
         (
             json!(["web2", "*b*", "web2"]),
-            &["web2", "db", "web1", "web10", "web3"],
+            &["web2", "box", "db", "web1", "web10", "web3"],
         ),
         (json!(["none", "d?"]), &["none", "db"]),
     ] {

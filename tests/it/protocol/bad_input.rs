@@ -250,10 +250,7 @@ async fn wrong_arguments_fail_with_the_parameter_and_the_known_ones() {
         (
             "ssh_sessions",
             json!({"session": "a"}),
-            [
-                "unknown parameter \"session\"",
-                "ssh_sessions takes no parameters",
-            ],
+            ["unknown parameter \"session\"", "ssh_sessions takes: hosts"],
         ),
         (
             "ssh_reconnect",

@@ -4,6 +4,7 @@ mod closed;
 mod fresh;
 mod host_facts;
 mod host_keys;
+mod hosts;
 mod log_in;
 mod model;
 mod own_words;
@@ -326,7 +327,7 @@ async fn sessions_are_listed_with_their_state_unless_forgotten() {
             .await
             .ok()
             .structured(),
-        &json!({"sessions": []})
+        &json!({"sessions": [], "hosts": [{"name": "box"}, {"name": "other"}, {"name": "third"}]})
     );
 
     for host in ["box", "other"] {
@@ -395,6 +396,8 @@ async fn sessions_are_listed_with_their_state_unless_forgotten() {
     assert_eq!(list(&mut client).await, []);
     assert_eq!(world.store()["sessions"], json!([]));
 
+    // Neither a session nor a host whose key is known.
+    fs::write(world.folder().join("known_hosts"), "").unwrap();
     assert_refused(
         &client
             .call("ssh_reconnect", json!({"session": "box"}))

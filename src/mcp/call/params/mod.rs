@@ -96,11 +96,7 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
             .collect::<Vec<_>>()
             .join(", ");
 
-        if names.is_empty() {
-            format!("{tool} takes no parameters")
-        } else {
-            format!("{tool} takes: {names}")
-        }
+        format!("{tool} takes: {names}")
     };
 
     let mut evened = JsonObject::new();

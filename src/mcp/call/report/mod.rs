@@ -191,6 +191,15 @@ impl<'a> CommandReport<'a> {
         })
     }
 
+    /// Returns the report with one more notice, before the others.
+    pub(in crate::mcp) fn noting(self, notice: Option<String>) -> Self {
+        let notices: Vec<String> = notice.into_iter().chain(self.notice).collect();
+        Self {
+            notice: (!notices.is_empty()).then(|| notices.join("; ")),
+            ..self
+        }
+    }
+
     /// Returns the result of a call: stdout, stderr, output of background processes, then the
     /// status line.
     pub(in crate::mcp) fn result(&self) -> CallToolResult {

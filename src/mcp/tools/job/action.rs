@@ -34,6 +34,8 @@ pub(super) struct JobAction {
     signal: Option<Signal>,
     wait: Option<Duration>,
     offset: Option<u64>,
+    /// Notice about a host that became a session in this call.
+    of_session: Option<String>,
 }
 
 /// Job after the action was sent.
@@ -46,16 +48,18 @@ struct Sent<'a> {
 }
 
 impl JobAction {
-    /// Reads the action from the parameters.
+    /// Reads the action from the parameters. `of_session` is a notice about the session, for the
+    /// report.
     ///
     /// # Errors
     /// The signal is unknown.
-    pub(super) fn parse(params: JobParams) -> Result<Self, ToolError> {
+    pub(super) fn parse(params: JobParams, of_session: Option<String>) -> Result<Self, ToolError> {
         Ok(Self {
             signal: params.signal.as_deref().map(signal::read).transpose()?,
             input: params.input,
             wait: params.wait_ms.map(WaitParam::duration),
             offset: params.offset,
+            of_session,
         })
     }
 
@@ -176,6 +180,8 @@ impl JobAction {
             report.notice = self.notice(sent);
         }
 
+        let mut report = report.noting(self.of_session.clone());
+
         // Read last, so that the portion contains everything that came during the wait.
         if let Some(offset) = self.offset {
             let portion = job.read(offset).await.map_err(|error| {
@@ -278,7 +284,7 @@ mod tests {
                 input: input.map(str::to_owned),
                 signal,
                 offset,
-                wait: None,
+                ..JobAction::default()
             };
             assert_eq!(
                 (action.patience(), action.awaits_answer()),

@@ -74,8 +74,20 @@ pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolR
     let here = call.registry.jobs.list(session);
     // A forgotten session is unknown to the registry, but its jobs of this process can still be
     // listed.
-    let sessions = match call.registry.to_ask(session).await {
-        Err(SessionError::Unknown { .. }) if !here.is_empty() => Vec::new(),
+    let (sessions, notice) = match call.registry.to_ask(session, &call.caller).await {
+        Err(SessionError::Unknown { .. } | SessionError::UnknownHost { .. })
+            if !here.is_empty() =>
+        {
+            (Vec::new(), None)
+        }
+        // The host of a forgotten session may be down.
+        Err(error @ SessionError::Ssh { .. }) if !here.is_empty() => (
+            Vec::new(),
+            Some(format!(
+                "detached jobs are not listed: {}",
+                with_causes(&error)
+            )),
+        ),
         sessions => sessions?,
     };
 
@@ -86,7 +98,8 @@ pub(super) async fn call(call: &Call, session: Option<&str>) -> Result<CallToolR
     )
     .await;
 
-    let (mut remote, mut notices): (Vec<(String, DetachedJob)>, Vec<String>) = Default::default();
+    let mut remote: Vec<(String, DetachedJob)> = Vec::new();
+    let mut notices: Vec<String> = notice.into_iter().collect();
 
     // Without a session, no host was asked. An empty list would then suggest that no detached jobs
     // exist.

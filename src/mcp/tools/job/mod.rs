@@ -80,25 +80,30 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     });
 
     // A job that this process does not know may be detached and started by another process.
-    let job = match job {
-        Some(job) => job,
+    let (job, notice) = match job {
+        Some(job) => (job, None),
         None => find(&call, id, params.session.as_deref()).await?,
     };
 
-    JobAction::parse(params)?.run(&call, &job).await
+    JobAction::parse(params, notice)?.run(&call, &job).await
 }
 
 /// Searches the remote hosts for a detached job, and keeps the job for later calls. Another process
-/// may have started the job, perhaps one that has ended.
+/// may have started the job, perhaps one that has ended. The text is the notice about a host that
+/// became a session.
 ///
 /// # Errors
 /// No host knows the job, or none could be asked.
-async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, ToolError> {
+async fn find(
+    call: &Call,
+    id: &str,
+    session: Option<&str>,
+) -> Result<(Arc<Job>, Option<String>), ToolError> {
     let mut trouble = String::new();
 
     // Names of another form cannot belong to a job, so no host is asked about these.
     if let Some(id) = JobId::parse(id) {
-        let sessions = call.registry.to_ask(session).await?;
+        let (sessions, notice) = call.registry.to_ask(session, &call.caller).await?;
         let lookups = sessions
             .iter()
             .map(|session| session.find_detached(&id, &call.caller));
@@ -109,7 +114,7 @@ async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, 
             match found {
                 Ok(job) => {
                     call.registry.jobs.retain(&job);
-                    return Ok(job);
+                    return Ok((job, notice));
                 }
                 Err(SessionError::Detached {
                     source: Refusal::Unknown,
@@ -117,6 +122,10 @@ async fn find(call: &Call, id: &str, session: Option<&str>) -> Result<Arc<Job>, 
                 }) => {}
                 Err(error) => trouble = format!("{trouble}; {}", with_causes(&error)),
             }
+        }
+
+        if let (Some(notice), Some(session)) = (notice, session) {
+            trouble = format!("{trouble}; session {session}: {notice}");
         }
     }
 

@@ -24,7 +24,10 @@ use crate::{
     ssh::{
         auth::Credentials,
         config::target::Target,
-        connect::connection::{Connection, Peer},
+        connect::{
+            UnknownHosts,
+            connection::{Connection, Peer},
+        },
         error::SshError,
         pool::ChannelPool,
         prompt::prompter::Prompter,
@@ -60,7 +63,7 @@ pub struct RemoteHost {
 
 impl RemoteHost {
     /// Connects and logs in, within `limit`. The limit also holds for each later connection to the
-    /// host.
+    /// host, but `unknown_hosts` only for this one.
     ///
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
@@ -69,8 +72,17 @@ impl RemoteHost {
         credentials: &Credentials,
         prompter: &Prompter,
         limit: Duration,
+        unknown_hosts: UnknownHosts,
     ) -> Result<Arc<Self>, SshError> {
-        let first = Connection::open(target, credentials, prompter, limit).await?;
+        let first = match unknown_hosts {
+            UnknownHosts::AsConfigured => {
+                Connection::open(target, credentials, prompter, limit).await
+            }
+            UnknownHosts::Refused => {
+                Connection::open_known(target, credentials, prompter, limit).await
+            }
+        }?;
+
         let host = Self::around(first, target, credentials, limit, true);
         host.channels.prefetch_channel();
         // Probed now, so that the first command need not wait for the answer.

@@ -4,6 +4,7 @@
 mod engine;
 mod handshake;
 mod hops;
+mod known_route;
 mod log_in;
 mod route;
 mod trace;
@@ -16,6 +17,7 @@ use std::{
 use russh::{client, keys::PublicKey};
 use tokio::sync::oneshot;
 
+pub use self::known_route::{UnknownHosts, UnknownOnRoute, unknown_on_route};
 use self::{engine::engine_config, handshake::Secured, route::Route};
 use super::{
     connection::{Connection, Peer},
@@ -56,6 +58,8 @@ pub(in crate::ssh) struct OpenConnection<'a> {
     /// Earlier connection to the same machine, whose address and host key the new connection must
     /// share; `None` for a first connection.
     pub(in crate::ssh) same_host_as: Option<&'a Connection>,
+    /// Treatment of unknown hosts, jump hosts included.
+    pub(in crate::ssh) unknown_hosts: UnknownHosts,
     /// Trace which records the stages. With a recording trace, no file is changed.
     pub(in crate::ssh) trace: &'a StageTrace,
 }
@@ -76,6 +80,25 @@ impl Connection {
         OpenConnection::to(target, credentials, prompter, deadline, trace)
             .run()
             .await
+    }
+
+    /// Opens a connection like [`open`](Self::open), but with [`UnknownHosts::Refused`].
+    ///
+    /// # Errors
+    /// [`SshError`], whose variant names the failed stage.
+    pub(in crate::ssh) async fn open_known(
+        target: &Target,
+        credentials: &Credentials,
+        prompter: &Prompter,
+        limit: Duration,
+    ) -> Result<Arc<Self>, SshError> {
+        let (deadline, trace) = (&Deadline::after(limit), &StageTrace::default());
+        OpenConnection {
+            unknown_hosts: UnknownHosts::Refused,
+            ..OpenConnection::to(target, credentials, prompter, deadline, trace)
+        }
+        .run()
+        .await
     }
 
     /// Opens a further connection to the same machine, within `limit`. A name may stand for several
@@ -130,6 +153,7 @@ impl<'a> OpenConnection<'a> {
             depth: 0,
             via: None,
             same_host_as: None,
+            unknown_hosts: UnknownHosts::AsConfigured,
             trace,
         }
     }
@@ -268,6 +292,10 @@ impl OpenConnection<'_> {
         let forwarded_agent = ForwardedAgent::socket(&config, destination)?;
         let mut check = HostKeyCheck::load(&config, self.target)?;
         check.keeps_nothing = self.trace.is_recording();
+        if self.unknown_hosts == UnknownHosts::Refused {
+            check.refuse_unknown();
+        }
+
         let keepalive = Keepalive::from_config(&config, self.target);
         let engine = Arc::new(engine_config(&config, &check, keepalive)?);
 

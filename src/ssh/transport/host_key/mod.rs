@@ -22,7 +22,8 @@ use crate::{
             EffectiveConfig, StrictHostKeyChecking, split_paths, with_program_data,
         },
         known_hosts::{
-            CERTIFICATE_SUFFIX, HostKey, HostName, KnownHostsFile, order_algorithms, plain_key_type,
+            CERTIFICATE_SUFFIX, HostKey, HostName, KnownHostsFile, listed_keys, order_algorithms,
+            plain_key_type,
         },
         revoked_keys::RevokedKeys,
     },
@@ -180,6 +181,37 @@ impl HostKeyCheck {
             host,
             files,
         }
+    }
+
+    /// Makes the check strict: a host whose key the files do not list is refused, whatever
+    /// `StrictHostKeyChecking` says.
+    pub(in crate::ssh) fn refuse_unknown(&mut self) {
+        self.policy = StrictHostKeyChecking::Yes;
+    }
+
+    /// Returns true if the files list a key of the host which a strict check would accept, or an
+    /// authority for certificates of the host.
+    pub(in crate::ssh) fn knows_host(&self) -> bool {
+        let listed = listed_keys(&view(&self.files), &self.host);
+        let certificates = || {
+            self.algorithms
+                .iter()
+                .any(|name| name.ends_with(CERTIFICATE_SUFFIX))
+        };
+
+        listed.has_authority && certificates()
+            || listed.plain.into_iter().any(|key| {
+                let shown = ShownKey {
+                    key,
+                    certificate: None,
+                };
+                matches!(self.decide(shown, 0), HostKeyDecision::Accept(_))
+            })
+    }
+
+    /// Returns the name under which `known_hosts` files list the host.
+    pub(in crate::ssh) fn host(&self) -> &str {
+        self.host.as_str()
     }
 
     /// Returns the host key algorithms to offer, best first. The order is that of
