@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer, de::Error as _};
 use zeroize::Zeroizing;
 
@@ -17,6 +18,16 @@ impl Password {
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the secret as a line for a program, wiped once it is sent.
+    #[must_use]
+    pub fn line(&self, end: u8) -> Bytes {
+        // Room for all from the start: a growing buffer would leave copies behind.
+        let mut line = Zeroizing::new(Vec::with_capacity(self.0.len() + 1));
+        line.extend_from_slice(self.0.as_bytes());
+        line.push(end);
+        Bytes::from_owner(line)
     }
 }
 

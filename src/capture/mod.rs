@@ -175,7 +175,7 @@ impl Captured {
 
 /// Returns the bytes without an incomplete last character.
 #[must_use]
-fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
+pub fn whole_characters_at_end(bytes: &[u8]) -> &[u8] {
     // A character in UTF-8 has at most four bytes, so three steps back find its first byte.
     for back in 1..=bytes.len().min(3) {
         let at = bytes.len() - back;

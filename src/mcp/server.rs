@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     session::{caller::Caller, registry::SessionRegistry},
-    ssh::prompt::prompter::PromptRequest,
+    ssh::{command::output::ReaderId, prompt::prompter::PromptRequest},
 };
 
 /// Introduction to this server, for the model. Codex shows only the first line, cut at 250
@@ -62,6 +62,8 @@ pub struct SshServer {
     /// Directory in which relative local paths begin; `None` for the working directory of this
     /// process.
     directory: Option<PathBuf>,
+    /// Client of this clone, as a reader of outputs.
+    reader: ReaderId,
 }
 
 impl SshServer {
@@ -74,7 +76,15 @@ impl SshServer {
             calls,
             parked: ParkedCalls::default(),
             directory: None,
+            reader: ReaderId::unique(),
         }
+    }
+
+    /// Returns the server for another client, who has been shown no output yet.
+    #[must_use]
+    pub fn for_new_client(self) -> Self {
+        let reader = ReaderId::unique();
+        Self { reader, ..self }
     }
 
     /// Returns the server for a client whose relative local paths begin in this directory.
@@ -108,6 +118,7 @@ impl SshServer {
             registry: Arc::clone(&self.registry),
             arguments,
             caller,
+            reader: self.reader(context),
             watched: watched.clone(),
             directory: self.directory.clone(),
         };
@@ -118,6 +129,21 @@ impl SshServer {
             cancelled,
             watched,
         )
+    }
+
+    /// Returns the client of a request, as a reader of outputs. Over HTTP, the revisions without
+    /// `initialize` have no sessions, so their clients cannot be told apart.
+    fn reader(&self, context: &RequestContext<RoleServer>) -> ReaderId {
+        let has_session = context
+            .protocol_version()
+            .is_none_or(|version| version.has_initialize());
+        let is_http = context.extensions.get::<http::request::Parts>().is_some();
+
+        if is_http && !has_session {
+            ReaderId::SHARED
+        } else {
+            self.reader
+        }
     }
 
     /// Waits for the end of a call, and passes questions to the client. If the client's revision

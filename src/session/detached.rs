@@ -6,6 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -64,8 +65,18 @@ pub(super) struct Request {
 pub(super) enum Demand {
     /// Connect to the remote machine if there is no connection.
     Connect,
-    /// Write to the stdin of the command; with `close`, end stdin afterwards.
-    Feed { input: Vec<u8>, close: bool },
+    /// Write to the stdin of the command.
+    Feed(Feed),
+}
+
+/// Input for a detached job.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) bytes: Bytes,
+    /// True if stdin ends after these bytes.
+    pub(super) closes: bool,
+    /// True for a line that must be in no file, not even for a moment.
+    pub(super) is_secret: bool,
 }
 
 /// Calls currently watching a job.
@@ -184,24 +195,12 @@ impl Detached {
         self.demand(Demand::Connect, caller).await
     }
 
-    /// Writes `input` to the stdin of the job; with `close`, ends stdin afterwards.
+    /// Writes input to the stdin of the job.
     ///
     /// # Errors
     /// The input could not be delivered; a part of the input may have arrived.
-    pub async fn feed(
-        &self,
-        input: &[u8],
-        close: bool,
-        caller: &Caller,
-    ) -> Result<(), SessionError> {
-        self.demand(
-            Demand::Feed {
-                input: input.to_vec(),
-                close,
-            },
-            caller,
-        )
-        .await
+    pub(super) async fn feed(&self, input: Feed, caller: &Caller) -> Result<(), SessionError> {
+        self.demand(Demand::Feed(input), caller).await
     }
 
     /// Has the job's files on the remote machine removed in the background.
@@ -369,7 +368,12 @@ mod tests {
         drop((requests, following));
 
         assert!(detached.watch().up_to_date(Duration::MAX).await.is_ok());
-        let refused = detached.feed(b"x", false, &Caller::default()).await;
+        let input = Feed {
+            bytes: Bytes::from("x"),
+            closes: false,
+            is_secret: false,
+        };
+        let refused = detached.feed(input, &Caller::default()).await;
         assert!(
             matches!(refused, Err(SessionError::Cancelled)),
             "{refused:?}"

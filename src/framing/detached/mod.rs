@@ -172,21 +172,28 @@ pub fn read(id: &JobId, stream: Stream, offset: u64, count: u64, mark: &Sentinel
     compose(settings.as_bytes(), include_str!("read.sh"), mark)
 }
 
-/// Writes the script for sending input to a job, and with `close` ending the job's stdin. The job
-/// may take `patience_tenths` tenths of a second to read. [`answer::done`] reads the answer.
+/// Delivery of input to a job.
+#[derive(Debug, Clone, Copy)]
+pub struct FeedOptions {
+    /// True if stdin ends after the input.
+    pub close: bool,
+    /// True for a line that must be in no file. It has no NUL and ends with its only line feed.
+    pub is_secret: bool,
+    /// Time in which the job has to read, in tenths of a second.
+    pub patience_tenths: u32,
+}
+
+/// Writes the script for sending input to a job. [`answer::done`] reads the answer.
 #[must_use]
-pub fn feed(
-    id: &JobId,
-    input: &[u8],
-    close: bool,
-    patience_tenths: u32,
-    mark: &Sentinel,
-) -> Vec<u8> {
-    let close = if close { "yes" } else { "no" };
+pub fn feed(id: &JobId, input: &[u8], how: &FeedOptions, mark: &Sentinel) -> Vec<u8> {
+    let yes_no = |yes| if yes { "yes" } else { "no" };
     let settings = format!(
-        "id={} bytes={} close={close} patience={patience_tenths}",
+        "id={} bytes={} close={} secret={} patience={}",
         id.as_str(),
-        input.len()
+        input.len(),
+        yes_no(how.close),
+        yes_no(how.is_secret),
+        how.patience_tenths
     );
 
     let mut stream = compose(settings.as_bytes(), include_str!("feed.sh"), mark);

@@ -13,7 +13,13 @@ use std::{path::PathBuf, sync::Arc};
 use rmcp::model::JsonObject;
 
 use self::progress::ProgressSource;
-use crate::session::{caller::Caller, registry::SessionRegistry};
+use crate::{
+    session::{caller::Caller, registry::SessionRegistry},
+    ssh::{
+        command::output::{NewsRequest, ReaderId},
+        prompt::prompter::Prompter,
+    },
+};
 
 /// Call of a tool, from the arguments of the client to the answer. The server makes a value for
 /// each call, and the tool consumes it.
@@ -25,6 +31,8 @@ pub(super) struct Call {
     pub(super) arguments: Option<JsonObject>,
     /// Cancellation of the call, and the way to ask the user.
     pub(super) caller: Caller,
+    /// Client of the call, as a reader of outputs.
+    pub(super) reader: ReaderId,
     /// Outputs and transfers whose progress the client is shown while the call runs.
     pub(super) watched: ProgressSource,
     /// Directory in which relative local paths begin; `None` for the working directory of this
@@ -33,6 +41,22 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Returns the way to ask the user for secrets: the client, or else the askpass program.
+    pub(super) fn secret_prompter(&self) -> Prompter {
+        let prompter = self.caller.prompter.clone();
+        prompter.or_askpass(self.registry.askpass())
+    }
+
+    /// Describes this client's request for output of a job. The answer to a cancelled call does not
+    /// arrive, so that the client is shown the same output by the next one.
+    pub(super) fn news_request(&self, is_running: bool) -> NewsRequest {
+        NewsRequest {
+            reader: self.reader,
+            arrives: !self.caller.cancelled.is_cancelled(),
+            is_running,
+        }
+    }
+
     /// Returns a local path of the client, joined to the directory of the client if the path is
     /// relative.
     pub(super) fn local(&self, path: String) -> String {

@@ -37,7 +37,7 @@ use crate::{
     },
     password::Password,
     random,
-    ssh::prompt::prompter::{Prompt, Purpose, SecretPrompt},
+    ssh::prompt::prompter::{ProgramInput, Prompt, Purpose, SecretPrompt},
 };
 
 /// Time for which the page is open. Servers close a connection without a log-in after two minutes
@@ -346,16 +346,13 @@ impl SecretPage {
 
     /// Returns the title of the page.
     fn title(&self) -> &'static str {
-        if self.is_sudo() {
-            "Run as root"
-        } else {
-            "SSH log-in"
+        match self.prompt.purpose {
+            Purpose::Sudo(_) => "Run as root",
+            Purpose::Program(_) => "Secret for a program",
+            Purpose::Password | Purpose::Passphrase(_) | Purpose::KeyboardInteractive(_) => {
+                "SSH log-in"
+            }
         }
-    }
-
-    /// Returns true if the secret is for sudo.
-    fn is_sudo(&self) -> bool {
-        matches!(self.prompt.purpose, Purpose::Sudo(_))
     }
 
     /// Returns the HTML of the question. Everything that comes from a server or an agent is
@@ -395,23 +392,31 @@ impl SecretPage {
                     details.collect::<String>()
                 )
             }
+            Purpose::Program(what) => about_program(what),
         };
 
         let way = match &prompt.purpose {
             Purpose::Passphrase(_) => "opens the key file with it and sends it nowhere",
             Purpose::Password | Purpose::KeyboardInteractive(_) => "sends it to this host alone",
             Purpose::Sudo(_) => "sends it to sudo on this host alone",
+            Purpose::Program(_) => "sends it to this program alone",
         };
 
-        // The password stays in memory until the session ends, so one answer permits later commands
-        // as well.
-        let (button, lasts) = if self.is_sudo() {
-            (
+        let (button, lasts) = match &prompt.purpose {
+            // The password stays in memory until the session ends, so one answer permits later
+            // commands as well.
+            Purpose::Sudo(_) => (
                 "Run as root",
                 ". Until the session is disconnected, the agent can run more as root with it",
-            )
-        } else {
-            ("Log in", "")
+            ),
+            // The agent has chosen the program, which may be one that passes secrets on.
+            Purpose::Program(_) => (
+                "Send",
+                " to hide it where the program shows it. Type it only if you know the program: it can keep what it reads",
+            ),
+            Purpose::Password | Purpose::Passphrase(_) | Purpose::KeyboardInteractive(_) => {
+                ("Log in", "")
+            }
         };
 
         let fields: Vec<String> = prompt.prompts.iter().enumerate().map(field).collect();
@@ -426,6 +431,26 @@ impl SecretPage {
             fields.concat()
         )
     }
+}
+
+/// Returns the HTML about a program that waits for a secret.
+fn about_program(what: &ProgramInput) -> String {
+    let prompt = if what.prompt.raw().trim().is_empty() {
+        "<p>It shows no prompt.</p>".to_owned()
+    } else {
+        format!(
+            "<p>It shows:</p><blockquote>{}</blockquote>",
+            what.prompt.html()
+        )
+    };
+
+    format!(
+        "<p>A program waits for input. The agent has started it in the session <strong>{}</strong>:</p>\
+         <blockquote>{}</blockquote>{prompt}<p>The agent says what to type:</p><blockquote>{}</blockquote>",
+        escape_html(&what.session),
+        what.command.html(),
+        what.words.html()
+    )
 }
 
 /// Returns the HTML of a prompt and the input field.

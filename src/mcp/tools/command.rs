@@ -48,7 +48,7 @@ impl StartedJob {
         call: &Call,
         end: Option<&'a JobEnd>,
     ) -> Result<CommandReport<'a>, ToolError> {
-        let report = CommandReport::for_job(&call.registry, &self.job, end, end.is_none())?;
+        let report = CommandReport::for_start(call, &self.job, end)?;
         Ok(report.noting(self.notice.clone()))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard};
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use crate::{lock::lock, session::error::SessionError};
@@ -25,9 +26,9 @@ pub enum InputRefused {
 
 /// Portion of input, as a caller gives it to a job.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct InputPortion<'a> {
+pub(super) struct InputPortion {
     /// Bytes for stdin.
-    pub(super) bytes: &'a [u8],
+    pub(super) bytes: Bytes,
     /// True if stdin ends after these bytes.
     pub(super) closes: bool,
 }
@@ -36,22 +37,22 @@ pub(super) struct InputPortion<'a> {
 #[derive(Debug)]
 pub(super) struct JobInput {
     /// Queue of input for the command; `None` once stdin is closed.
-    queue: Mutex<Option<mpsc::Sender<Vec<u8>>>>,
+    queue: Mutex<Option<mpsc::Sender<Bytes>>>,
 }
 
-impl<'a> InputPortion<'a> {
+impl InputPortion {
     /// Reads the text of a caller.
     ///
     /// Without a terminal, U+0004 at the end closes stdin. A terminal gets the character itself.
-    pub(super) fn parse(text: &'a str, terminal: bool) -> Self {
+    pub(super) fn parse(text: &str, terminal: bool) -> Self {
         let bytes = text.as_bytes();
         match bytes.strip_suffix(&[END_OF_INPUT]) {
             Some(bytes) if !terminal => Self {
-                bytes,
+                bytes: Bytes::copy_from_slice(bytes),
                 closes: true,
             },
             _ => Self {
-                bytes,
+                bytes: Bytes::copy_from_slice(bytes),
                 closes: false,
             },
         }
@@ -60,7 +61,7 @@ impl<'a> InputPortion<'a> {
 
 impl JobInput {
     /// Creates an open input with the receiving end, or a closed input.
-    pub(super) fn new(is_open: bool) -> (Self, Option<mpsc::Receiver<Vec<u8>>>) {
+    pub(super) fn new(is_open: bool) -> (Self, Option<mpsc::Receiver<Bytes>>) {
         let (sender, receiver) = if is_open {
             let (sender, receiver) = mpsc::channel(INPUT_QUEUE);
             (Some(sender), Some(receiver))
@@ -79,12 +80,12 @@ impl JobInput {
     }
 
     /// Queues input for the command, and closes stdin after the last portion.
-    pub(super) fn send(&self, portion: &InputPortion<'_>) -> Result<(), InputRefused> {
+    pub(super) fn send(&self, portion: &InputPortion) -> Result<(), InputRefused> {
         let mut queue = self.lock();
         let open = queue.as_ref().ok_or(InputRefused::Closed)?;
 
         if !portion.bytes.is_empty() {
-            open.try_send(portion.bytes.to_vec())
+            open.try_send(portion.bytes.clone())
                 .map_err(|error| match error {
                     mpsc::error::TrySendError::Full(_) => InputRefused::Full,
                     mpsc::error::TrySendError::Closed(_) => InputRefused::Closed,
@@ -98,7 +99,7 @@ impl JobInput {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<mpsc::Sender<Vec<u8>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<mpsc::Sender<Bytes>>> {
         lock(&self.queue)
     }
 }
@@ -119,7 +120,7 @@ mod tests {
             assert_eq!(
                 InputPortion::parse(text, terminal),
                 InputPortion {
-                    bytes: bytes.as_bytes(),
+                    bytes: Bytes::from(bytes),
                     closes
                 },
                 "{text:?} {terminal}"
@@ -138,7 +139,7 @@ mod tests {
         let (input, receiver) = JobInput::new(true);
         let mut receiver = receiver.unwrap();
         send(&input, "x\u{4}").unwrap();
-        assert_eq!(receiver.try_recv().unwrap(), b"x");
+        assert_eq!(receiver.try_recv().unwrap(), "x");
         assert!(matches!(send(&input, "y"), Err(InputRefused::Closed)));
 
         let (full, receiver) = JobInput::new(true);

@@ -30,21 +30,25 @@ use self::{
 };
 use super::{
     caller::Caller,
-    detached::{Detached, JobId},
+    detached::{Detached, Feed, JobId},
     error::SessionError,
 };
 pub use crate::framing::stop::{FirstSignal, Signal};
 use crate::{
     event::Event,
     lock::lock,
+    password::Password,
     random,
     ssh::{
         command::{
             limits::{SignalSender, Signals},
-            output::{CommandOutput, Output, StdoutPortion},
+            output::{CommandOutput, News, NewsRequest, Output},
         },
         error::SshError,
-        prompt::pausable_clock::PausableClock,
+        prompt::{
+            pausable_clock::PausableClock,
+            prompter::{Prompter, SecretPrompt},
+        },
     },
 };
 
@@ -321,11 +325,77 @@ impl Job {
             return Err(InputRefused::Closed);
         }
 
-        let portion = InputPortion::parse(text, self.has_terminal());
+        self.deliver(
+            InputPortion::parse(text, self.has_terminal()),
+            false,
+            caller,
+        )
+        .await
+    }
 
+    /// Writes a secret to the stdin of the command, as a line. The secret is hidden in the output
+    /// from now on.
+    ///
+    /// # Errors
+    /// The command takes no input, or no more at the moment.
+    pub async fn send_secret(
+        &self,
+        secret: &Password,
+        caller: &Caller,
+    ) -> Result<(), InputRefused> {
+        if !self.accepts_input() {
+            return Err(InputRefused::Closed);
+        }
+
+        self.output.hide(secret.clone());
+
+        // The key Enter is a carriage return, which a terminal turns into a line feed.
+        let end = if self.has_terminal() { b'\r' } else { b'\n' };
+        let line = InputPortion {
+            bytes: secret.line(end),
+            closes: false,
+        };
+
+        self.deliver(line, true, caller).await
+    }
+
+    /// Asks the user for a secret that the command wants. `None` if the user does not answer, the
+    /// command ends first, or the caller gives up. The command's time stands still meanwhile.
+    pub async fn ask(
+        &self,
+        prompt: SecretPrompt,
+        prompter: Prompter,
+        given_up: &CancellationToken,
+    ) -> Option<Password> {
+        let prompter = prompter.pausing(self.pause.clone());
+
+        tokio::select! {
+            biased;
+            _ = self.end() => None,
+            () = given_up.cancelled() => None,
+            answers = prompter.ask(prompt) => answers?.pop(),
+        }
+    }
+
+    /// Passes input on to the command, here or on the remote machine.
+    async fn deliver(
+        &self,
+        portion: InputPortion,
+        is_secret: bool,
+        caller: &Caller,
+    ) -> Result<(), InputRefused> {
+        let InputPortion { mut bytes, closes } = portion;
+
+        // The remote machine has the input of a detached job then, so the queue needs only its end.
         if let Some(detached) = &self.detached {
+            let input = Feed {
+                bytes: std::mem::take(&mut bytes),
+                closes,
+                is_secret,
+            };
+
             detached
-                .feed(portion.bytes, portion.closes, caller)
+                .feed(input, caller)
                 .await
                 .map_err(InputRefused::Remote)?;
         }
@@ -333,13 +403,7 @@ impl Job {
         lock(&self.prompts).input_sent();
         self.output.input_sent();
 
-        // The remote machine already has the input of a detached job.
-        let queued = InputPortion {
-            bytes: self.detached.as_ref().map_or(portion.bytes, |_| &[]),
-            ..portion
-        };
-
-        self.input.send(&queued)
+        self.input.send(&InputPortion { bytes, closes })
     }
 
     /// Sends a signal to the command. Returns false if the job has ended or too many signals wait.
@@ -357,12 +421,19 @@ impl Job {
         }
     }
 
-    /// Reads a part of stdout, beginning at `offset` bytes.
-    ///
-    /// # Errors
-    /// The file that holds the output cannot be read.
-    pub async fn read(&self, offset: u64) -> std::io::Result<StdoutPortion> {
-        self.output.read(offset, self.ended().is_none()).await
+    /// Returns the output that a reader has not been shown.
+    #[must_use]
+    pub fn news(&self, request: NewsRequest) -> News {
+        let news = self.output.news(request);
+
+        match self.ended().as_deref() {
+            // Only the result has what came in another way, such as the trouble with a file.
+            Some(Ok(finished)) if !request.is_running && news.is_from_start() => News {
+                output: finished.command.output.clone(),
+                ..news
+            },
+            _ => news,
+        }
     }
 
     /// Waits until sudo has begun the command, at most 20 seconds. Returns at once for other
@@ -387,7 +458,8 @@ impl Job {
     }
 
     /// Returns true while the job runs and its stdin is open.
-    fn accepts_input(&self) -> bool {
+    #[must_use]
+    pub fn accepts_input(&self) -> bool {
         self.input.is_open() && self.ended().is_none()
     }
 

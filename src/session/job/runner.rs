@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub struct JobRunner {
     /// Input for the command; `None` if the command takes no input.
-    pub input: Option<mpsc::Receiver<Vec<u8>>>,
+    pub input: Option<mpsc::Receiver<Bytes>>,
     /// Signals to send to the command.
     pub signals: Signals,
     /// Token, cancelled when the command has to be stopped.

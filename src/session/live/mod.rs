@@ -248,6 +248,15 @@ impl LiveSession {
             .unwrap_or_default()
     }
 
+    /// Returns the account of the last connection, as `user@host`, or else the destination.
+    #[must_use]
+    pub fn account(&self) -> String {
+        lock(&self.last).peer.as_ref().map_or_else(
+            || self.saved.host.clone(),
+            |peer| format!("{}@{}", peer.user, peer.host_name),
+        )
+    }
+
     fn name(&self) -> &str {
         self.saved.name.as_str()
     }

@@ -153,15 +153,10 @@ impl LiveSession {
 
     /// Returns the guard for a transfer, which asks the user about sensitive paths of this machine.
     fn guard(&self, caller: &Caller) -> Guard {
-        let peer = lock(&self.last)
-            .peer
-            .as_ref()
-            .map(|peer| format!("{}@{}", peer.user, peer.host_name));
-
         Guard {
             machine: Arc::clone(&self.session_env.machine),
             prompter: caller.prompter.clone(),
-            account: peer.unwrap_or_else(|| self.saved.host.clone()),
+            account: self.account(),
             given: self.given.clone(),
         }
     }

@@ -137,6 +137,12 @@ impl SessionRegistry {
         })
     }
 
+    /// Returns the program that asks the user for secrets; `None` if there is none.
+    #[must_use]
+    pub fn askpass(&self) -> Option<Askpass> {
+        self.session_env.askpass.clone()
+    }
+
     /// Returns the named session, or the default session for `None`.
     ///
     /// A saved session is loaded into memory, but not connected.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     framing::{
         detached::{
-            self, DetachedStart, LAUNCH, MAX_PORTION_BYTES,
+            self, DetachedStart, FeedOptions, LAUNCH, MAX_PORTION_BYTES,
             answer::{self, DetachedJob, DetachedState, JobId, Refusal},
         },
         exec::{ExecScriptError, LoginShell},
@@ -242,7 +242,8 @@ impl RemoteHost {
         }
     }
 
-    /// Sends input to a job's stdin, and closes stdin afterwards if `close` is true.
+    /// Sends input to a job's stdin, and closes stdin afterwards if `close` is true. A secret line
+    /// is kept out of files.
     ///
     /// # Errors
     /// Fails if the connection is lost, there is no such job, stdin is closed, or the job does not
@@ -252,14 +253,16 @@ impl RemoteHost {
         id: &JobId,
         input: &[u8],
         close: bool,
+        is_secret: bool,
     ) -> Result<(), DetachedError> {
         let mark = random_sentinel()?;
+        let how = FeedOptions {
+            close,
+            is_secret,
+            patience_tenths: FED_WITHIN,
+        };
         let answer = self
-            .detached(
-                detached::feed(id, input, close, FED_WITHIN, &mark),
-                &mark,
-                LIMIT,
-            )
+            .detached(detached::feed(id, input, &how, &mark), &mark, LIMIT)
             .await?;
 
         Ok(answer::done(&answer, &mark)?)

@@ -9,7 +9,7 @@ use super::{
     exec::random_sentinel,
     remote_host::RemoteHost,
     script::RemoteScript,
-    sudo::{SudoReply, SudoResponder, password_line},
+    sudo::{SudoReply, SudoResponder},
 };
 use crate::{
     framing::sudo::{SudoListener, root_shell},
@@ -123,7 +123,7 @@ async fn send_to_root(
 ) -> Result<(), russh::Error> {
     // Password and script fit into any window, so writing does not wait for reading.
     if let SudoReply::Password(password) = reply {
-        write.data_bytes(password_line(password)).await?;
+        write.data_bytes(password.line(b'\n')).await?;
     }
 
     // Before sudo has run the shell, sudo itself would read the script as another password.

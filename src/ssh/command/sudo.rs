@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use zeroize::Zeroizing;
 
 use crate::{
     framing::sudo::SudoEvent,
@@ -48,7 +46,7 @@ pub struct SudoSources {
 /// Reply to an event of sudo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SudoReply {
-    /// sudo gets this password, as a [`password_line`].
+    /// sudo gets this password, as a line.
     Password(Password),
     /// sudo gets the end of the input, because there is no answer.
     NoAnswer,
@@ -236,12 +234,4 @@ impl SudoResponder {
 fn fits(password: &Password) -> bool {
     let bytes = password.reveal().as_bytes();
     bytes.len() <= MAX_PASSWORD_BYTES && !bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0))
-}
-
-/// Returns the password as a line for sudo, which is wiped once sent.
-pub(super) fn password_line(password: &Password) -> Bytes {
-    let mut line = Zeroizing::new(Vec::with_capacity(password.reveal().len() + 1));
-    line.extend_from_slice(password.reveal().as_bytes());
-    line.push(b'\n');
-    Bytes::from_owner(line)
 }

@@ -96,7 +96,7 @@ fn spelled_out(text: &str) -> String {
 }
 
 /// Returns the first `longest` characters, followed by the number of characters left out.
-fn cut(text: &str, longest: usize) -> String {
+pub(super) fn cut(text: &str, longest: usize) -> String {
     let mut letters = text.chars();
     let shown: String = letters.by_ref().take(longest).collect();
     let more = letters.count();

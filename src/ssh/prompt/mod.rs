@@ -3,4 +3,5 @@
 pub mod as_root;
 pub mod askpass;
 pub mod pausable_clock;
+pub mod program_input;
 pub mod prompter;

@@ -7,7 +7,7 @@ use tokio::{
     time::timeout,
 };
 
-pub use super::as_root::AsRoot;
+pub use super::{as_root::AsRoot, program_input::ProgramInput};
 use super::{askpass::Askpass, pausable_clock::PausableClock};
 use crate::{event::Event, foreign_text::ForeignText, password::Password};
 
@@ -40,16 +40,18 @@ pub enum Purpose {
     KeyboardInteractive(ForeignText),
     /// Question of sudo on the host, for running this command as root.
     Sudo(Box<AsRoot>),
+    /// Input of this running program.
+    Program(Box<ProgramInput>),
 }
 
 impl Purpose {
     /// Returns the recipient of the answer, in words for the user.
     #[must_use]
     pub fn recipient(&self) -> &'static str {
-        if matches!(self, Self::Sudo(_)) {
-            "sudo on that host"
-        } else {
-            "the SSH log-in"
+        match self {
+            Self::Sudo(_) => "sudo on that host",
+            Self::Program(_) => "the program on that host",
+            Self::Password | Self::Passphrase(_) | Self::KeyboardInteractive(_) => "the SSH log-in",
         }
     }
 }
@@ -284,6 +286,7 @@ async fn ask_by_program(askpass: &Askpass, prompt: &SecretPrompt) -> Option<Vec<
         let words = match &prompt.purpose {
             Purpose::KeyboardInteractive(_) => format!("({account}) {text}"),
             Purpose::Sudo(what) => format!("({account}) {what}\n{text}"),
+            Purpose::Program(what) => format!("({account}) {what}\n{text}"),
             Purpose::Password | Purpose::Passphrase(_) => text,
         };
         answers.push(askpass.answer(&words).await?);

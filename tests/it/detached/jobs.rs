@@ -150,7 +150,7 @@ async fn it_survives_connection_loss_disconnect_and_cancelled_call() {
     let answer = bench.job(&job, json!({"input": "two\n\u{4}"})).await;
     assert_eq!(
         (status(&answer), answer.stdout().as_str()),
-        ("running", "<one>\n<two>\n"),
+        ("running", "<two>\n"),
         "{answer:?}"
     );
 
@@ -257,7 +257,7 @@ async fn disconnecting_ends_the_wait_and_not_the_job() {
     let ended = bench.mcp.finish(wait).await.ok();
     assert_eq!(
         (status(&ended), ended.stdout().as_str()),
-        ("running", "begun\n"),
+        ("running", ""),
         "{ended:?}"
     );
 
@@ -436,8 +436,11 @@ async fn all_of_its_processes_are_signalled_and_no_others() {
 
     let traps = traps.await;
     bench.wait_for_output(&traps, "ready\n").await;
-    bench.job(&traps, json!({"signal": "USR1"})).await;
-    bench.wait_for_output(&traps, "usr1\n").await;
+    let reply = bench.job(&traps, json!({"signal": "USR1"})).await;
+    if reply.stdout().is_empty() {
+        bench.wait_for_output(&traps, "usr1\n").await;
+    }
+
     let ended = bench
         .job(&traps, json!({"signal": "HUP", "waitMs": 60_000}))
         .await;
@@ -502,7 +505,7 @@ async fn a_program_that_waits_at_a_prompt_is_noticed() {
 
     assert_eq!(
         (status(&ended), ended.stdout().as_str()),
-        ("exited", "Name? hello you\n"),
+        ("exited", "hello you\n"),
         "{ended:?}"
     );
 

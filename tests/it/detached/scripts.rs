@@ -220,7 +220,16 @@ impl Machine {
     ) -> Result<(), Refusal> {
         let mark = mark();
         answer::done(
-            &self.ask(&detached::feed(id, input, close, patience_tenths, &mark)),
+            &self.ask(&detached::feed(
+                id,
+                input,
+                &detached::FeedOptions {
+                    close,
+                    is_secret: false,
+                    patience_tenths,
+                },
+                &mark,
+            )),
             &mark,
         )
     }

@@ -59,7 +59,7 @@ pub(crate) async fn asks_and_is_answered<S>(mut bench: ConnectedHost<S>) {
     let result = bench.give(&job(&result), "Ann\n").await;
     assert_eq!(
         (result.stdout().as_str(), code(&result)),
-        ("Name? Ann\nHello, Ann\n", Some(4))
+        ("Ann\nHello, Ann\n", Some(4))
     );
 }
 
@@ -72,7 +72,7 @@ async fn an_answer_that_is_being_thought_about_is_not_asked_for_again() {
     let result = bench.job(&job, json!({"input": "Ann\n"})).await;
     assert_eq!(
         (result.stdout().as_str(), code(&result)),
-        ("Name? Hello, Ann\n", Some(0)),
+        ("Hello, Ann\n", Some(0)),
         "{result:?}"
     );
 }
@@ -91,7 +91,7 @@ async fn successive_questions_are_noticed_even_without_echo() {
     let result = bench.give(&job, "other\n").await;
     assert_eq!(
         (result.stdout().as_str(), code(&result)),
-        ("Password:\nAgain:\ns3cret/other\n", Some(0))
+        ("\ns3cret/other\n", Some(0))
     );
 }
 
@@ -107,7 +107,7 @@ async fn a_background_command_without_terminal_takes_input_and_eof() {
     let result = bench.give(&job, "last\n\u{4}").await;
     assert_eq!(
         (result.stdout().as_str(), code(&result)),
-        ("[yes]\nmore\nlast\nend\n", Some(0))
+        ("last\nend\n", Some(0))
     );
 
     let refused = bench
@@ -266,16 +266,13 @@ pub(crate) async fn keeps_a_conversation<S>(mut bench: ConnectedHost<S>) {
     );
 
     let again = bench.give(&bash, "\u{1b}[A\n").await;
-    assert!(
-        again.stdout().ends_with("\n42\n% echo $((40+2))\n42\n% "),
-        "{again:?}"
-    );
+    assert!(again.stdout() == "echo $((40+2))\n42\n% ", "{again:?}");
 
     // The cursor back by two words, and one of them changed.
     let edited = bench
         .give(&bash, "echo one two\u{1b}b\u{1b}d\u{8}\u{8}\u{8}\u{8}1\n")
         .await;
-    assert!(edited.stdout().ends_with("% echo 1\n1\n% "), "{edited:?}");
+    assert!(edited.stdout().ends_with("echo 1\n1\n% "), "{edited:?}");
     let sleeping = bench
         .job(&bash, json!({"input": "sleep 7421\n", "waitMs": 100}))
         .await;

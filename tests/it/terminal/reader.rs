@@ -85,7 +85,9 @@ async fn what_a_terminal_has_printed_is_read_by_offset() {
     let (mut offset, mut read) = (0, String::new());
 
     while read.len() < expected.len() {
-        let part = bench.job(&job, json!({"offset": offset})).await;
+        let part = bench
+            .job(&job, json!({"offset": offset, "waitMs": 0}))
+            .await;
         let next = part.outcome()["nextOffset"]
             .as_u64()
             .expect("a next offset");

@@ -109,8 +109,8 @@ async fn output_of_a_job_that_looks_like_its_end_is_told_apart() {
     let job = begun.outcome()["job"].as_str().unwrap().to_owned();
 
     for arguments in [
-        json!({"job": job, "waitMs": 0}),
-        json!({"job": job, "offset": 0}),
+        json!({"job": job, "offset": 0, "waitMs": 0}),
+        json!({"job": job, "offset": 0, "waitMs": 300}),
     ] {
         let result = bench.mcp.call("ssh_job", arguments).await.ok();
         assert_eq!(

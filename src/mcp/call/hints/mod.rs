@@ -3,6 +3,7 @@
 //! command found no input.
 
 mod interactive;
+mod secret;
 
 use crate::{
     session::{
@@ -156,6 +157,16 @@ pub(in crate::mcp) fn of_input(
     let is_key = input.starts_with('\u{1b}');
     (is_text && !is_key && (!has_answered || only_echoed))
         .then_some("the input has no newline at its end: add \\n where the program waits for Enter")
+}
+
+/// Returns the notice about a prompt for a secret; `None` for other prompts. `can_ask` is true if the
+/// user can be asked for secrets.
+pub(in crate::mcp) fn of_prompt(prompt: &str, can_ask: bool) -> Option<&'static str> {
+    secret::asks_for_secret(prompt).then_some(if can_ask {
+        "waits for a secret: ssh_job(job, ask) lets the person type it"
+    } else {
+        "waits for a secret, which this client cannot ask the person for"
+    })
 }
 
 /// Returns the hint for a wrong path, if the form of the path shows the mistake. Returns `None` for

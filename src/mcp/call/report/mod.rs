@@ -12,18 +12,15 @@ use serde_json::Value;
 
 use self::blocks::{Block, BlockKind};
 pub(in crate::mcp) use self::many::of_many;
-use super::{hints, tool_error::ToolError};
+use super::{Call, hints, tool_error::ToolError};
 use crate::{
     capture::Nature,
     foreign_text::escape_line,
-    session::{
-        job::{FinishedJob, Job, JobEnd},
-        registry::SessionRegistry,
-    },
+    session::job::{FinishedJob, Job, JobEnd},
     ssh::command::{
         exec::CommandResult,
         exit_status::{Ending, ExitStatus},
-        output::{CommandOutput, StdoutPortion},
+        output::{CommandOutput, News},
     },
 };
 
@@ -55,7 +52,7 @@ struct CommandOutcome {
     /// Local file with the whole stdout, or with stderr if stdout needs no file.
     #[serde(skip_serializing_if = "Option::is_none")]
     output_file: Option<String>,
-    /// Offset of the next part of stdout, in bytes; `None` unless the call asked for a part.
+    /// Offset of the next part of stdout, in bytes; `None` if later calls cannot ask for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_offset: Option<u64>,
     /// Time from start to end, or to now, in milliseconds.
@@ -102,13 +99,10 @@ pub(in crate::mcp) struct CommandReport<'a> {
     pub(in crate::mcp) job: Option<&'a str>,
     /// Name of the shell; `None` for a separate channel.
     pub(in crate::mcp) shell: Option<&'a str>,
-    /// Output so far.
-    pub(in crate::mcp) output: CommandOutput,
+    /// Output in the answer: what the client has not been shown yet, or asked for by offset.
+    pub(in crate::mcp) news: News,
     /// True if the output comes from a terminal, whose lines are folded.
     has_terminal: bool,
-    /// Part of stdout at the offset of the call. Shown in place of the beginning and end of stdout;
-    /// `None` if the call gave no offset.
-    pub(in crate::mcp) portion: Option<StdoutPortion>,
     /// Time from start to end, or to now.
     pub(in crate::mcp) duration: Duration,
     /// Progress of the command.
@@ -132,16 +126,46 @@ pub(in crate::mcp) enum CommandState<'a> {
 }
 
 impl<'a> CommandReport<'a> {
-    /// Creates the report on a job. `kept` is true if later calls can ask for the job.
+    /// Creates the report on a job for the call that started it. A job that has not ended can be
+    /// asked for by later calls, which go on where this answer ends.
+    ///
+    /// # Errors
+    /// The command was not run.
+    pub(in crate::mcp) fn for_start(
+        call: &Call,
+        job: &'a Job,
+        end: Option<&'a JobEnd>,
+    ) -> Result<Self, ToolError> {
+        match end {
+            Some(_) => Self::of(call, job, end),
+            None => Self::for_job(call, job, None, job.news(call.news_request(true))),
+        }
+    }
+
+    /// Creates the report on a job for a later call, with this output.
     ///
     /// # Errors
     /// The command was not run.
     pub(in crate::mcp) fn for_job(
-        registry: &SessionRegistry,
+        call: &Call,
         job: &'a Job,
         end: Option<&'a JobEnd>,
-        is_retained: bool,
+        news: News,
     ) -> Result<Self, ToolError> {
+        let report = Self::of(call, job, end)?;
+
+        Ok(Self {
+            job: Some(&job.id),
+            news,
+            ..report
+        })
+    }
+
+    /// Creates the report on a job that later calls cannot ask for, with its whole output.
+    ///
+    /// # Errors
+    /// The command was not run.
+    fn of(call: &Call, job: &'a Job, end: Option<&'a JobEnd>) -> Result<Self, ToolError> {
         // A command that was not run is an error of the call. A command that ran and failed is a
         // result.
         let state = match end.map(|end| &**end) {
@@ -156,32 +180,41 @@ impl<'a> CommandReport<'a> {
             // From now on the registry keeps the job ahead for later calls: the caller may want to
             // stop that job.
             None if job.shell.is_some() && !job.is_sent() => CommandState::Queued {
-                behind: registry.jobs.ahead_of(job).map(|ahead| ahead.id.clone()),
+                behind: call
+                    .registry
+                    .jobs
+                    .ahead_of(job)
+                    .map(|ahead| ahead.id.clone()),
             },
             None => CommandState::Running {
                 prompt: job.prompt(),
             },
         };
 
-        // Hints need the end of the output, so a running command has none.
-        let hint = if let CommandState::Ended(finished) = &state {
-            hints::of_command(job, &finished.command)
-        } else {
-            None
+        let hint = match &state {
+            CommandState::Ended(finished) => hints::of_command(job, &finished.command),
+            CommandState::Running { prompt } => prompt.as_ref().and_then(|prompt| {
+                let can_ask = call.secret_prompter().can_ask_secrets();
+                hints::of_prompt(prompt, can_ask).map(str::to_owned)
+            }),
+            CommandState::Queued { .. } => None,
         };
 
         Ok(Self {
             session: &job.session,
-            names_session: registry.is_one_of_many(),
-            job: is_retained.then_some(&job.id),
+            names_session: call.registry.is_one_of_many(),
+            job: None,
             shell: job.shell.as_deref(),
-            output: if let CommandState::Ended(finished) = &state {
-                finished.command.output.clone()
-            } else {
-                job.output()
+            news: News {
+                output: match &state {
+                    CommandState::Ended(finished) => finished.command.output.clone(),
+                    CommandState::Running { .. } | CommandState::Queued { .. } => {
+                        CommandOutput::default()
+                    }
+                },
+                ..News::default()
             },
             has_terminal: job.has_terminal(),
-            portion: None,
             duration: job.duration(),
             state,
             detached: job.detached.is_some(),
@@ -218,24 +251,21 @@ impl<'a> CommandReport<'a> {
     /// Returns the duration for the status line. Returns `None` where no reader needs it: of a
     /// command that ended by itself within a second.
     fn time(&self) -> Option<String> {
-        let is_plain_end = match &self.state {
-            CommandState::Ended(finished) => {
-                !finished.command.stopped && matches!(finished.command.ending, Ending::Exited(_))
+        match &self.state {
+            CommandState::Running { .. } => Some(whole_seconds(self.duration)),
+            CommandState::Ended(finished)
+                if !finished.command.stopped
+                    && matches!(finished.command.ending, Ending::Exited(_))
+                    && self.duration < Duration::from_secs(1) =>
+            {
+                None
             }
-            CommandState::Running { .. } | CommandState::Queued { .. } => false,
-        };
-
-        (!is_plain_end || self.duration >= Duration::from_secs(1)).then(|| duration(self.duration))
+            CommandState::Ended(_) | CommandState::Queued { .. } => Some(duration(self.duration)),
+        }
     }
 
     /// Returns the text blocks of the answer. The status line names the job and the time if given.
     fn blocks(&self, job: Option<&str>, time: Option<String>) -> Vec<Block> {
-        // A call with an offset has asked for that part only.
-        let stdout = self
-            .portion
-            .as_ref()
-            .map_or(&self.output.stdout, |portion| &portion.shown);
-
         let between = match &self.state {
             CommandState::Ended(FinishedJob {
                 shell: Some(shell), ..
@@ -246,8 +276,12 @@ impl<'a> CommandReport<'a> {
         // Background processes print between two commands, so their output is kept apart from
         // stdout and stderr.
         let blocks_to_show = [
-            (BlockKind::Stdout, "", Some(stdout)),
-            (BlockKind::Stderr, "[stderr]\n", Some(&self.output.stderr)),
+            (BlockKind::Stdout, "", Some(&self.news.output.stdout)),
+            (
+                BlockKind::Stderr,
+                "[stderr]\n",
+                Some(&self.news.output.stderr),
+            ),
             (
                 BlockKind::Background,
                 "[background, since the last command]\n",
@@ -289,7 +323,7 @@ impl<'a> CommandReport<'a> {
 
     /// Returns the typed outcome for `_meta`.
     fn outcome(&self) -> CommandOutcome {
-        let output = &self.output;
+        let output = &self.news.output;
         let (command, shell) = match &self.state {
             CommandState::Ended(finished) => (Some(&finished.command), finished.shell.as_ref()),
             CommandState::Running { .. } | CommandState::Queued { .. } => (None, None),
@@ -335,13 +369,13 @@ impl<'a> CommandReport<'a> {
             }),
             stdout_bytes: output.stdout.total,
             stderr_bytes: output.stderr.total,
-            truncated: output.truncated(),
+            truncated: output.truncated() || self.news.more,
             output_file: output
                 .stdout_file
                 .as_ref()
                 .or(output.stderr_file.as_ref())
                 .map(|path| path.display().to_string()),
-            next_offset: self.portion.as_ref().map(|portion| portion.next),
+            next_offset: self.job.map(|_| self.news.next),
             duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
             job: self.job.map(str::to_owned),
             queued_behind: if let CommandState::Queued { behind } = &self.state {
@@ -415,21 +449,42 @@ impl<'a> CommandReport<'a> {
         );
 
         // After trouble with the local file, the file does not have the whole output.
-        let label = if self.output.trouble.is_some() {
+        let label = if self.news.output.trouble.is_some() {
             "what could be kept of it"
         } else {
             "all of it"
         };
 
-        for (name, stream, file) in [
-            ("stdout", &self.output.stdout, &self.output.stdout_file),
-            ("stderr", &self.output.stderr, &self.output.stderr_file),
+        let mut is_anything_new = false;
+
+        for (name, stream, file, from) in [
+            (
+                "stdout",
+                &self.news.output.stdout,
+                &self.news.output.stdout_file,
+                self.news.from.stdout,
+            ),
+            (
+                "stderr",
+                &self.news.output.stderr,
+                &self.news.output.stderr_file,
+                self.news.from.stderr,
+            ),
         ] {
+            let is_empty = stream.text().is_empty();
+            is_anything_new |= !is_empty;
+            if is_empty && from > 0 {
+                continue;
+            }
+
+            // The reader can go back with this offset.
+            parts.extend((from > 0).then(|| format!("{name} from byte {from}")));
+
             // The file of a stream that is shown byte for byte adds nothing.
-            let is_whole = stream.nature() == Nature::Text && stream.kept() as u64 == stream.total;
+            let is_shown = stream.nature() == Nature::Text && stream.kept() as u64 == stream.total;
             let path = file
                 .as_ref()
-                .filter(|_| !is_whole)
+                .filter(|_| !is_shown)
                 .map(|path| path.display());
 
             let name = match stream.nature() {
@@ -439,39 +494,34 @@ impl<'a> CommandReport<'a> {
             };
 
             // A file may exist even if the answer has left nothing out, for instance with a
-            // terminal.
+            // terminal. It is of use once it is whole.
+            let is_whole = matches!(self.state, CommandState::Ended(_));
             if stream.omitted() > 0 {
                 let path = path
                     .map(|path| format!(", {label} in {path}"))
                     .unwrap_or_default();
                 parts.push(format!("{name} {} bytes{path}", stream.total));
-            } else if let Some(path) = path {
+            } else if let Some(path) = path.filter(|_| is_whole) {
                 parts.push(format!("{name} as it came in {path}"));
             } else if name.ends_with(',') {
                 parts.push(name.trim_end_matches(',').to_owned());
             }
         }
 
-        if let Some(portion) = &self.portion {
-            let more = if portion.next < portion.shown.total {
-                "more"
-            } else {
-                "what comes next"
-            };
-            parts.push(format!("{more} from offset {}", portion.next));
+        parts.extend(
+            self.news
+                .more
+                .then(|| format!("more from offset {}", self.news.next)),
+        );
+
+        let was_shown = self.news.from.stdout > 0 || self.news.from.stderr > 0;
+        if was_shown && !is_anything_new && matches!(self.state, CommandState::Ended(_)) {
+            parts.push("nothing new; offset: 0 reads it again".to_owned());
         }
 
         // A model that has not used jobs before learns the next step from this line.
         if let (CommandState::Running { .. }, Some(_)) = (&self.state, self.job) {
-            // The offset lets a later call go on without reading anything twice.
-            if self.portion.is_none() && self.output.stdout.total > 0 {
-                parts.push(format!(
-                    "what comes next from offset {}",
-                    self.output.stdout.total
-                ));
-            }
-
-            parts.push("ssh_job waits for it, reads, feeds or stops it".to_owned());
+            parts.push("ssh_job continues".to_owned());
         }
 
         // A command that never ends would block its shell for good, so the line names the ways out.
@@ -556,6 +606,14 @@ pub(in crate::mcp) fn duration(duration: Duration) -> String {
     }
 }
 
+/// Formats a running time for a human reader, as in `45 s`.
+fn whole_seconds(running: Duration) -> String {
+    match running.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        _ => duration(running),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -606,9 +664,11 @@ mod tests {
             names_session: false,
             job: None,
             shell: directory.map(|_| "main"),
-            output,
+            news: News {
+                output,
+                ..News::default()
+            },
             has_terminal: false,
-            portion: None,
             duration,
             state: CommandState::Ended(&finished),
             detached: false,

@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use rmcp::model::CallToolResult;
 
-use super::{JobParams, signal};
+use super::{
+    JobParams,
+    input::{self, Asked, refused_input},
+    signal,
+};
 use crate::{
     mcp::{
         call::{Call, hints, params::WaitParam, report::CommandReport, tool_error::ToolError},
@@ -13,7 +17,7 @@ use crate::{
     session::{
         causes::with_causes,
         detached::Subscription,
-        job::{InputRefused, Job, JobEnd, Signal, WaitOutcome},
+        job::{Job, JobEnd, Signal, WaitOutcome},
     },
 };
 
@@ -31,6 +35,8 @@ const EFFECT_WAIT: Duration = Duration::from_secs(3);
 #[derive(Debug, Default)]
 pub(super) struct JobAction {
     input: Option<String>,
+    /// The agent's words about a secret that the user types.
+    ask: Option<String>,
     signal: Option<Signal>,
     wait: Option<Duration>,
     offset: Option<u64>,
@@ -45,6 +51,8 @@ struct Sent<'a> {
     subscription: Option<Subscription<'a>>,
     /// Amount of output before the input or signal, in bytes.
     output_before: u64,
+    /// Reason why nothing was sent although the user was asked.
+    unsent: Option<&'static str>,
 }
 
 impl JobAction {
@@ -52,9 +60,17 @@ impl JobAction {
     /// report.
     ///
     /// # Errors
-    /// The signal is unknown.
+    /// The signal is unknown, or the parameters do not go together.
     pub(super) fn parse(params: JobParams, of_session: Option<String>) -> Result<Self, ToolError> {
+        if params.ask.is_some() && (params.input.is_some() || params.signal.is_some()) {
+            return Err(ToolError::new(
+                "ssh_job: ask goes with neither input nor signal",
+                "ask first, and send the rest in a later call",
+            ));
+        }
+
         Ok(Self {
+            ask: params.ask,
             signal: params.signal.as_deref().map(signal::read).transpose()?,
             input: params.input,
             wait: params.wait_ms.map(WaitParam::duration),
@@ -112,12 +128,21 @@ impl JobAction {
     ) -> Result<Sent<'a>, ToolError> {
         // Counted after the catch-up, or older output of a detached job would pass for an answer to
         // the input.
-        let output_before = job.output.total();
+        let (mut output_before, mut unsent) = (job.output.total(), None);
 
         if let Some(input) = &self.input {
             job.send_input(input, &call.caller)
                 .await
                 .map_err(|refused| refused_input(job, refused))?;
+        }
+
+        if let Some(words) = &self.ask {
+            match input::ask_for_secret(call, job, words).await? {
+                Asked::Sent {
+                    output_before: before,
+                } => output_before = before,
+                Asked::Unsent(reason) => unsent = Some(reason),
+            }
         }
 
         if let Some(signal) = self.signal
@@ -134,15 +159,19 @@ impl JobAction {
             job,
             subscription,
             output_before,
+            unsent,
         })
     }
 
     /// Waits for the end of the job or for the effect of the action. Returns the end, if reached.
     async fn wait(&self, call: &Call, sent: &Sent<'_>) -> Option<JobEnd> {
         let answered = self.awaits_answer().then_some(sent.output_before);
-        let waiting = sent
-            .job
-            .wait(self.patience(), answered, &call.caller.cancelled);
+        // After a refusal there is no answer to wait for.
+        let patience = match sent.unsent {
+            Some(_) => Duration::ZERO,
+            None => self.patience(sent.job),
+        };
+        let waiting = sent.job.wait(patience, answered, &call.caller.cancelled);
 
         // A detached job whose host is not queried any more would keep the call waiting in vain.
         let given_up = async {
@@ -174,23 +203,31 @@ impl JobAction {
         end: Option<&JobEnd>,
     ) -> Result<CallToolResult, ToolError> {
         let job = sent.job;
-        let mut report = CommandReport::for_job(&call.registry, job, end, true)?;
+        let request = call.news_request(end.is_none());
 
-        if end.is_none() {
-            report.notice = self.notice(sent);
-        }
+        // Read last, so that the news contain everything that came during the wait.
+        let news = match self.offset {
+            None => job.news(request),
+            Some(offset) => job
+                .output
+                .news_from(offset, request)
+                .await
+                .map_err(|error| {
+                    ToolError::new(
+                        format!("the output of job {} cannot be read: {error}", job.id),
+                        "read it without offset",
+                    )
+                })?,
+        };
 
-        let mut report = report.noting(self.of_session.clone());
+        let mut report = CommandReport::for_job(call, job, end, news)?;
 
-        // Read last, so that the portion contains everything that came during the wait.
-        if let Some(offset) = self.offset {
-            let portion = job.read(offset).await.map_err(|error| {
-                ToolError::new(
-                    format!("the output of job {} cannot be read: {error}", job.id),
-                    "read it without offset",
-                )
-            })?;
-            report.portion = Some(portion);
+        if let Some(unsent) = sent.unsent {
+            report.notice = Some(unsent.to_owned());
+        } else if end.is_none()
+            && let Some(notice) = self.notice(sent)
+        {
+            report.notice = Some(notice);
         }
 
         let result = report.result();
@@ -227,38 +264,34 @@ impl JobAction {
 
     /// Returns true if output ends the wait. A last message of a stopped program does not.
     fn awaits_answer(&self) -> bool {
-        (self.input.is_some() || self.signal.is_some()) && !self.stops()
+        self.acts() && !self.stops()
     }
 
-    /// Returns the time limit of the wait.
-    fn patience(&self) -> Duration {
-        match self.wait {
-            Some(wait) => wait,
-            None if self.stops() => DEFAULT_WAIT,
-            None if self.input.is_some() => ANSWER_WAIT,
-            None if self.signal.is_some() => EFFECT_WAIT,
-            None if self.offset.is_some() => Duration::ZERO,
-            None => DEFAULT_WAIT,
+    /// Returns the time limit of the wait. A reader who goes through long output is answered as
+    /// soon as there is as much as an answer holds.
+    fn patience(&self, job: &Job) -> Duration {
+        match self.offset {
+            Some(offset) if !self.acts() && job.output.fills_answer_from(offset) => Duration::ZERO,
+            _ => self.wait.unwrap_or_else(|| self.default_wait()),
         }
     }
-}
 
-/// Returns the error for input refused by a job.
-fn refused_input(job: &Job, refused: InputRefused) -> ToolError {
-    match refused {
-        InputRefused::Remote(error) => error.into(),
-        InputRefused::Full => ToolError::new(
-            format!("job {} does not read its input", job.id),
-            "wait until it does, or stop it with the parameter signal",
-        ),
-        InputRefused::Closed if job.ended().is_some() => ToolError::new(
-            format!("job {} has ended", job.id),
-            "read its output with ssh_job, without input",
-        ),
-        InputRefused::Closed => ToolError::new(
-            format!("the stdin of job {} is closed", job.id),
-            "start the command with ssh_exec and pty or background, and without stdin, to feed it later",
-        ),
+    /// Returns the time limit of the wait if the call gives no `waitMs`.
+    fn default_wait(&self) -> Duration {
+        if self.stops() {
+            DEFAULT_WAIT
+        } else if self.input.is_some() || self.ask.is_some() {
+            ANSWER_WAIT
+        } else if self.signal.is_some() {
+            EFFECT_WAIT
+        } else {
+            DEFAULT_WAIT
+        }
+    }
+
+    /// Returns true if the call does something to the job.
+    fn acts(&self) -> bool {
+        self.input.is_some() || self.ask.is_some() || self.signal.is_some()
     }
 }
 
@@ -273,7 +306,7 @@ mod tests {
         let once = Some(Signal::Once("HUP"));
         for (input, signal, offset, patience, awaits_answer) in [
             (None, None, None, DEFAULT_WAIT, false),
-            (None, None, Some(0), Duration::ZERO, false),
+            (None, None, Some(0), DEFAULT_WAIT, false),
             (Some("y\n"), None, Some(0), ANSWER_WAIT, true),
             (None, once, Some(0), EFFECT_WAIT, true),
             (Some("y\n"), once, None, ANSWER_WAIT, true),
@@ -282,19 +315,16 @@ mod tests {
         ] {
             let action = JobAction {
                 input: input.map(str::to_owned),
+                ask: None,
                 signal,
                 offset,
                 ..JobAction::default()
             };
             assert_eq!(
-                (action.patience(), action.awaits_answer()),
+                (action.default_wait(), action.awaits_answer()),
                 (patience, awaits_answer),
                 "{action:?}"
             );
-
-            let wait = Some(Duration::from_millis(1));
-            let action = JobAction { wait, ..action };
-            assert_eq!(Some(action.patience()), wait);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The tool `ssh_job`: waits for a job, reads its output, gives it input or sends it a signal.
 
 mod action;
+mod input;
 mod list;
 mod signal;
 
@@ -34,10 +35,12 @@ struct JobParams {
     session: Option<String>,
     /// Wait for its end; default 45000
     wait_ms: Option<WaitParam>,
-    /// Read stdout from this byte
+    /// Read stdout from this byte; default: what is new
     offset: Option<u64>,
     /// For its stdin; keys as \u0003, \u001b[A
     input: Option<String>,
+    /// Have the person type a secret for it, such as "Password for admin"
+    ask: Option<String>,
     /// INT, TERM, KILL (each escalates), HUP, …
     signal: Option<String>,
 }
@@ -62,7 +65,11 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     // A call with input or a signal but without a job is a mistake, and must not end as a mere
     // list.
     let Some(id) = &params.job else {
-        if params.input.is_some() || params.signal.is_some() || params.offset.is_some() {
+        if params.input.is_some()
+            || params.ask.is_some()
+            || params.signal.is_some()
+            || params.offset.is_some()
+        {
             return Err(ToolError::new(
                 "ssh_job: which job?",
                 "give the parameter job; ssh_job alone lists them",

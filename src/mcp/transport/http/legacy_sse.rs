@@ -121,7 +121,7 @@ impl LegacySse {
         // The entry exists before the client learns the address, so that the first POST finds it.
         self.lock().insert(id.clone(), incoming);
         let (server, comes_back, until) = (
-            self.server.clone(),
+            self.server.clone().for_new_client(),
             headers.contains_key("mcp-protocol-version"),
             stop.clone(),
         );

@@ -38,7 +38,7 @@ impl Streamable {
             .with_cancellation_token(stop);
 
         let rmcp = StreamableHttpService::new(
-            move || Ok(server.clone()),
+            move || Ok(server.clone().for_new_client()),
             Arc::new(sessions.clone()),
             config,
         );

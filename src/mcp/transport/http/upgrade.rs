@@ -65,7 +65,10 @@ impl Upgrades {
             );
         };
 
-        let server = server.clone().in_directory(directory(&request.headers));
+        let server = server
+            .clone()
+            .for_new_client()
+            .in_directory(directory(&request.headers));
         let closing = self.lifecycle.closing.clone();
 
         self.lifecycle.connections.spawn(async move {

@@ -15,7 +15,7 @@ use crate::{
     render::Style,
     session::{
         caller::Caller,
-        detached::{Detached, DetachedJob, Following, JobId},
+        detached::{Detached, DetachedJob, Feed, Following, JobId},
         error::SessionError,
         job::{Job, JobRunner, JobSpec, random_id},
     },
@@ -114,14 +114,13 @@ impl LiveSession {
     async fn feed_detached(
         &self,
         id: &JobId,
-        input: &[u8],
-        close: bool,
+        input: &Feed,
         caller: &Caller,
     ) -> Result<(), SessionError> {
         let _running = self.running.token();
         // No second attempt: input whose answer was lost may have arrived.
         let host = self.host(caller).await?;
-        host.feed_detached(id, input, close)
+        host.feed_detached(id, &input.bytes, input.closes, input.is_secret)
             .await
             .map_err(|error| self.detached(error))
     }

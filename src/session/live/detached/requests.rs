@@ -47,6 +47,6 @@ async fn execute(
 ) -> Result<(), SessionError> {
     match demand {
         Demand::Connect => session.host(caller).await.map(drop),
-        Demand::Feed { input, close } => session.feed_detached(id, &input, close, caller).await,
+        Demand::Feed(input) => session.feed_detached(id, &input, caller).await,
     }
 }

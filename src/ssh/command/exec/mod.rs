@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use self::running::RunningCommand;
@@ -31,7 +32,7 @@ use crate::{event::Event, framing::sentinel::Sentinel, random, ssh::error::SshEr
 pub struct ExecContext {
     /// Further stdin, until the channel ends; `None` if the command takes no input, and after the
     /// command has been sent.
-    pub input: Option<mpsc::Receiver<Vec<u8>>>,
+    pub input: Option<mpsc::Receiver<Bytes>>,
     /// Destination of the command's output.
     pub output: Output,
     /// Answers for sudo, which runs the command as root; `None` runs the command as the user.

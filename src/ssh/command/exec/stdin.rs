@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use russh::{ChannelWriteHalf, client::Msg};
 use tokio::{
     sync::mpsc,
@@ -43,7 +44,7 @@ pub(super) struct StdinWriter {
     /// the mark.
     pub(super) says_ready: bool,
     /// Input after the command's first stdin; `None` if no more follows.
-    pub(super) input: Option<mpsc::Receiver<Vec<u8>>>,
+    pub(super) input: Option<mpsc::Receiver<Bytes>>,
     /// Replies of the terminal, which are written between the other input.
     pub(super) replies: mpsc::Receiver<Vec<u8>>,
 }
@@ -116,7 +117,7 @@ impl StdinWriter {
         if let Some(mut input) = self.input.take() {
             while let Some(bytes) = tokio::select! {
                 bytes = input.recv() => bytes,
-                Some(reply) = self.replies.recv() => Some(reply),
+                Some(reply) = self.replies.recv() => Some(reply.into()),
             } {
                 if self.write.data_bytes(bytes).await.is_err() {
                     return;

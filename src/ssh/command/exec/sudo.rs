@@ -16,7 +16,7 @@ use crate::{
             exit_status::ExitStatus,
             remote_host::RemoteHost,
             spec::CommandSpec,
-            sudo::{SudoReply, SudoResponder, SudoSources, password_line},
+            sudo::{SudoReply, SudoResponder, SudoSources},
         },
         error::SudoRefusal,
         pool::ChannelSlot,
@@ -167,7 +167,7 @@ async fn answer(
         match responder.reply(event).await {
             None => {}
             Some(SudoReply::Password(password)) => {
-                let _ = write.data_bytes(password_line(&password)).await;
+                let _ = write.data_bytes(password.line(b'\n')).await;
             }
             Some(SudoReply::NoAnswer) => {
                 let _ = if pty {

@@ -2,7 +2,9 @@
 //! too long.
 
 mod folder;
+mod redactor;
 mod stream;
+mod unseen;
 mod writer;
 
 use std::{
@@ -17,13 +19,17 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncSeekExt as _},
 };
 
-pub use self::folder::{KeptOutput, OutputFolder, default_output_folder};
 use self::stream::{OutputMemory, STDOUT_BUDGET};
 pub(in crate::ssh) use self::writer::OutputWriter;
+pub use self::{
+    folder::{KeptOutput, OutputFolder, default_output_folder},
+    unseen::ReaderId,
+};
 use crate::{
     capture::{BEGINNING, Capture, Captured, Nature},
     framing::stream::PerStream,
     lock::lock,
+    password::Password,
     render::{Renderer, Style, separable},
 };
 
@@ -72,6 +78,40 @@ pub struct StdoutPortion {
     pub shown: Captured,
     /// Offset after the last byte of the part, in bytes of the stream.
     pub next: u64,
+    /// True if the part is as much as an answer holds, and more follows.
+    pub more: bool,
+}
+
+/// Output that a reader has not been shown.
+#[derive(Debug, Clone, Default)]
+pub struct News {
+    /// The output: of each stream, its beginning and end.
+    pub output: CommandOutput,
+    /// Bytes of each stream before this output.
+    pub from: PerStream<u64>,
+    /// Offset of the next output on stdout.
+    pub next: u64,
+    /// True if more of stdout follows than an answer holds.
+    pub more: bool,
+}
+
+impl News {
+    /// Returns true if the output begins with the first byte of each stream.
+    #[must_use]
+    pub fn is_from_start(&self) -> bool {
+        self.from.stdout == 0 && self.from.stderr == 0
+    }
+}
+
+/// Reader who asks for output, with the state of the command.
+#[derive(Debug, Clone, Copy)]
+pub struct NewsRequest {
+    /// Reader who is shown the output.
+    pub reader: ReaderId,
+    /// True if the answer reaches the reader, who is not shown the same again.
+    pub arrives: bool,
+    /// True if more output may come.
+    pub is_running: bool,
 }
 
 impl Output {
@@ -104,15 +144,111 @@ impl Output {
     /// Returns the output so far.
     #[must_use]
     pub fn so_far(&self) -> CommandOutput {
-        let PerStream { stdout, stderr } = &self.lock().streams;
+        let memory = self.lock();
+        let PerStream { stdout, stderr } = &memory.streams;
 
         CommandOutput {
             stdout: stdout.captured(),
             stderr: stderr.captured(),
-            stdout_file: stdout.file.clone(),
-            stderr_file: stderr.file.clone(),
-            trouble: stdout.trouble.clone().or_else(|| stderr.trouble.clone()),
+            ..memory.without_text()
         }
+    }
+
+    /// Returns the output that a reader has not been shown, on both streams.
+    #[must_use]
+    pub fn news(&self, request: NewsRequest) -> News {
+        let mut memory = self.lock();
+        let place = memory.reader(request.reader).clone();
+        let streams = &memory.streams;
+        let (stdout, next_stdout) = streams.stdout.news(&place.stdout, request.is_running);
+        let (stderr, next_stderr) = streams.stderr.news(&place.stderr, request.is_running);
+
+        let news = News {
+            from: PerStream {
+                stdout: place.stdout.from,
+                stderr: place.stderr.from,
+            },
+            next: next_stdout.from,
+            more: false,
+            output: CommandOutput {
+                stdout,
+                stderr,
+                ..memory.without_text()
+            },
+        };
+
+        if request.arrives {
+            *memory.reader(request.reader) = PerStream {
+                stdout: next_stdout,
+                stderr: next_stderr,
+            };
+        }
+
+        news
+    }
+
+    /// Reads stdout from `offset` on, as [`read`](Self::read) does, with the stderr that the reader
+    /// has not been shown, or all of stderr for the offset 0.
+    ///
+    /// # Errors
+    /// Fails if the file with the stream cannot be read.
+    pub async fn news_from(&self, offset: u64, request: NewsRequest) -> io::Result<News> {
+        let portion = self.read(offset, request.is_running).await?;
+        let mut memory = self.lock();
+        let mut place = memory.reader(request.reader).clone();
+
+        if offset == 0 {
+            place.stderr = memory.streams.stderr.whole();
+        }
+
+        let (stderr, next_stderr) = memory
+            .streams
+            .stderr
+            .news(&place.stderr, request.is_running);
+
+        let news = News {
+            from: PerStream {
+                stdout: offset,
+                stderr: place.stderr.from,
+            },
+            next: portion.next,
+            more: portion.more,
+            output: CommandOutput {
+                stdout: portion.shown,
+                stderr,
+                ..memory.without_text()
+            },
+        };
+
+        if request.arrives {
+            // A reader who has read all by offset has seen all. A gap leaves the place as it was.
+            if offset <= place.stdout.read_to {
+                place.stdout.read_to = place.stdout.read_to.max(portion.next);
+                let (_, after) = memory
+                    .streams
+                    .stdout
+                    .news(&place.stdout, request.is_running);
+                if place.stdout.read_to >= after.from {
+                    place.stdout = after;
+                }
+            }
+
+            place.stderr = next_stderr;
+            *memory.reader(request.reader) = place;
+        }
+
+        Ok(news)
+    }
+
+    /// Replaces a secret, typed for the command, in the output that comes from now on.
+    pub fn hide(&self, secret: Password) {
+        self.lock().redactor.add(secret);
+    }
+
+    /// Returns true if stdout has more after `offset` than an answer holds.
+    #[must_use]
+    pub fn fills_answer_from(&self, offset: u64) -> bool {
+        self.lock().streams.stdout.total >= offset.saturating_add(STDOUT_BUDGET as u64)
     }
 
     /// Reads stdout from `offset` on, as much as an answer holds. If more may follow, the part ends
@@ -171,9 +307,12 @@ impl Output {
         let total = self.lock().streams.stdout.total;
         let beginning = whole.iter().copied().take(BEGINNING).collect();
 
+        let next = offset + whole.len() as u64;
+
         Ok(StdoutPortion {
             shown: shown.finish().with_original(total, beginning),
-            next: offset + whole.len() as u64,
+            next,
+            more: bytes.len() == STDOUT_BUDGET && next < total,
         })
     }
 

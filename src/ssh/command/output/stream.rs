@@ -1,9 +1,14 @@
 //! The output of a command in memory.
 
-use std::{path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
+use super::{
+    CommandOutput,
+    redactor::Redactor,
+    unseen::{ReaderId, Unseen},
+};
 use crate::{
-    capture::{BEGINNING, Capture, Captured, Nature},
+    capture::{BEGINNING, Capture, Captured, Nature, whole_characters_at_end},
     framing::stream::{PerStream, Stream},
     render::{Renderer, Style},
 };
@@ -13,6 +18,9 @@ pub(super) const STDOUT_BUDGET: usize = 24 * 1024;
 /// Longest stderr in a result, in bytes. Together with stdout this is below the size that clients
 /// pass on to a model uncut.
 const STDERR_BUDGET: usize = 6 * 1024;
+/// Most readers whose place in an output is known. A further one takes the place of the reader that
+/// came into being first, who would be shown the output from its beginning again.
+const MAX_READERS: usize = 16;
 
 /// Both streams of an output, as kept in memory.
 #[derive(Debug)]
@@ -23,6 +31,10 @@ pub(super) struct OutputMemory {
     pub(super) last_activity: Instant,
     /// Stream of the last output.
     pub(super) last_stream: Stream,
+    /// Output that each reader has not been shown; all of it for any other reader.
+    readers: BTreeMap<ReaderId, PerStream<Unseen>>,
+    /// Filter of secrets typed for the command.
+    pub(super) redactor: Redactor,
 }
 
 impl OutputMemory {
@@ -38,13 +50,42 @@ impl OutputMemory {
             },
             last_activity: Instant::now(),
             last_stream: Stream::Stdout,
+            readers: BTreeMap::new(),
+            redactor: Redactor::default(),
         }
     }
 
     /// Appends bytes to a stream. `is_whole` is true if memory holds the whole stream.
     pub(super) fn push(&mut self, stream: Stream, bytes: &[u8], is_whole: bool) {
         (self.last_activity, self.last_stream) = (Instant::now(), stream);
-        self.streams.get_mut(stream).push(bytes, is_whole);
+        let settled = self.streams.get_mut(stream).push(bytes, is_whole);
+        for unseen in self.readers.values_mut() {
+            unseen.get_mut(stream).push(&settled);
+        }
+    }
+
+    /// Returns the output without its text: the files, and the trouble with these.
+    pub(super) fn without_text(&self) -> CommandOutput {
+        let PerStream { stdout, stderr } = &self.streams;
+
+        CommandOutput {
+            stdout_file: stdout.file.clone(),
+            stderr_file: stderr.file.clone(),
+            trouble: stdout.trouble.clone().or_else(|| stderr.trouble.clone()),
+            ..CommandOutput::default()
+        }
+    }
+
+    /// Returns the place of a reader, who may be a new one.
+    pub(super) fn reader(&mut self, reader: ReaderId) -> &mut PerStream<Unseen> {
+        if self.readers.len() >= MAX_READERS && !self.readers.contains_key(&reader) {
+            self.readers.pop_first();
+        }
+
+        self.readers.entry(reader).or_insert_with(|| PerStream {
+            stdout: self.streams.stdout.whole(),
+            stderr: self.streams.stderr.whole(),
+        })
     }
 }
 
@@ -59,6 +100,8 @@ pub(super) struct OutputStream {
     pub(super) shown: Capture,
     /// First bytes of the stream, unconverted.
     pub(super) beginning: Vec<u8>,
+    /// Longest text of an answer, in bytes.
+    budget: usize,
     /// Size from which on the stream needs a file, in bytes.
     pub(super) unspilled_budget: usize,
     /// All bytes of the stream, unconverted; empty once there is a file.
@@ -77,6 +120,7 @@ impl OutputStream {
             renderer: Renderer::new(style),
             shown: Capture::new(budget / 2, budget - budget / 2),
             beginning: Vec::new(),
+            budget,
             // The text is kept beyond the share: equal outputs are shown once, and then whole.
             unspilled_budget: budget / share.max(1),
             unspilled: Vec::new(),
@@ -85,8 +129,9 @@ impl OutputStream {
         }
     }
 
-    /// Appends bytes to the stream. Keeps them all if memory holds the whole stream so far.
-    fn push(&mut self, bytes: &[u8], is_whole: bool) {
+    /// Appends bytes to the stream, and returns the lines that they finish. Keeps the bytes if
+    /// memory holds the whole stream so far.
+    fn push(&mut self, bytes: &[u8], is_whole: bool) -> Vec<u8> {
         self.total = self.total.saturating_add(bytes.len() as u64);
         let missing = BEGINNING - self.beginning.len();
         self.beginning.extend(bytes.iter().take(missing));
@@ -97,6 +142,42 @@ impl OutputStream {
         let mut settled = Vec::new();
         self.renderer.push(bytes, &mut settled);
         self.shown.push(&settled);
+
+        settled
+    }
+
+    /// Returns the part for a reader who has seen nothing.
+    pub(super) fn whole(&self) -> Unseen {
+        Unseen::new(0, Vec::new(), self.shown.clone())
+    }
+
+    /// Returns the text of a part, and the part that follows. `is_running` is true if more output
+    /// may come.
+    pub(super) fn news(&self, unseen: &Unseen, is_running: bool) -> (Captured, Unseen) {
+        // Half a character is left to the next answer.
+        let all = self.renderer.unfinished();
+        let unfinished = if is_running {
+            whole_characters_at_end(&all)
+        } else {
+            &all
+        };
+
+        let left = (all.len() - unfinished.len()) as u64;
+        let shown = unseen.captured(unfinished);
+
+        // Without new bytes, nothing says of what kind the stream is.
+        let beginning = shown.as_ref().map(|_| self.beginning.clone());
+        let shown = shown
+            .unwrap_or_default()
+            .with_original(self.total, beginning.unwrap_or_default());
+
+        (shown, self.after(self.total - left, unfinished.to_vec()))
+    }
+
+    /// Returns the part after the first `from` bytes, where the reader knows the unfinished line.
+    fn after(&self, from: u64, known: Vec<u8>) -> Unseen {
+        let settled = Capture::new(self.budget / 2, self.budget - self.budget / 2);
+        Unseen::new(from, known, settled)
     }
 
     /// Returns the stream as shown to a reader, with the unfinished line.

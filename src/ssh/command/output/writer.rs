@@ -41,6 +41,13 @@ impl OutputWriter {
 
     /// Appends bytes to a stream: file first, then the part in memory.
     pub(in crate::ssh) async fn push(&mut self, stream: Stream, bytes: &[u8]) {
+        // Before anything is kept or shown.
+        let bytes = self.output.lock().redactor.pass(stream, bytes);
+        self.append(stream, &bytes).await;
+    }
+
+    /// Appends bytes without secrets.
+    async fn append(&mut self, stream: Stream, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -67,6 +74,9 @@ impl OutputWriter {
     /// Ends the output. Files are complete after this.
     pub(in crate::ssh) async fn finish(mut self) -> CommandOutput {
         for stream in Stream::BOTH {
+            let held = self.output.lock().redactor.finish(stream);
+            self.append(stream, &held).await;
+
             // A stream that a reader sees changed, for instance a progress bar or binary data, is
             // kept whole however short it is.
             let differs = self.output.lock().streams.get(stream).differs();
