@@ -94,7 +94,7 @@ pub(super) struct Watchers {
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) period: u64,
-    pub(super) news: SyncState,
+    pub(super) unseen: SyncState,
 }
 
 /// Degree to which local knowledge of a job matches the remote machine.
@@ -128,7 +128,7 @@ impl Known {
     /// Returns the sync state in `period`: `Stale` if nothing was learned in the period yet.
     pub(super) fn in_period(&self, period: u64) -> &SyncState {
         if self.period == period {
-            &self.news
+            &self.unseen
         } else {
             &SyncState::Stale
         }
@@ -143,7 +143,7 @@ impl Detached {
         let (watchers, see_watchers) = watch::channel(Watchers::default());
         let (tell, known) = watch::channel(Known {
             period: 0,
-            news: SyncState::Stale,
+            unseen: SyncState::Stale,
         });
 
         let (end_reported, see_end_reported) = watch::channel(false);
@@ -330,7 +330,7 @@ mod tests {
     #[tokio::test]
     async fn facts_from_an_earlier_subscription_do_not_count() {
         let (detached, _requests, following) = detached();
-        let tell = |period, news| following.known.send_replace(Known { period, news });
+        let tell = |period, unseen| following.known.send_replace(Known { period, unseen });
         let give_up = || SyncState::Failed {
             error: Arc::new(SessionError::Cancelled),
             goes_on: false,

@@ -16,7 +16,7 @@ use self::progress::ProgressSource;
 use crate::{
     session::{caller::Caller, registry::SessionRegistry},
     ssh::{
-        command::output::{NewsRequest, ReaderId},
+        command::output::{ReaderId, UnseenRequest},
         prompt::prompter::Prompter,
     },
 };
@@ -49,8 +49,8 @@ impl Call {
 
     /// Describes this client's request for output of a job. The answer to a cancelled call does not
     /// arrive, so that the client is shown the same output by the next one.
-    pub(super) fn news_request(&self, is_running: bool) -> NewsRequest {
-        NewsRequest {
+    pub(super) fn unseen_request(&self, is_running: bool) -> UnseenRequest {
+        UnseenRequest {
             reader: self.reader,
             arrives: !self.caller.cancelled.is_cancelled(),
             is_running,

@@ -138,7 +138,7 @@ impl Screen {
     pub(super) fn pending(&self) -> Vec<u8> {
         let lines = self
             .lines(0, self.rows.len())
-            .filter_map(|(first, last)| self.news(first, last, false));
+            .filter_map(|(first, last)| self.unseen(first, last, false));
         lines.collect::<Vec<_>>().join(&b'\n')
     }
 
@@ -166,7 +166,7 @@ impl Screen {
     /// Returns the text of the line in these rows, or `None` if the line has no news.
     ///
     /// `passing` means that a new line begins below.
-    fn news(&self, first: usize, last: usize, passing: bool) -> Option<Vec<u8>> {
+    fn unseen(&self, first: usize, last: usize, passing: bool) -> Option<Vec<u8>> {
         let goes_on = self.open && first == 0;
         let rows = || self.rows.iter().enumerate().take(last + 1).skip(first);
         if !goes_on && !rows().any(|(_, row)| row.changed) {
@@ -230,7 +230,7 @@ impl Screen {
         let lines: Vec<_> = self.lines(changed - above, end).collect();
 
         for (first, last) in lines {
-            let text = self.news(first, last, passing);
+            let text = self.unseen(first, last, passing);
             for row in self.rows.iter_mut().take(last + 1).skip(first) {
                 row.changed = false;
             }

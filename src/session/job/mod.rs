@@ -42,7 +42,7 @@ use crate::{
     ssh::{
         command::{
             limits::{SignalSender, Signals},
-            output::{CommandOutput, News, NewsRequest, Output},
+            output::{CommandOutput, Output, UnseenOutput, UnseenRequest},
         },
         error::SshError,
         prompt::{
@@ -423,16 +423,16 @@ impl Job {
 
     /// Returns the output that a reader has not been shown.
     #[must_use]
-    pub fn news(&self, request: NewsRequest) -> News {
-        let news = self.output.news(request);
+    pub fn unseen(&self, request: UnseenRequest) -> UnseenOutput {
+        let unseen = self.output.unseen(request);
 
         match self.ended().as_deref() {
             // Only the result has what came in another way, such as the trouble with a file.
-            Some(Ok(finished)) if !request.is_running && news.is_from_start() => News {
+            Some(Ok(finished)) if !request.is_running && unseen.is_from_start() => UnseenOutput {
                 output: finished.command.output.clone(),
-                ..news
+                ..unseen
             },
-            _ => news,
+            _ => unseen,
         }
     }
 

@@ -4,11 +4,15 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::{Value, json};
 
-use crate::{
-    asking::{client_with, page::Page, reply, result, stateless},
-    commands::{Bench, code, open, plain, status},
-    protocol::program::Program,
-    support::{mcp_client::ToolResult, open_sshd::OpenSshd, sudo_host::SudoHostSettings},
+use crate::support::{
+    checks::{code, plain, status},
+    fixture::{ConnectedHost, TestHost},
+    mcp_client::ToolResult,
+    open_sshd::OpenSshd,
+    page::Page,
+    program::Program,
+    questions::{client_with, reply, result, stateless},
+    sudo_host::SudoHostSettings,
 };
 
 /// What the encoding of a form, a shell or a terminal could damage.
@@ -19,13 +23,13 @@ const TELLTALE: &str = "s3kr1t-W0rd";
 const NOTICE: &str = "waits for a secret: ssh_job(job, ask) lets the person type it";
 
 /// A client whose person is asked through pages, connected to a real sshd.
-async fn asked() -> Bench<OpenSshd> {
+async fn asked() -> ConnectedHost<OpenSshd> {
     with_capabilities(json!({"elicitation": {"url": {}}})).await
 }
 
-async fn with_capabilities(capabilities: Value) -> Bench<OpenSshd> {
-    let mut bench = open().await;
-    bench.mcp = client_with(capabilities, &bench.config, bench.folder.path()).await;
+async fn with_capabilities(capabilities: Value) -> ConnectedHost<OpenSshd> {
+    let mut bench = TestHost::openssh().connect().await;
+    bench.mcp = client_with(capabilities, &bench.config, bench.folder()).await;
     bench
         .mcp
         .call("ssh_connect", json!({"host": "host"}))
@@ -53,7 +57,7 @@ fn assert_in_no_file(folder: &Path) {
     assert_eq!(found.status.code(), Some(1));
 }
 
-impl<S> Bench<S> {
+impl<S> ConnectedHost<S> {
     /// `ssh_job` with `ask`, which the person answers with this secret.
     async fn typed(&mut self, job: &str, secret: &str) -> ToolResult {
         let call = self.ask(job).await;
@@ -152,7 +156,7 @@ async fn an_echo_is_hidden_in_answers_progress_and_files() {
         assert_shows_no_secret(&end);
     }
 
-    assert_in_no_file(bench.folder.path());
+    assert_in_no_file(bench.folder());
 }
 
 #[tokio::test]
@@ -191,7 +195,7 @@ async fn sudo_and_an_inner_ssh_take_the_password() {
         ..SudoHostSettings::default()
     };
     let Some(mut bench) =
-        crate::sudo::with_key(settings, json!({"elicitation": {"url": {}}})).await
+        crate::sudo::open(settings, json!({"elicitation": {"url": {}}}), json!({})).await
     else {
         return;
     };
@@ -236,7 +240,7 @@ async fn a_detached_job_gets_it_without_a_file() {
         .split_whitespace()
         .collect();
     assert!(got.contains("s3kr1t-W0rd"), "{got}");
-    assert_in_no_file(bench.folder.path());
+    assert_in_no_file(bench.folder());
 }
 
 #[tokio::test]
@@ -365,7 +369,7 @@ async fn a_client_that_cannot_ask_is_told_what_to_do() {
 
 #[tokio::test]
 async fn a_client_without_initialize_is_asked_in_the_result() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let pages = json!({"elicitation": {"url": {}}});
     let command = "printf 'Password: '; read -r p; echo \"[$p]\"";
     let job = bench.start(command, json!({"background": true})).await;
@@ -393,7 +397,7 @@ async fn a_client_without_initialize_is_asked_in_the_result() {
 
 #[tokio::test]
 async fn the_log_at_its_most_talkative_does_not_have_it() {
-    let bench = open().await;
+    let bench = TestHost::openssh().connect().await;
     let folder = tempfile::tempdir().unwrap();
     let secrets = tempfile::tempdir().unwrap();
     let (askpass, question) = (

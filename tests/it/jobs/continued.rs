@@ -4,13 +4,12 @@ use std::{fs, time::Instant};
 
 use serde_json::json;
 
-use crate::{
-    commands::{Bench, code, counted, open, plain, status, whole_output},
-    support::{
-        daemon::Daemon,
-        http_client::{Dialect, HttpClient},
-        mcp_client::ToolResult,
-    },
+use crate::support::{
+    checks::{code, counted, eventually, plain, status, whole_output},
+    daemon::Daemon,
+    fixture::{ConnectedHost, TestHost},
+    http_client::{Dialect, HttpClient},
+    mcp_client::ToolResult,
 };
 
 /// A part of a command that waits until the file is there.
@@ -22,7 +21,7 @@ fn job_of(result: &ToolResult) -> String {
     result.outcome()["job"].as_str().expect("a job").to_owned()
 }
 
-impl<S> Bench<S> {
+impl<S> ConnectedHost<S> {
     /// Lets a command go on that waits for this file.
     fn touch(&self, file: &str) {
         fs::write(self.remote(file), "").unwrap();
@@ -31,7 +30,7 @@ impl<S> Bench<S> {
 
 #[tokio::test]
 async fn each_answer_has_what_the_client_has_not_seen() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let command = format!(
         "echo one; echo wrong >&2; {}; echo two; echo worse >&2; {}; echo three; exit 3",
         until("a"),
@@ -113,8 +112,29 @@ async fn each_answer_has_what_the_client_has_not_seen() {
 }
 
 #[tokio::test]
+async fn output_of_background_processes_is_shown_with_the_end_once() {
+    let mut bench = TestHost::openssh().connect().await;
+    let background = format!("cd; ({}; echo bg; touch done) &", until("a"));
+    bench.shell(&background, plain()).await;
+    bench.touch("a");
+    let done = bench.remote("done");
+    eventually("it has printed", || done.exists()).await;
+
+    let command = format!("echo one; {}", until("b"));
+    let begun = bench.shell(&command, json!({"waitMs": 1500})).await;
+    let job = job_of(&begun);
+    bench.touch("b");
+    let end = bench.job(&job, plain()).await;
+    assert!(
+        end.blocks()[0].starts_with("[background") && end.blocks()[0].ends_with("bg\n"),
+        "{end:?}"
+    );
+    assert_eq!(bench.job(&job, plain()).await.blocks().len(), 1);
+}
+
+#[tokio::test]
 async fn a_cancelled_wait_loses_nothing() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let command = format!("{}; echo one; {}; echo two", until("a"), until("b"));
     let job = bench
         .start(&command, json!({"cwd": "~", "background": true}))
@@ -140,7 +160,7 @@ async fn a_cancelled_wait_loses_nothing() {
 
 #[tokio::test]
 async fn a_call_with_an_offset_waits_for_the_end() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let command = format!("echo one; {}; echo two", until("a"));
     let first = bench
         .exec(&command, json!({"cwd": "~", "waitMs": 1500}))
@@ -167,7 +187,7 @@ async fn a_call_with_an_offset_waits_for_the_end() {
 
 #[tokio::test]
 async fn long_news_are_bounded_and_whole_in_the_file() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let command = format!("echo one; {}; seq 100000; {}", until("a"), until("b"));
     let job = bench
         .start(&command, json!({"cwd": "~", "waitMs": 1500}))
@@ -208,7 +228,7 @@ async fn long_news_are_bounded_and_whole_in_the_file() {
 
 #[tokio::test]
 async fn no_character_is_cut_between_two_answers() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let command = format!("printf 'a\\303'; {}; printf '\\244b\\n'", until("a"));
     let first = bench
         .exec(&command, json!({"cwd": "~", "waitMs": 1500}))
@@ -225,7 +245,7 @@ async fn no_character_is_cut_between_two_answers() {
 
 #[tokio::test]
 async fn binary_output_is_named_in_each_answer() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let command = format!(
         "head -c 5000 /dev/zero; {}; head -c 3000 /dev/zero",
         until("a")
@@ -244,7 +264,7 @@ async fn binary_output_is_named_in_each_answer() {
 
 #[tokio::test]
 async fn a_terminals_screen_is_repeated_only_when_it_has_changed() {
-    let bench = open().await;
+    let bench = TestHost::openssh().connect().await;
     let Some(mut bench) = crate::terminal::given(bench) else {
         return;
     };
@@ -269,7 +289,7 @@ async fn a_terminals_screen_is_repeated_only_when_it_has_changed() {
 
 #[tokio::test]
 async fn a_conversation_on_a_terminal_is_shown_once() {
-    let bench = open().await;
+    let bench = TestHost::openssh().connect().await;
     let Some(mut bench) = crate::terminal::given(bench) else {
         return;
     };
@@ -285,7 +305,7 @@ async fn a_conversation_on_a_terminal_is_shown_once() {
 
 #[tokio::test]
 async fn a_detached_job_continues_and_another_process_sees_all() {
-    let mut bench = open().await;
+    let mut bench = TestHost::openssh().connect().await;
     let command = format!("echo one; {}; echo two; {}", until("a"), until("b"));
     let job = bench
         .detach(&command, json!({"cwd": "~", "waitMs": 0}))
@@ -305,7 +325,7 @@ async fn a_detached_job_continues_and_another_process_sees_all() {
 
 #[tokio::test]
 async fn each_client_of_a_daemon_sees_everything_once() {
-    let bench = open().await;
+    let bench = TestHost::openssh().connect().await;
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(&bench.config, folder.path(), &[]).await;
 

@@ -14,7 +14,7 @@ use crate::support::{
 };
 
 /// A client, with these capabilities, connected to such a host with further parameters.
-async fn open(
+pub(crate) async fn open(
     settings: SudoHostSettings,
     capabilities: Value,
     more: Value,

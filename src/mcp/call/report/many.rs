@@ -280,13 +280,13 @@ impl CommandReport<'_> {
     /// Returns true if the answers of two sessions say the same, but for durations and jobs.
     fn is_same(&self, other: &Self) -> bool {
         let whole = |report: &Self| {
-            report.news.output.stdout.omitted() == 0 && report.news.output.stderr.omitted() == 0
+            report.unseen.output.stdout.omitted() == 0 && report.unseen.output.stderr.omitted() == 0
         };
 
         // What was left out may differ.
         whole(self)
-            && self.news.output.stdout == other.news.output.stdout
-            && self.news.output.stderr == other.news.output.stderr
+            && self.unseen.output.stdout == other.unseen.output.stdout
+            && self.unseen.output.stderr == other.unseen.output.stderr
             && self.state_parts() == other.state_parts()
             && self.detached == other.detached
             && self.outcome().notice == other.outcome().notice
@@ -297,7 +297,7 @@ impl CommandReport<'_> {
         let mut report = self.clone();
         // The heading names the session.
         report.names_session = false;
-        let output = &mut report.news.output;
+        let output = &mut report.unseen.output;
         output.stdout = std::mem::take(&mut output.stdout).shortened(budget);
         output.stderr = std::mem::take(&mut output.stderr).shortened(budget);
 

@@ -20,7 +20,7 @@ use crate::{
     ssh::command::{
         exec::CommandResult,
         exit_status::{Ending, ExitStatus},
-        output::{CommandOutput, News},
+        output::{CommandOutput, UnseenOutput},
     },
 };
 
@@ -100,7 +100,7 @@ pub(in crate::mcp) struct CommandReport<'a> {
     /// Name of the shell; `None` for a separate channel.
     pub(in crate::mcp) shell: Option<&'a str>,
     /// Output in the answer: what the client has not been shown yet, or asked for by offset.
-    pub(in crate::mcp) news: News,
+    pub(in crate::mcp) unseen: UnseenOutput,
     /// True if the output comes from a terminal, whose lines are folded.
     has_terminal: bool,
     /// Time from start to end, or to now.
@@ -138,7 +138,7 @@ impl<'a> CommandReport<'a> {
     ) -> Result<Self, ToolError> {
         match end {
             Some(_) => Self::of(call, job, end),
-            None => Self::for_job(call, job, None, job.news(call.news_request(true))),
+            None => Self::for_job(call, job, None, job.unseen(call.unseen_request(true))),
         }
     }
 
@@ -150,13 +150,13 @@ impl<'a> CommandReport<'a> {
         call: &Call,
         job: &'a Job,
         end: Option<&'a JobEnd>,
-        news: News,
+        unseen: UnseenOutput,
     ) -> Result<Self, ToolError> {
         let report = Self::of(call, job, end)?;
 
         Ok(Self {
             job: Some(&job.id),
-            news,
+            unseen,
             ..report
         })
     }
@@ -205,14 +205,14 @@ impl<'a> CommandReport<'a> {
             names_session: call.registry.is_one_of_many(),
             job: None,
             shell: job.shell.as_deref(),
-            news: News {
+            unseen: UnseenOutput {
                 output: match &state {
                     CommandState::Ended(finished) => finished.command.output.clone(),
                     CommandState::Running { .. } | CommandState::Queued { .. } => {
                         CommandOutput::default()
                     }
                 },
-                ..News::default()
+                ..UnseenOutput::default()
             },
             has_terminal: job.has_terminal(),
             duration: job.duration(),
@@ -269,18 +269,18 @@ impl<'a> CommandReport<'a> {
         let between = match &self.state {
             CommandState::Ended(FinishedJob {
                 shell: Some(shell), ..
-            }) => Some(&shell.between),
+            }) if !self.unseen.end_is_known => Some(&shell.between),
             _ => None,
         };
 
         // Background processes print between two commands, so their output is kept apart from
         // stdout and stderr.
         let blocks_to_show = [
-            (BlockKind::Stdout, "", Some(&self.news.output.stdout)),
+            (BlockKind::Stdout, "", Some(&self.unseen.output.stdout)),
             (
                 BlockKind::Stderr,
                 "[stderr]\n",
-                Some(&self.news.output.stderr),
+                Some(&self.unseen.output.stderr),
             ),
             (
                 BlockKind::Background,
@@ -323,7 +323,7 @@ impl<'a> CommandReport<'a> {
 
     /// Returns the typed outcome for `_meta`.
     fn outcome(&self) -> CommandOutcome {
-        let output = &self.news.output;
+        let output = &self.unseen.output;
         let (command, shell) = match &self.state {
             CommandState::Ended(finished) => (Some(&finished.command), finished.shell.as_ref()),
             CommandState::Running { .. } | CommandState::Queued { .. } => (None, None),
@@ -369,13 +369,13 @@ impl<'a> CommandReport<'a> {
             }),
             stdout_bytes: output.stdout.total,
             stderr_bytes: output.stderr.total,
-            truncated: output.truncated() || self.news.more,
+            truncated: output.truncated() || self.unseen.more,
             output_file: output
                 .stdout_file
                 .as_ref()
                 .or(output.stderr_file.as_ref())
                 .map(|path| path.display().to_string()),
-            next_offset: self.job.map(|_| self.news.next),
+            next_offset: self.job.map(|_| self.unseen.next),
             duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
             job: self.job.map(str::to_owned),
             queued_behind: if let CommandState::Queued { behind } = &self.state {
@@ -449,7 +449,7 @@ impl<'a> CommandReport<'a> {
         );
 
         // After trouble with the local file, the file does not have the whole output.
-        let label = if self.news.output.trouble.is_some() {
+        let label = if self.unseen.output.trouble.is_some() {
             "what could be kept of it"
         } else {
             "all of it"
@@ -460,15 +460,15 @@ impl<'a> CommandReport<'a> {
         for (name, stream, file, from) in [
             (
                 "stdout",
-                &self.news.output.stdout,
-                &self.news.output.stdout_file,
-                self.news.from.stdout,
+                &self.unseen.output.stdout,
+                &self.unseen.output.stdout_file,
+                self.unseen.from.stdout,
             ),
             (
                 "stderr",
-                &self.news.output.stderr,
-                &self.news.output.stderr_file,
-                self.news.from.stderr,
+                &self.unseen.output.stderr,
+                &self.unseen.output.stderr_file,
+                self.unseen.from.stderr,
             ),
         ] {
             let is_empty = stream.text().is_empty();
@@ -509,12 +509,12 @@ impl<'a> CommandReport<'a> {
         }
 
         parts.extend(
-            self.news
+            self.unseen
                 .more
-                .then(|| format!("more from offset {}", self.news.next)),
+                .then(|| format!("more from offset {}", self.unseen.next)),
         );
 
-        let was_shown = self.news.from.stdout > 0 || self.news.from.stderr > 0;
+        let was_shown = self.unseen.from.stdout > 0 || self.unseen.from.stderr > 0;
         if was_shown && !is_anything_new && matches!(self.state, CommandState::Ended(_)) {
             parts.push("nothing new; offset: 0 reads it again".to_owned());
         }
@@ -664,9 +664,9 @@ mod tests {
             names_session: false,
             job: None,
             shell: directory.map(|_| "main"),
-            news: News {
+            unseen: UnseenOutput {
                 output,
-                ..News::default()
+                ..UnseenOutput::default()
             },
             has_terminal: false,
             duration,

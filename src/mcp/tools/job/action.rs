@@ -203,14 +203,14 @@ impl JobAction {
         end: Option<&JobEnd>,
     ) -> Result<CallToolResult, ToolError> {
         let job = sent.job;
-        let request = call.news_request(end.is_none());
+        let request = call.unseen_request(end.is_none());
 
         // Read last, so that the news contain everything that came during the wait.
-        let news = match self.offset {
-            None => job.news(request),
+        let unseen = match self.offset {
+            None => job.unseen(request),
             Some(offset) => job
                 .output
-                .news_from(offset, request)
+                .unseen_from(offset, request)
                 .await
                 .map_err(|error| {
                     ToolError::new(
@@ -220,7 +220,7 @@ impl JobAction {
                 })?,
         };
 
-        let mut report = CommandReport::for_job(call, job, end, news)?;
+        let mut report = CommandReport::for_job(call, job, end, unseen)?;
 
         if let Some(unsent) = sent.unsent {
             report.notice = Some(unsent.to_owned());
@@ -230,7 +230,7 @@ impl JobAction {
             report.notice = Some(notice);
         }
 
-        let result = report.result();
+        let result = report.noting(self.of_session.clone()).result();
         // The end is in the answer now, so the host need not keep the job any longer.
         remove_remote_files_once_reported(job, end);
 

@@ -227,10 +227,10 @@ impl Follower {
     }
 
     /// Publishes the sync state for the watch period of the last query.
-    fn tell(&self, news: SyncState) {
+    fn tell(&self, unseen: SyncState) {
         self.following.known.send_replace(Known {
             period: self.period,
-            news,
+            unseen,
         });
     }
 
@@ -266,7 +266,7 @@ impl Follower {
         // After the result, so that a call which sees `Current` also sees the end.
         known.send_replace(Known {
             period,
-            news: SyncState::Current,
+            unseen: SyncState::Current,
         });
 
         drop(known);

@@ -84,7 +84,7 @@ pub struct StdoutPortion {
 
 /// Output that a reader has not been shown.
 #[derive(Debug, Clone, Default)]
-pub struct News {
+pub struct UnseenOutput {
     /// The output: of each stream, its beginning and end.
     pub output: CommandOutput,
     /// Bytes of each stream before this output.
@@ -93,9 +93,11 @@ pub struct News {
     pub next: u64,
     /// True if more of stdout follows than an answer holds.
     pub more: bool,
+    /// True if the reader has been shown the end of the command before.
+    pub end_is_known: bool,
 }
 
-impl News {
+impl UnseenOutput {
     /// Returns true if the output begins with the first byte of each stream.
     #[must_use]
     pub fn is_from_start(&self) -> bool {
@@ -105,7 +107,7 @@ impl News {
 
 /// Reader who asks for output, with the state of the command.
 #[derive(Debug, Clone, Copy)]
-pub struct NewsRequest {
+pub struct UnseenRequest {
     /// Reader who is shown the output.
     pub reader: ReaderId,
     /// True if the answer reaches the reader, who is not shown the same again.
@@ -156,20 +158,21 @@ impl Output {
 
     /// Returns the output that a reader has not been shown, on both streams.
     #[must_use]
-    pub fn news(&self, request: NewsRequest) -> News {
+    pub fn unseen(&self, request: UnseenRequest) -> UnseenOutput {
         let mut memory = self.lock();
         let place = memory.reader(request.reader).clone();
         let streams = &memory.streams;
-        let (stdout, next_stdout) = streams.stdout.news(&place.stdout, request.is_running);
-        let (stderr, next_stderr) = streams.stderr.news(&place.stderr, request.is_running);
+        let (stdout, next_stdout) = streams.stdout.unseen(&place.stdout, request.is_running);
+        let (stderr, next_stderr) = streams.stderr.unseen(&place.stderr, request.is_running);
 
-        let news = News {
+        let unseen = UnseenOutput {
             from: PerStream {
                 stdout: place.stdout.from,
                 stderr: place.stderr.from,
             },
             next: next_stdout.from,
             more: false,
+            end_is_known: place.stdout.knows_end,
             output: CommandOutput {
                 stdout,
                 stderr,
@@ -184,7 +187,7 @@ impl Output {
             };
         }
 
-        news
+        unseen
     }
 
     /// Reads stdout from `offset` on, as [`read`](Self::read) does, with the stderr that the reader
@@ -192,7 +195,11 @@ impl Output {
     ///
     /// # Errors
     /// Fails if the file with the stream cannot be read.
-    pub async fn news_from(&self, offset: u64, request: NewsRequest) -> io::Result<News> {
+    pub async fn unseen_from(
+        &self,
+        offset: u64,
+        request: UnseenRequest,
+    ) -> io::Result<UnseenOutput> {
         let portion = self.read(offset, request.is_running).await?;
         let mut memory = self.lock();
         let mut place = memory.reader(request.reader).clone();
@@ -204,15 +211,16 @@ impl Output {
         let (stderr, next_stderr) = memory
             .streams
             .stderr
-            .news(&place.stderr, request.is_running);
+            .unseen(&place.stderr, request.is_running);
 
-        let news = News {
+        let unseen = UnseenOutput {
             from: PerStream {
                 stdout: offset,
                 stderr: place.stderr.from,
             },
             next: portion.next,
             more: portion.more,
+            end_is_known: false,
             output: CommandOutput {
                 stdout: portion.shown,
                 stderr,
@@ -227,7 +235,7 @@ impl Output {
                 let (_, after) = memory
                     .streams
                     .stdout
-                    .news(&place.stdout, request.is_running);
+                    .unseen(&place.stdout, request.is_running);
                 if place.stdout.read_to >= after.from {
                     place.stdout = after;
                 }
@@ -237,7 +245,7 @@ impl Output {
             *memory.reader(request.reader) = place;
         }
 
-        Ok(news)
+        Ok(unseen)
     }
 
     /// Replaces a secret, typed for the command, in the output that comes from now on.

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use zeroize::Zeroizing;
+
 use crate::{
     framing::stream::{PerStream, Stream},
     password::Password,
@@ -19,7 +21,7 @@ const EVERYWHERE_FROM: usize = 4;
 #[derive(Debug, Default)]
 pub(super) struct Redactor {
     secrets: Vec<Secret>,
-    held: PerStream<Vec<u8>>,
+    held: PerStream<Zeroizing<Vec<u8>>>,
 }
 
 /// Secret of a [`Redactor`].
@@ -42,6 +44,11 @@ impl Redactor {
         }
     }
 
+    /// Forgets all secrets.
+    pub(super) fn forget(&mut self) {
+        self.secrets.clear();
+    }
+
     /// Returns the next bytes of a stream without the secrets.
     pub(super) fn pass<'a>(&mut self, stream: Stream, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let held = std::mem::take(self.held.get_mut(stream));
@@ -49,7 +56,9 @@ impl Redactor {
             return Cow::Borrowed(bytes);
         }
 
-        Cow::Owned(self.replace(stream, &[held.as_slice(), bytes].concat(), false))
+        let whole = Zeroizing::new([held.as_slice(), bytes].concat());
+
+        Cow::Owned(self.replace(stream, &whole, false))
     }
 
     /// Ends a stream: returns what was held back.
@@ -66,7 +75,7 @@ impl Redactor {
         while let Some((first, after)) = rest.split_first() {
             // A longer secret may begin with a shorter one.
             if !ends && self.may_become_secret(rest) {
-                *self.held.get_mut(stream) = rest.to_vec();
+                *self.held.get_mut(stream) = rest.to_vec().into();
                 break;
             }
 

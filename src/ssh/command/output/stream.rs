@@ -153,7 +153,7 @@ impl OutputStream {
 
     /// Returns the text of a part, and the part that follows. `is_running` is true if more output
     /// may come.
-    pub(super) fn news(&self, unseen: &Unseen, is_running: bool) -> (Captured, Unseen) {
+    pub(super) fn unseen(&self, unseen: &Unseen, is_running: bool) -> (Captured, Unseen) {
         // Half a character is left to the next answer.
         let all = self.renderer.unfinished();
         let unfinished = if is_running {
@@ -171,13 +171,11 @@ impl OutputStream {
             .unwrap_or_default()
             .with_original(self.total, beginning.unwrap_or_default());
 
-        (shown, self.after(self.total - left, unfinished.to_vec()))
-    }
-
-    /// Returns the part after the first `from` bytes, where the reader knows the unfinished line.
-    fn after(&self, from: u64, known: Vec<u8>) -> Unseen {
         let settled = Capture::new(self.budget / 2, self.budget - self.budget / 2);
-        Unseen::new(from, known, settled)
+        let mut next = Unseen::new(self.total - left, unfinished.to_vec(), settled);
+        next.knows_end = !is_running;
+
+        (shown, next)
     }
 
     /// Returns the stream as shown to a reader, with the unfinished line.

@@ -30,6 +30,8 @@ pub(super) struct Unseen {
     pub(super) from: u64,
     /// End of what the reader has read by offset without a gap, in bytes of the stream.
     pub(super) read_to: u64,
+    /// True if the reader has been shown the end of the command.
+    pub(super) knows_end: bool,
     /// Unfinished line, or screen, that the reader has been shown; empty once other lines follow.
     known: Vec<u8>,
     /// Finished lines of the part.
@@ -43,6 +45,7 @@ impl Unseen {
         Self {
             from,
             read_to: from,
+            knows_end: false,
             known,
             settled,
         }

@@ -91,6 +91,7 @@ impl OutputWriter {
             }
         }
 
+        self.output.lock().redactor.forget();
         self.output.so_far()
     }
 
