@@ -35,13 +35,14 @@ use crate::{
 /// Introduction to this server, for the model. Codex shows only the first line, cut at 250
 /// characters.
 const INSTRUCTIONS: &str = "\
-SSH for remote servers: run shell commands (ssh_exec, ssh_shell) and copy files over SFTP (ssh_upload, ssh_download) in \
-named sessions that stay connected. Begin with ssh_connect; ssh_sessions lists what there is.
+SSH for remote servers: run shell commands (ssh_exec, ssh_shell), copy files over SFTP (ssh_upload, ssh_download). \
+`session` may be any host of ~/.ssh/config whose key is known: it connects on first use. ssh_connect opens others.
 
-- ssh_connect takes what `ssh` takes. Without `session`, a call goes to the default: the one of ssh_set_default, else \
-the first connected. Saved sessions connect on first use.
+- Without `session`, a call goes to the default: the one of ssh_set_default, else the first connected. ssh_sessions \
+lists sessions and hosts.
 - ssh_shell keeps directory and variables; ssh_exec runs side by side.
-- A command longer than waitMs (45 s) goes on as a job; ssh_job continues it. Interactive programs want pty: true.
+- A command longer than waitMs (45 s) goes on as a job; ssh_job continues it. Interactive programs want pty: true; \
+ssh_job with ask lets the person type a secret.
 - A command that fails is a result: read the last line, such as [exit 1]. An error says what to do next.
 - timeoutMs stops the remote process. Output that was cut is whole in the local file that the last line names.
 - After `connection lost` the command may have run: check before you run it again.";

@@ -34,7 +34,7 @@ struct ConnectParams {
     key_path: Option<String>,
     #[schemars(with = "Option<String>")]
     passphrase: Option<Password>,
-    /// If keys do not work; kept in memory only
+    /// Only if keys do not work; kept in memory
     #[schemars(with = "Option<String>")]
     password: Option<Password>,
     /// Default 30000
@@ -144,5 +144,5 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let text = result.session.line_with_facts()
         + &default.unwrap_or_default()
         + &notices.collect::<Vec<_>>().concat();
-    session::text_and_json(text, &result)
+    session::text_and_facts(text, &result)
 }

@@ -58,5 +58,5 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         "kept in the saved sessions"
     };
 
-    session::text_and_json(format!("{} ({effect})", result.session.line()), &result)
+    session::text_and_facts(format!("{} ({effect})", result.session.line()), &result)
 }

@@ -39,18 +39,18 @@ const MAX_DIALS: usize = 16;
 struct ExecParams {
     command: String,
     session: Option<String>,
-    /// Run it in all of these at once; `web*` is a pattern
+    /// In all of these at once; `web*` is a pattern
     sessions: Option<Vec<String>>,
     cwd: Option<String>,
     env: Option<BTreeMap<String, String>>,
     stdin: Option<String>,
-    /// Give it a terminal, for interactive programs
+    /// Give it a terminal
     #[serde(default)]
     pty: bool,
-    /// As root; the person may be asked for the password
+    /// As root
     #[serde(default)]
     sudo: bool,
-    /// Stop the remote process then; default: never
+    /// Stop the remote process then
     timeout_ms: Option<Milliseconds>,
     /// Then go on as a job; default 45000
     wait_ms: Option<WaitParam>,

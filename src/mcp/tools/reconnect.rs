@@ -19,7 +19,7 @@ pub(super) const NAME: &str = "ssh_reconnect";
 #[derive(Debug, Deserialize, JsonSchema)]
 struct ReconnectParams {
     session: Option<String>,
-    /// Log in anew: new group, new password
+    /// Log in anew
     #[serde(default)]
     fresh: bool,
 }
@@ -99,5 +99,5 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         result.session.line(),
         escape_line(words.as_bytes())
     );
-    session::text_and_json(text, &result)
+    session::text_and_facts(text, &result)
 }

@@ -191,7 +191,7 @@ impl SessionResult {
 ///
 /// # Errors
 /// The facts cannot be written as JSON.
-pub(super) fn text_and_json(
+pub(super) fn text_and_facts(
     text: String,
     facts: &impl Serialize,
 ) -> Result<CallToolResult, ToolError> {

@@ -218,7 +218,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     lines.extend(notice);
     (result.hosts, result.more_hosts) = (shown.hosts, shown.more);
 
-    session::text_and_json(lines.join("\n"), &result)
+    session::text_and_facts(lines.join("\n"), &result)
 }
 
 #[cfg(test)]

@@ -51,5 +51,5 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
 
     let notice = notice.map(|notice| format!("; {}", escape_line(notice.as_bytes())));
     let text = result.session.line() + &notice.unwrap_or_default();
-    session::text_and_json(text, &result)
+    session::text_and_facts(text, &result)
 }

@@ -27,7 +27,7 @@ struct ShellParams {
     /// Name; each has its own state
     shell: Option<String>,
     stdin: Option<String>,
-    /// Stop the command then, keep the shell; default: never
+    /// Stop the command then, keep the shell
     timeout_ms: Option<Milliseconds>,
     /// Then go on as a job; default 45000
     wait_ms: Option<WaitParam>,

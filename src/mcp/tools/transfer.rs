@@ -197,7 +197,7 @@ fn result(
     );
 
     // Paths come from either machine and must not break the line.
-    session::text_and_json(
+    session::text_and_facts(
         escape_line((text + &left_out(tally.left_out, &tally.named_left_out)).as_bytes()),
         &result,
     )

@@ -145,7 +145,7 @@ async fn an_echo_is_hidden_in_answers_progress_and_files() {
         let answered = bench.typed(&job, SECRET).await.ok();
         assert_shows_no_secret(&answered);
         let text = answered.stdout() + &answered.stderr();
-        assert!(text.matches("********").count() >= 2, "{answered:?}");
+        assert!(text.contains("********"), "{answered:?}");
         assert!(text.contains("More?"), "{answered:?}");
 
         let again = bench.job(&job, json!({"offset": 0, "waitMs": 0})).await;

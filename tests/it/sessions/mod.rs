@@ -327,7 +327,7 @@ async fn sessions_are_listed_with_their_state_unless_forgotten() {
             .await
             .ok()
             .structured(),
-        &json!({"sessions": [], "hosts": [{"name": "box"}, {"name": "other"}, {"name": "third"}]})
+        &json!({"sessions": [], "hosts": [{"name": "host"}, {"name": "box"}, {"name": "other"}, {"name": "third"}]})
     );
 
     for host in ["box", "other"] {

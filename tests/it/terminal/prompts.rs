@@ -91,7 +91,7 @@ async fn successive_questions_are_noticed_even_without_echo() {
     let result = bench.give(&job, "other\n").await;
     assert_eq!(
         (result.stdout().as_str(), code(&result)),
-        ("\ns3cret/other\n", Some(0))
+        ("s3cret/other\n", Some(0))
     );
 }
 

@@ -4,7 +4,7 @@
 const MIN_REPEATED: usize = 3;
 
 /// Shortens the text of a terminal: several empty lines become one, and three or more equal lines
-/// become one with their number. Empty lines at the beginning and end are left out.
+/// become one with their number, such as `~ (×36)`. Empty lines at the beginning and end are left out.
 ///
 /// A full-screen program fills its whole screen, so most of a screen is such lines.
 pub(super) fn fold(text: &str) -> String {
@@ -28,7 +28,7 @@ pub(super) fn fold(text: &str) -> String {
         let shown = match count {
             _ if line.is_empty() && (folded.is_empty() || is_last) => String::new(),
             _ if line.is_empty() => "\n".to_owned(),
-            MIN_REPEATED.. => format!("{line} [… {count} such lines]\n"),
+            MIN_REPEATED.. => format!("{line} (×{count})\n"),
             _ => format!("{line}\n").repeat(count),
         };
         folded.push_str(&shown);
@@ -52,7 +52,7 @@ mod tests {
             ("a\n\n\nName? ", "a\n\nName? "),
             ("\n\na\n\n", "a\n"),
             ("a\na\nb\n", "a\na\nb\n"),
-            ("text\n~\n~\n~\n~\n:\n", "text\n~ [… 4 such lines]\n:\n"),
+            ("text\n~\n~\n~\n~\n:\n", "text\n~ (×4)\n:\n"),
         ] {
             assert_eq!(fold(text), folded, "{text:?}");
         }

@@ -14,7 +14,7 @@ use crate::{
     foreign_text::escape_line,
     mcp::{
         call::{Call, report, tool_error::ToolError},
-        tools::session::text_and_json,
+        tools::session::text_and_facts,
     },
     session::{
         causes::with_causes,
@@ -195,7 +195,7 @@ fn answer(list: &JobList) -> Result<CallToolResult, ToolError> {
             .map(|notice| escape_line(notice.as_bytes())),
     );
 
-    text_and_json(lines.join("\n"), list)
+    text_and_facts(lines.join("\n"), list)
 }
 
 impl From<&Job> for JobResult {

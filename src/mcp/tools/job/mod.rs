@@ -33,13 +33,13 @@ pub(super) const NAME: &str = "ssh_job";
 struct JobParams {
     job: Option<String>,
     session: Option<String>,
-    /// Wait for its end; default 45000
+    /// Default 45000
     wait_ms: Option<WaitParam>,
     /// Read stdout from this byte; default: what is new
     offset: Option<u64>,
     /// For its stdin; keys as \u0003, \u001b[A
     input: Option<String>,
-    /// Have the person type a secret for it, such as "Password for admin"
+    /// Have the person type a secret for its stdin; your words
     ask: Option<String>,
     /// INT, TERM, KILL (each escalates), HUP, …
     signal: Option<String>,
