@@ -49,7 +49,7 @@ impl StartedJob {
         end: Option<&'a JobEnd>,
     ) -> Result<CommandReport<'a>, ToolError> {
         let report = CommandReport::for_start(call, &self.job, end)?;
-        Ok(report.noting(self.notice.clone()))
+        Ok(report.with_notice(self.notice.clone()))
     }
 }
 

@@ -31,8 +31,8 @@ const MIN_LINE: usize = 60;
 
 /// Answer of one session.
 struct Answer<'a> {
-    /// Place of the session in the call.
-    place: usize,
+    /// Position of the session in the call.
+    position: usize,
     session: &'a str,
     ran: Result<CommandReport<'a>, ToolError>,
 }
@@ -63,9 +63,9 @@ pub(in crate::mcp) fn of_many(
     let is_error = each.iter().all(|(_, ran)| ran.is_err());
 
     let mut groups: Vec<Group<'_>> = Vec::new();
-    for (place, (session, ran)) in each.into_iter().enumerate() {
+    for (position, (session, ran)) in each.into_iter().enumerate() {
         let answer = Answer {
-            place,
+            position,
             session,
             ran,
         };
@@ -96,7 +96,7 @@ pub(in crate::mcp) fn of_many(
     };
 
     let mut answers: Vec<_> = groups.into_iter().flat_map(Group::answers).collect();
-    answers.sort_by_key(|answer| answer.place);
+    answers.sort_by_key(|answer| answer.position);
     let outcomes = answers.iter().map(|answer| answer.outcome(stream));
     result.meta = Some(meta(OUTCOMES_KEY, outcomes.collect(), kinds));
 

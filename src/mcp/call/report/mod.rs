@@ -2,24 +2,30 @@
 
 mod blocks;
 mod many;
+mod outcome;
 mod screen;
+mod status_line;
+mod words;
 
 use std::time::Duration;
 
 use rmcp::model::{CallToolResult, JsonObject, MetaObject};
-use serde::Serialize;
 use serde_json::Value;
 
-use self::blocks::{Block, BlockKind};
-pub(in crate::mcp) use self::many::of_many;
+use self::{
+    blocks::{Block, BlockKind},
+    words::whole_seconds,
+};
+pub(in crate::mcp) use self::{
+    many::of_many,
+    words::{duration, how_it_ended, status},
+};
 use super::{Call, hints, tool_error::ToolError};
 use crate::{
     capture::Nature,
-    foreign_text::escape_line,
     session::job::{FinishedJob, Job, JobEnd},
     ssh::command::{
-        exec::CommandResult,
-        exit_status::{Ending, ExitStatus},
+        exit_status::Ending,
         output::{CommandOutput, UnseenOutput},
     },
 };
@@ -29,64 +35,6 @@ const OUTCOME_KEY: &str = "mcp-ssh-sessions/outcome";
 
 /// Notice about a command stopped by the user on the dashboard.
 const UNWANTED: &str = "the person stopped it; ask them before you run it again";
-
-/// Typed outcome of a command, for programs, in the `_meta` of the result.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct CommandOutcome {
-    /// Name of the session.
-    session: String,
-    /// State in a word, such as `running`, `exited` or `connectionLost`.
-    status: &'static str,
-    /// Exit code; `None` unless the command exited with a code.
-    exit_code: Option<u32>,
-    /// Name of the signal by which the command ended, without `SIG`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    signal: Option<String>,
-    /// Bytes written to stdout in all.
-    stdout_bytes: u64,
-    /// Bytes written to stderr in all.
-    stderr_bytes: u64,
-    /// True if the answer does not contain the whole output.
-    truncated: bool,
-    /// Local file with the whole stdout, or with stderr if stdout needs no file.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_file: Option<String>,
-    /// Offset of the next part of stdout, in bytes; `None` if later calls cannot ask for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_offset: Option<u64>,
-    /// Time from start to end, or to now, in milliseconds.
-    duration_ms: u64,
-    /// Name of the job; `None` if later calls cannot ask for the command.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    job: Option<String>,
-    /// Job in front of this command in the queue of the shell.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queued_behind: Option<String>,
-    /// `true` if the command seems to wait for input, absent otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    awaiting_input: Option<bool>,
-    /// Unfinished line at which the command seems to wait for input.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prompt: Option<String>,
-    /// True if no process of a stopped command is left. `null` if unknown; absent if nothing was
-    /// stopped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[expect(
-        clippy::option_option,
-        reason = "absent, null and known are three answers"
-    )]
-    process_gone: Option<Option<bool>>,
-    /// Remarks about anything unusual, and hints.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    notice: Option<String>,
-    /// Name of the shell; `None` for a separate channel.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    shell: Option<String>,
-    /// Working directory of the shell after the command, escaped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cwd: Option<String>,
-}
 
 /// Snapshot of a command, from which the answer of a call is built.
 #[derive(Clone)]
@@ -137,7 +85,7 @@ impl<'a> CommandReport<'a> {
         end: Option<&'a JobEnd>,
     ) -> Result<Self, ToolError> {
         match end {
-            Some(_) => Self::of(call, job, end),
+            Some(_) => Self::new(call, job, end),
             None => Self::for_job(call, job, None, job.unseen(call.unseen_request(true))),
         }
     }
@@ -152,7 +100,7 @@ impl<'a> CommandReport<'a> {
         end: Option<&'a JobEnd>,
         unseen: UnseenOutput,
     ) -> Result<Self, ToolError> {
-        let report = Self::of(call, job, end)?;
+        let report = Self::new(call, job, end)?;
 
         Ok(Self {
             job: Some(&job.id),
@@ -165,7 +113,7 @@ impl<'a> CommandReport<'a> {
     ///
     /// # Errors
     /// The command was not run.
-    fn of(call: &Call, job: &'a Job, end: Option<&'a JobEnd>) -> Result<Self, ToolError> {
+    fn new(call: &Call, job: &'a Job, end: Option<&'a JobEnd>) -> Result<Self, ToolError> {
         // A command that was not run is an error of the call. A command that ran and failed is a
         // result.
         let state = match end.map(|end| &**end) {
@@ -225,7 +173,7 @@ impl<'a> CommandReport<'a> {
     }
 
     /// Returns the report with one more notice, before the others.
-    pub(in crate::mcp) fn noting(self, notice: Option<String>) -> Self {
+    pub(in crate::mcp) fn with_notice(self, notice: Option<String>) -> Self {
         let notices: Vec<String> = notice.into_iter().chain(self.notice).collect();
         Self {
             notice: (!notices.is_empty()).then(|| notices.join("; ")),
@@ -320,223 +268,6 @@ impl<'a> CommandReport<'a> {
 
         blocks
     }
-
-    /// Returns the typed outcome for `_meta`.
-    fn outcome(&self) -> CommandOutcome {
-        let output = &self.unseen.output;
-        let (command, shell) = match &self.state {
-            CommandState::Ended(finished) => (Some(&finished.command), finished.shell.as_ref()),
-            CommandState::Running { .. } | CommandState::Queued { .. } => (None, None),
-        };
-
-        let notices = [
-            shell.and_then(|shell| shell.notice.clone()),
-            command.and_then(|command| command.notice.clone()),
-            output.trouble.clone(),
-            self.notice.clone(),
-        ];
-
-        let notices: Vec<String> = notices.into_iter().flatten().collect();
-        // An exit code is present only if the command reported one. There is no -1 for the other
-        // ends.
-        let exited = command.and_then(|command| match &command.ending {
-            Ending::Exited(status) => Some(status),
-            _ => None,
-        });
-
-        let prompt = if let CommandState::Running { prompt } = &self.state {
-            prompt.clone()
-        } else {
-            None
-        };
-
-        CommandOutcome {
-            session: self.session.to_owned(),
-            status: command.map_or("running", |command| status(&command.ending)),
-            exit_code: exited.and_then(|status| {
-                if let ExitStatus::Code(code) = status {
-                    Some(*code)
-                } else {
-                    None
-                }
-            }),
-            signal: exited.and_then(|status| {
-                if let ExitStatus::Signal(signal) = status {
-                    Some(signal.clone())
-                } else {
-                    None
-                }
-            }),
-            stdout_bytes: output.stdout.total,
-            stderr_bytes: output.stderr.total,
-            truncated: output.truncated() || self.unseen.more,
-            output_file: output
-                .stdout_file
-                .as_ref()
-                .or(output.stderr_file.as_ref())
-                .map(|path| path.display().to_string()),
-            next_offset: self.job.map(|_| self.unseen.next),
-            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
-            job: self.job.map(str::to_owned),
-            queued_behind: if let CommandState::Queued { behind } = &self.state {
-                behind.clone()
-            } else {
-                None
-            },
-            awaiting_input: prompt.is_some().then_some(true),
-            prompt,
-            process_gone: command
-                .filter(|command| command.stopped)
-                .map(|command| command.process_gone),
-            notice: (!notices.is_empty()).then(|| notices.join("; ")),
-            shell: self.shell.map(str::to_owned),
-            cwd: shell
-                .map(|shell| escape_line(&shell.directory))
-                .filter(|directory| !directory.is_empty()),
-        }
-    }
-
-    /// Describes the state of the command. These words come first in a status line.
-    fn state_parts(&self) -> Vec<String> {
-        match &self.state {
-            CommandState::Ended(finished) => vec![how_it_ended(&finished.command)],
-            CommandState::Queued {
-                behind: Some(ahead),
-            } => vec![format!("queued behind job {ahead}, not begun")],
-            CommandState::Queued { behind: None } => {
-                vec!["queued, not begun: its shell is not ready yet".to_owned()]
-            }
-            CommandState::Running { prompt } => {
-                let mut parts = vec!["running".to_owned()];
-                parts.extend(prompt.as_ref().map(|prompt| {
-                    let words: Vec<&str> = prompt.split_whitespace().collect();
-                    let prompt = escape_line(words.join(" ").as_bytes());
-                    format!("waits for input at {prompt:?}")
-                }));
-
-                parts
-            }
-        }
-    }
-
-    /// Returns the status line, in brackets. The line names the job and the time if given.
-    /// `spoofed_markers` is the number of imitations in the output above.
-    fn status_line(
-        &self,
-        job: Option<&str>,
-        time: Option<String>,
-        spoofed_markers: usize,
-    ) -> String {
-        let outcome = self.outcome();
-        // The state comes first, since `blocks::spoofed_markers` recognises a status line by these
-        // words.
-        let mut parts = self.state_parts();
-
-        parts.extend(
-            self.names_session
-                .then(|| format!("session {}", self.session)),
-        );
-
-        parts.extend(job.map(|job| format!("job {job}")));
-        parts.extend(self.detached.then(|| "detached".to_owned()));
-        parts.extend(time);
-
-        parts.extend(
-            outcome
-                .cwd
-                .as_ref()
-                .map(|directory| format!("cwd {directory}")),
-        );
-
-        // After trouble with the local file, the file does not have the whole output.
-        let label = if self.unseen.output.trouble.is_some() {
-            "what could be kept of it"
-        } else {
-            "all of it"
-        };
-
-        let mut is_anything_new = false;
-
-        for (name, stream, file, from) in [
-            (
-                "stdout",
-                &self.unseen.output.stdout,
-                &self.unseen.output.stdout_file,
-                self.unseen.from.stdout,
-            ),
-            (
-                "stderr",
-                &self.unseen.output.stderr,
-                &self.unseen.output.stderr_file,
-                self.unseen.from.stderr,
-            ),
-        ] {
-            let is_empty = stream.text().is_empty();
-            is_anything_new |= !is_empty;
-            if is_empty && from > 0 {
-                continue;
-            }
-
-            // The reader can go back with this offset.
-            parts.extend((from > 0).then(|| format!("{name} from byte {from}")));
-
-            // The file of a stream that is shown byte for byte adds nothing.
-            let is_shown = stream.nature() == Nature::Text && stream.kept() as u64 == stream.total;
-            let path = file
-                .as_ref()
-                .filter(|_| !is_shown)
-                .map(|path| path.display());
-
-            let name = match stream.nature() {
-                Nature::Text => name.to_owned(),
-                Nature::NotUtf8 => format!("{name} is not UTF-8,"),
-                Nature::Binary(_) => format!("{name} is binary,"),
-            };
-
-            // A file may exist even if the answer has left nothing out, for instance with a
-            // terminal. It is of use once it is whole.
-            let is_whole = matches!(self.state, CommandState::Ended(_));
-            if stream.omitted() > 0 {
-                let path = path
-                    .map(|path| format!(", {label} in {path}"))
-                    .unwrap_or_default();
-                parts.push(format!("{name} {} bytes{path}", stream.total));
-            } else if let Some(path) = path.filter(|_| is_whole) {
-                parts.push(format!("{name} as it came in {path}"));
-            } else if name.ends_with(',') {
-                parts.push(name.trim_end_matches(',').to_owned());
-            }
-        }
-
-        parts.extend(
-            self.unseen
-                .more
-                .then(|| format!("more from offset {}", self.unseen.next)),
-        );
-
-        let was_shown = self.unseen.from.stdout > 0 || self.unseen.from.stderr > 0;
-        if was_shown && !is_anything_new && matches!(self.state, CommandState::Ended(_)) {
-            parts.push("nothing new; offset: 0 reads it again".to_owned());
-        }
-
-        // A model that has not used jobs before learns the next step from this line.
-        if let (CommandState::Running { .. }, Some(_)) = (&self.state, self.job) {
-            parts.push("ssh_job continues".to_owned());
-        }
-
-        // A command that never ends would block its shell for good, so the line names the ways out.
-        if let (CommandState::Queued { behind }, Some(_)) = (&self.state, self.job) {
-            parts.extend(behind.as_ref().map(|ahead| {
-                format!("to go on now: another shell, ssh_exec, or stop job {ahead} with ssh_job")
-            }));
-            parts.push("ssh_job waits for it or stops it".to_owned());
-        }
-
-        parts.extend(outcome.notice.clone());
-        parts.extend(blocks::warning(spoofed_markers));
-
-        format!("[{}]", escape_line(parts.join(" · ").as_bytes()))
-    }
 }
 
 /// Returns the `_meta` of a result: the outcome under `key`, and the kinds of the blocks.
@@ -547,79 +278,13 @@ fn meta(key: &str, outcome: Value, kinds: Value) -> MetaObject {
     ]))
 }
 
-/// Returns the word for an ending in typed results.
-pub(in crate::mcp) fn status(ending: &Ending) -> &'static str {
-    match ending {
-        Ending::Exited(ExitStatus::Signal(_)) => "signaled",
-        Ending::Exited(_) => "exited",
-        Ending::TimedOut => "timedOut",
-        Ending::Cancelled => "cancelled",
-        Ending::ConnectionLost(_) => "connectionLost",
-    }
-}
-
-/// Describes the end of a command for a reader.
-pub(in crate::mcp) fn how_it_ended(command: &CommandResult) -> String {
-    // Processes that survive a stop may hold locks or ports, so the answer says so in capitals.
-    let gone = match command.process_gone {
-        Some(true) => "its processes are gone",
-        Some(false) => "SOME OF ITS PROCESSES ARE STILL RUNNING",
-        None => "whether its processes are gone is not known",
-    };
-
-    let ending = match &command.ending {
-        Ending::Exited(ExitStatus::Code(code)) => format!("exit {code}"),
-        Ending::Exited(ExitStatus::Signal(signal)) => format!("killed by {signal}"),
-        Ending::Exited(ExitStatus::Unreported) => "ended without an exit status".to_owned(),
-        Ending::TimedOut => return format!("timed out and was stopped, {gone}"),
-        Ending::Cancelled => return format!("cancelled and was stopped, {gone}"),
-        Ending::ConnectionLost(reason) => {
-            let reason = reason
-                .as_deref()
-                .map(|reason| format!(" ({})", escape_line(reason.as_bytes())))
-                .unwrap_or_default();
-            return format!(
-                "connection lost{reason}; the command may have run, it was not run again"
-            );
-        }
-    };
-
-    // A stopped command may still exit by itself, with a code of its own choice.
-    if command.stopped {
-        format!("{ending}, was stopped, {gone}")
-    } else {
-        ending
-    }
-}
-
-/// Formats a duration for a human reader, as in `12 ms`, `1.5 s` or `2 min 5 s`.
-pub(in crate::mcp) fn duration(duration: Duration) -> String {
-    let milliseconds = duration.as_millis();
-    match milliseconds {
-        0..1_000 => format!("{milliseconds} ms"),
-        1_000..60_000 => format!("{:.1} s", duration.as_secs_f64()),
-        _ => format!(
-            "{} min {} s",
-            milliseconds / 60_000,
-            milliseconds / 1_000 % 60
-        ),
-    }
-}
-
-/// Formats a running time for a human reader, as in `45 s`.
-fn whole_seconds(running: Duration) -> String {
-    match running.as_secs() {
-        seconds @ 0..60 => format!("{seconds} s"),
-        _ => duration(running),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         capture::{Capture, Captured},
         session::job::ShellEnd,
+        ssh::command::{exec::CommandResult, exit_status::ExitStatus},
     };
 
     fn captured(text: &str) -> Captured {
@@ -737,18 +402,6 @@ mod tests {
                 ),
                 (Some(2), Some(false))
             );
-        }
-    }
-
-    #[test]
-    fn durations_read_as_people_say_them() {
-        for (milliseconds, text) in [
-            (0, "0 ms"),
-            (999, "999 ms"),
-            (1_500, "1.5 s"),
-            (125_000, "2 min 5 s"),
-        ] {
-            assert_eq!(duration(Duration::from_millis(milliseconds)), text);
         }
     }
 }

@@ -6,7 +6,7 @@ use rmcp::model::CallToolResult;
 
 use super::{
     JobParams,
-    input::{self, Asked, refused_input},
+    input::{self, AskOutcome, refused_input},
     signal,
 };
 use crate::{
@@ -138,10 +138,10 @@ impl JobAction {
 
         if let Some(words) = &self.ask {
             match input::ask_for_secret(call, job, words).await? {
-                Asked::Sent {
+                AskOutcome::Sent {
                     output_before: before,
                 } => output_before = before,
-                Asked::Unsent(reason) => unsent = Some(reason),
+                AskOutcome::Unsent(reason) => unsent = Some(reason),
             }
         }
 
@@ -230,7 +230,7 @@ impl JobAction {
             report.notice = Some(notice);
         }
 
-        let result = report.noting(self.of_session.clone()).result();
+        let result = report.with_notice(self.of_session.clone()).result();
         // The end is in the answer now, so the host need not keep the job any longer.
         remove_remote_files_once_reported(job, end);
 

@@ -10,7 +10,7 @@ use crate::{
 const MAX_SECRET_BYTES: usize = 4000;
 
 /// Outcome of a question to the user.
-pub(super) enum Asked {
+pub(super) enum AskOutcome {
     /// The secret was sent, when the output had this many bytes.
     Sent { output_before: u64 },
     /// Nothing was sent, for this reason.
@@ -26,7 +26,7 @@ pub(super) async fn ask_for_secret(
     call: &Call,
     job: &Job,
     words: &str,
-) -> Result<Asked, ToolError> {
+) -> Result<AskOutcome, ToolError> {
     // Nobody is to type a secret in vain.
     if !job.accepts_input() {
         return Err(refused_input(job, InputRefused::Closed));
@@ -55,7 +55,7 @@ pub(super) async fn ask_for_secret(
     };
 
     let Some(secret) = job.ask(prompt, prompter, &call.caller.cancelled).await else {
-        return Ok(Asked::Unsent(if job.ended().is_some() {
+        return Ok(AskOutcome::Unsent(if job.ended().is_some() {
             "nothing was typed: the job ended first"
         } else {
             "nothing was typed: the person did not answer"
@@ -64,7 +64,7 @@ pub(super) async fn ask_for_secret(
 
     // Control characters are keys, which could end the line or the program.
     if secret.reveal().len() > MAX_SECRET_BYTES || secret.reveal().contains(char::is_control) {
-        return Ok(Asked::Unsent(
+        return Ok(AskOutcome::Unsent(
             "nothing was sent: what was typed has control characters or is too long",
         ));
     }
@@ -76,7 +76,7 @@ pub(super) async fn ask_for_secret(
         .await
         .map_err(|refused| refused_input(job, refused))?;
 
-    Ok(Asked::Sent { output_before })
+    Ok(AskOutcome::Sent { output_before })
 }
 
 /// Returns the account of the job, as `user@host`, or the name of a session that is forgotten.

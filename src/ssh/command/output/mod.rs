@@ -160,19 +160,19 @@ impl Output {
     #[must_use]
     pub fn unseen(&self, request: UnseenRequest) -> UnseenOutput {
         let mut memory = self.lock();
-        let place = memory.reader(request.reader).clone();
+        let position = memory.reader(request.reader).clone();
         let streams = &memory.streams;
-        let (stdout, next_stdout) = streams.stdout.unseen(&place.stdout, request.is_running);
-        let (stderr, next_stderr) = streams.stderr.unseen(&place.stderr, request.is_running);
+        let (stdout, next_stdout) = streams.stdout.unseen(&position.stdout, request.is_running);
+        let (stderr, next_stderr) = streams.stderr.unseen(&position.stderr, request.is_running);
 
         let unseen = UnseenOutput {
             from: PerStream {
-                stdout: place.stdout.from,
-                stderr: place.stderr.from,
+                stdout: position.stdout.from,
+                stderr: position.stderr.from,
             },
             next: next_stdout.from,
             more: false,
-            end_is_known: place.stdout.knows_end,
+            end_is_known: position.stdout.knows_end,
             output: CommandOutput {
                 stdout,
                 stderr,
@@ -202,21 +202,21 @@ impl Output {
     ) -> io::Result<UnseenOutput> {
         let portion = self.read(offset, request.is_running).await?;
         let mut memory = self.lock();
-        let mut place = memory.reader(request.reader).clone();
+        let mut position = memory.reader(request.reader).clone();
 
         if offset == 0 {
-            place.stderr = memory.streams.stderr.whole();
+            position.stderr = memory.streams.stderr.whole();
         }
 
         let (stderr, next_stderr) = memory
             .streams
             .stderr
-            .unseen(&place.stderr, request.is_running);
+            .unseen(&position.stderr, request.is_running);
 
         let unseen = UnseenOutput {
             from: PerStream {
                 stdout: offset,
-                stderr: place.stderr.from,
+                stderr: position.stderr.from,
             },
             next: portion.next,
             more: portion.more,
@@ -230,19 +230,19 @@ impl Output {
 
         if request.arrives {
             // A reader who has read all by offset has seen all. A gap leaves the place as it was.
-            if offset <= place.stdout.read_to {
-                place.stdout.read_to = place.stdout.read_to.max(portion.next);
+            if offset <= position.stdout.read_to {
+                position.stdout.read_to = position.stdout.read_to.max(portion.next);
                 let (_, after) = memory
                     .streams
                     .stdout
-                    .unseen(&place.stdout, request.is_running);
-                if place.stdout.read_to >= after.from {
-                    place.stdout = after;
+                    .unseen(&position.stdout, request.is_running);
+                if position.stdout.read_to >= after.from {
+                    position.stdout = after;
                 }
             }
 
-            place.stderr = next_stderr;
-            *memory.reader(request.reader) = place;
+            position.stderr = next_stderr;
+            *memory.reader(request.reader) = position;
         }
 
         Ok(unseen)
