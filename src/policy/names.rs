@@ -17,14 +17,14 @@ impl GuardedName {
     pub(crate) fn path(path: &str) -> Vec<Self> {
         path.split('/')
             .filter(|name| !name.is_empty())
-            .map(Self::one)
+            .map(Self::single_name)
             .collect()
     }
 
-    /// Parses a single name. With a `*`, only the text before the first `*` and after the last
-    /// counts.
+    /// Parses the pattern for one name of a path. Of a pattern with several `*`, the text between the
+    /// first and the last `*` is ignored.
     #[must_use]
-    pub(crate) fn one(name: &str) -> Self {
+    pub(crate) fn single_name(name: &str) -> Self {
         // Only the end of a name loses dots and blanks: more letters follow the beginning.
         match (name.split_once('*'), name.rsplit_once('*')) {
             (Some((beginning, _)), Some((_, end))) => {
@@ -88,26 +88,32 @@ mod tests {
             ("...", "...", true),
         ] {
             assert_eq!(
-                GuardedName::one(one).matches(&folded(other.as_bytes())),
+                GuardedName::single_name(one).matches(&folded(other.as_bytes())),
                 same,
                 "{one} {other}"
             );
         }
 
         assert!(
-            GuardedName::one(".claude*").matches(".claude.json")
-                && !GuardedName::one(".claude*").matches("claude")
+            GuardedName::single_name(".claude*").matches(".claude.json")
+                && !GuardedName::single_name(".claude*").matches("claude")
         );
 
         assert!(
-            GuardedName::one("*.conf").matches("a.conf")
-                && !GuardedName::one("*.conf").matches("a.conf.old")
+            GuardedName::single_name("*.conf").matches("a.conf")
+                && !GuardedName::single_name("*.conf").matches("a.conf.old")
         );
 
-        assert!(GuardedName::one("*").matches("anything") && !GuardedName::one("a*a").matches("a"));
+        assert!(
+            GuardedName::single_name("*").matches("anything")
+                && !GuardedName::single_name("a*a").matches("a")
+        );
         assert_eq!(
             GuardedName::path(".config//git/"),
-            [GuardedName::one(".config"), GuardedName::one("git")]
+            [
+                GuardedName::single_name(".config"),
+                GuardedName::single_name("git")
+            ]
         );
     }
 }

@@ -288,7 +288,11 @@ mod tests {
 
         places.add(id(20), Vec::new(), GuardReason::Ssh);
         places.add(id(21), Vec::new(), GuardReason::KeyFile);
-        places.add_files(id(22), vec![GuardedName::one("*")], GuardReason::Programs);
+        places.add_files(
+            id(22),
+            vec![GuardedName::single_name("*")],
+            GuardReason::Programs,
+        );
 
         places
     }

@@ -94,7 +94,7 @@ pub(super) struct Watchers {
 #[derive(Debug, Clone)]
 pub(super) struct Known {
     pub(super) period: u64,
-    pub(super) unseen: SyncState,
+    pub(super) sync_state: SyncState,
 }
 
 /// Degree to which local knowledge of a job matches the remote machine.
@@ -125,10 +125,11 @@ pub struct Subscription<'a> {
 }
 
 impl Known {
-    /// Returns the sync state in `period`: `Stale` if nothing was learned in the period yet.
+    /// Returns what is known about the job to a subscription that began in `period`. `Stale` if the
+    /// host has not answered since the subscription began.
     pub(super) fn in_period(&self, period: u64) -> &SyncState {
         if self.period == period {
-            &self.unseen
+            &self.sync_state
         } else {
             &SyncState::Stale
         }
@@ -143,7 +144,7 @@ impl Detached {
         let (watchers, see_watchers) = watch::channel(Watchers::default());
         let (tell, known) = watch::channel(Known {
             period: 0,
-            unseen: SyncState::Stale,
+            sync_state: SyncState::Stale,
         });
 
         let (end_reported, see_end_reported) = watch::channel(false);
@@ -330,7 +331,7 @@ mod tests {
     #[tokio::test]
     async fn facts_from_an_earlier_subscription_do_not_count() {
         let (detached, _requests, following) = detached();
-        let tell = |period, unseen| following.known.send_replace(Known { period, unseen });
+        let tell = |period, sync_state| following.known.send_replace(Known { period, sync_state });
         let give_up = || SyncState::Failed {
             error: Arc::new(SessionError::Cancelled),
             goes_on: false,

@@ -23,7 +23,7 @@ const MAX_SEEN: usize = 20;
 #[derive(Debug, Default)]
 pub struct Jobs(Mutex<VecDeque<TrackedJob>>);
 
-/// Entry of the registry.
+/// Job in the list of the jobs of this process.
 #[derive(Debug)]
 struct TrackedJob {
     job: Arc<Job>,

@@ -93,7 +93,8 @@ pub enum LinkOrder {
 }
 
 impl LinkOrder {
-    /// Returns the request for a link with the paths in this order.
+    /// Returns the request for creating a symbolic link, with the two paths in the order that the
+    /// server expects.
     #[must_use]
     pub fn request<'a>(self, target: &'a [u8], link: &'a [u8]) -> SftpRequest<'a> {
         // OpenSSH implemented the reverse of the draft by mistake and keeps the order for its

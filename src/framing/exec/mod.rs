@@ -38,7 +38,7 @@ pub(super) const MAX_LINE_BYTES: usize = 8 * 1024;
 /// the limit for shells that cannot be made to read a script from stdin.
 pub(super) const MAX_ARGUMENT: usize = 128 * 1024 - 1;
 
-/// Kind of stdin for a command.
+/// Source of the stdin of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Input {
     /// No input: stdin ends at once.

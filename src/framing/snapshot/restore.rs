@@ -11,8 +11,8 @@ use crate::{
 /// Most names of unrestored things in the report.
 const NAMES_TOLD: usize = 8;
 
-/// Script to give a new shell the state of another, with the data for reading the output. It is
-/// shown nowhere, like the snapshot itself.
+/// Script to give a new shell the state of another, with the data for reading the output. Neither
+/// the script nor the snapshot is ever shown or logged, since variables may hold secrets.
 pub struct Restore {
     /// Command for the new shell. [`report`](Self::report) reads its output.
     pub command: Vec<u8>,

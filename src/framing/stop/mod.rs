@@ -143,7 +143,8 @@ impl FirstSignal {
     }
 }
 
-/// Command for a stop script to stop: the arguments of the script's functions after the key.
+/// Request to stop one command: names the processes and the signals, as arguments of the functions
+/// in the stop script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopRequest(String);
 

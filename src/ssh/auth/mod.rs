@@ -135,7 +135,7 @@ enum MethodOutcome {
     Failed,
 }
 
-/// Source of the password for a method.
+/// Source of the password for an authentication method.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum PasswordSource {
     /// The password which is known already.

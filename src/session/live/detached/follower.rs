@@ -227,10 +227,10 @@ impl Follower {
     }
 
     /// Publishes the sync state for the watch period of the last query.
-    fn tell(&self, unseen: SyncState) {
+    fn tell(&self, sync_state: SyncState) {
         self.following.known.send_replace(Known {
             period: self.period,
-            unseen,
+            sync_state,
         });
     }
 
@@ -266,7 +266,7 @@ impl Follower {
         // After the result, so that a call which sees `Current` also sees the end.
         known.send_replace(Known {
             period,
-            unseen: SyncState::Current,
+            sync_state: SyncState::Current,
         });
 
         drop(known);

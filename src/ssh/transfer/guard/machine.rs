@@ -108,7 +108,7 @@ impl GuardedPlaces {
     fn by_name(&mut self, path: &Path, why: GuardReason) {
         let (mut names, mut at) = (Vec::new(), path);
         while let (Some(above), Some(name)) = (at.parent(), at.file_name()) {
-            names.insert(0, GuardedName::one(&name.to_string_lossy()));
+            names.insert(0, GuardedName::single_name(&name.to_string_lossy()));
 
             if let Some(id) = id_of(above) {
                 self.places.add(id, names, why);
@@ -191,8 +191,11 @@ impl GuardedPlaces {
             let programs = env::var_os("PATH").unwrap_or_default();
             for folder in env::split_paths(&programs).filter(|folder| folder.is_absolute()) {
                 if let Some(id) = id_of(&folder) {
-                    self.places
-                        .add_files(id, vec![GuardedName::one("*")], GuardReason::Programs);
+                    self.places.add_files(
+                        id,
+                        vec![GuardedName::single_name("*")],
+                        GuardReason::Programs,
+                    );
                 }
             }
 
@@ -244,7 +247,7 @@ impl GuardedPlaces {
                 for near in [format!(".{name}.*"), format!("{name}.*")] {
                     self.places.add(
                         folder.clone(),
-                        vec![GuardedName::one(&near)],
+                        vec![GuardedName::single_name(&near)],
                         GuardReason::Own,
                     );
                 }
