@@ -261,6 +261,10 @@ impl Case {
             ],
         );
 
+        // The fingerprint of an accepted key is among the facts for programs.
+        let facts = &answer.structured()["session"]["hostKey"];
+        let words = words + facts.as_str().unwrap_or_default();
+
         self.judged(decision, words)
     }
 
