@@ -50,8 +50,8 @@ try {
     write: { type: 'boolean' },
   };
   const { values } = parseArgs({ options });
-  if (values.write && (values.quick || values.only || values.tools)) {
-    throw new Stop('--write is for all of it: no --quick, no --only, no --tools');
+  if (values.write && (values.only || values.tools)) {
+    throw new Stop('--write is for all of it: no --only, no --tools');
   }
   const tasks = allTasks.filter(({ id }) => values.only?.split(',').includes(id) ?? true);
   const kinds = SETS.filter(({ id }) => values.tools?.split(',').includes(id) ?? true);
