@@ -81,13 +81,12 @@ pub(super) async fn complete(
     }
 
     let sessions = registry.names().await;
-    let hosts = registry.named_hosts().await;
-    let hosts = hosts
-        .into_iter()
-        .map(|host| host.name)
-        .filter(|host| !sessions.contains(host));
+    let hosts = registry
+        .hosts_without_session(sessions.iter().map(String::as_str))
+        .await;
+    let hosts = hosts.into_iter().map(|host| host.name);
 
-    let mut names: Vec<String> = sessions.iter().cloned().chain(hosts).collect();
+    let mut names: Vec<String> = sessions.into_iter().chain(hosts).collect();
     names.retain(|name| name.starts_with(&request.argument.value));
     let (total, more) = (names.len(), names.len() > CompletionInfo::MAX_VALUES);
     names.truncate(CompletionInfo::MAX_VALUES);

@@ -18,8 +18,8 @@ const MAX_TALK_BYTES: usize = 2 * 1024;
 /// Longest name of an account, in bytes. Linux allows 32, and a domain may come with the name.
 const MAX_NAME_BYTES: usize = 128;
 
-/// Event before a command begins. A command without sudo has [`Authenticated`](Self::Authenticated) as its
-/// first event.
+/// Event before a command begins. A command without sudo has
+/// [`Authenticated`](Self::Authenticated) as its first event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SudoEvent {
     /// sudo is being started in this process; `None` if the start time was not reported.

@@ -5,6 +5,10 @@ use rmcp::model::{CallToolResult, ContentBlock};
 /// Maximum length of the texts of an answer together, in characters. Claude Code shows a preview of
 /// 2 kB instead of more than 50,000 characters, and Codex cuts at about 48,000.
 pub(in crate::mcp) const MAX_ANSWER_CHARS: usize = 40_000;
+/// Length below which no text is cut, in characters.
+const MIN_CUT_CHARS: usize = 200;
+/// Room for the note about a cut, in characters.
+const NOTE_CHARS: usize = 50;
 
 /// Cuts the longest texts of an answer in the middle until all together are short enough. The last
 /// text is cut last, since it holds the status line.
@@ -37,9 +41,6 @@ pub(in crate::mcp) fn bounded(mut answer: CallToolResult) -> CallToolResult {
     }
 }
 
-/// Length below which no text is cut, in characters.
-const MIN_CUT_CHARS: usize = 200;
-
 /// Leaves out the middle of a text: `excess` characters and room for the note that counts them, but
 /// so that something is left at both ends.
 fn cut(text: &str, excess: usize) -> String {
@@ -56,9 +57,6 @@ fn cut(text: &str, excess: usize) -> String {
         length - kept
     )
 }
-
-/// Room for the note about a cut, in characters.
-const NOTE_CHARS: usize = 50;
 
 #[cfg(test)]
 mod tests {

@@ -63,8 +63,8 @@ impl RunningCall {
         }
     }
 
-    /// Waits for the end or the next question. Once `given_up` is cancelled, the operation is cancelled
-    /// too, and its end is still awaited.
+    /// Waits for the end or the next question. Once `given_up` is cancelled, the operation is
+    /// cancelled too, and its end is still awaited.
     pub(in crate::mcp) async fn next(&mut self, given_up: &CancellationToken) -> CallStep {
         // The end is awaited even after a cancellation: a command has to be stopped on its host
         // first.

@@ -134,21 +134,13 @@ impl SessionResult {
         let facts = &self.host_facts;
         let system = [&facts.os, &facts.machine].map(|word| word.iter().map(ToString::to_string));
 
-        let parts = [
-            Some(format!("{}: {}", self.name, self.state())),
-            Some(self.socket_address()),
+        self.line_with([
             self.auth_method.clone(),
             Some(system.into_iter().flatten().collect::<Vec<_>>().join(" ")),
             facts.shell.as_ref().map(ToString::to_string),
             facts.sudo.map(|_| "sudo".to_owned()),
             Some(facts.tools.join(" ")),
-            self.last_error
-                .as_ref()
-                .map(|error| format!("last error: {error}")),
-        ];
-        let known = parts.into_iter().flatten().filter(|part| !part.is_empty());
-
-        escape_line(known.collect::<Vec<_>>().join(" · "))
+        ])
     }
 
     /// Returns the account, host and port as in `root@example.org:22` and `[::1]:22`.
@@ -171,16 +163,30 @@ impl SessionResult {
     /// Returns a line with the state and the address, such as `web: connected ·
     /// deploy@10.0.0.5:22 · default`.
     pub(super) fn line(&self) -> String {
-        let parts = [
-            Some(format!("{}: {}", self.name, self.state())),
-            Some(self.socket_address()),
-            self.default.then(|| "default".to_owned()),
+        self.line_with([self.default.then(|| "default".to_owned())])
+    }
+
+    /// Returns a line with the state, the address, these details and the last error. An empty
+    /// detail is left out.
+    fn line_with(&self, details: impl IntoIterator<Item = Option<String>>) -> String {
+        let mut parts = vec![
+            format!("{}: {}", self.name, self.state()),
+            self.socket_address(),
+        ];
+
+        parts.extend(
+            details
+                .into_iter()
+                .flatten()
+                .filter(|part| !part.is_empty()),
+        );
+        parts.extend(
             self.last_error
                 .as_ref()
                 .map(|error| format!("last error: {error}")),
-        ];
+        );
 
-        escape_line(parts.into_iter().flatten().collect::<Vec<_>>().join(" · "))
+        escape_line(parts.join(" · "))
     }
 }
 

@@ -47,7 +47,7 @@ struct SessionsResult {
     notice: Option<String>,
 }
 
-/// Host of the SSH configuration that is no session yet.
+/// Host of the SSH configuration without a session.
 #[derive(Debug, Serialize)]
 struct HostResult {
     name: String,
@@ -196,9 +196,9 @@ pub(super) fn tool() -> Tool {
 /// The store cannot be read.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: SessionsParams = super::arguments(NAME, &mut call)?;
-    let mut listing = call.registry.list().await?;
-    let hosts = std::mem::take(&mut listing.hosts);
-    let mut result = SessionsResult::from(listing);
+    let mut result = SessionsResult::from(call.registry.list().await?);
+    let sessions = result.sessions.iter().map(SessionResult::name);
+    let hosts = call.registry.hosts_without_session(sessions).await;
 
     let mut lines: Vec<String> = result.sessions.iter().map(SessionResult::line).collect();
     if lines.is_empty() && hosts.is_empty() {

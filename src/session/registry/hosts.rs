@@ -1,6 +1,7 @@
 //! Hosts of `ssh_config` as sessions: the first call that names one connects and saves it.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,11 +39,24 @@ pub struct OpenedSession {
 
 impl SessionRegistry {
     /// Returns the hosts that the SSH configuration names literally, in the order of its files.
-    pub async fn named_hosts(&self) -> Vec<NamedHost> {
+    pub(super) async fn named_hosts(&self) -> Vec<NamedHost> {
         let config_file = self.session_env.config_file.clone();
         spawn_blocking(move || named_hosts(config_file.as_deref()))
             .await
             .unwrap_or_default()
+    }
+
+    /// Returns the hosts that the SSH configuration names literally, without those that have a
+    /// session of that name. `sessions` are the names of all sessions.
+    pub async fn hosts_without_session<'a>(
+        &self,
+        sessions: impl Iterator<Item = &'a str>,
+    ) -> Vec<NamedHost> {
+        let sessions: HashSet<&str> = sessions.collect();
+        let mut hosts = self.named_hosts().await;
+        hosts.retain(|host| !sessions.contains(host.name.as_str()));
+
+        hosts
     }
 
     /// Returns the named session as [`lookup`](Self::lookup) does. If there is none, a host of that

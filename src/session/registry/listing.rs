@@ -1,22 +1,19 @@
 //! Lists of sessions, in memory and saved.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use super::SessionRegistry;
-use crate::{
-    openssh::host_names::NamedHost,
-    session::{
-        caller::Caller,
-        error::SessionError,
-        live::{ConnectOptions, LiveSession},
-        name::SessionName,
-        name_pattern::{self, is_pattern},
-        status::{ConnectionState, SessionStatus},
-        store::LoadedStore,
-    },
+use crate::session::{
+    caller::Caller,
+    error::SessionError,
+    live::{ConnectOptions, LiveSession},
+    name::SessionName,
+    name_pattern::{self, is_pattern},
+    status::{ConnectionState, SessionStatus},
+    store::LoadedStore,
 };
 
 /// Listing of all sessions for `ssh_sessions`.
@@ -24,8 +21,6 @@ use crate::{
 pub struct SessionListing {
     /// All sessions, sorted by name.
     pub sessions: Vec<SessionStatus>,
-    /// Hosts that the SSH configuration names, without those that have a session of that name.
-    pub hosts: Vec<NamedHost>,
     /// Default session; `None` if there is none.
     pub default: Option<SessionName>,
     /// Notice for the user about the store; `None` if there is none.
@@ -94,8 +89,7 @@ impl SessionRegistry {
         names.into_iter().collect()
     }
 
-    /// Lists all sessions, in memory or saved, and the hosts of the SSH configuration. Nobody is
-    /// contacted.
+    /// Lists all sessions, in memory or saved. Nobody is contacted.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -104,16 +98,8 @@ impl SessionRegistry {
         let default = self.default_name(Some(&loaded));
         let sessions = self.statuses(Some(&loaded), default.as_ref());
 
-        let names: HashSet<&str> = sessions
-            .iter()
-            .map(|session| session.name.as_str())
-            .collect();
-        let mut hosts = self.named_hosts().await;
-        hosts.retain(|host| !names.contains(host.name.as_str()));
-
         Ok(SessionListing {
             sessions,
-            hosts,
             default,
             notice: self.take_notice(),
         })

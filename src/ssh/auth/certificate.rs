@@ -42,12 +42,12 @@ fn outdated_at(after: u64, before: u64, now: u64) -> Option<String> {
 
 /// Formats seconds since 1970 as a date in UTC.
 fn date(seconds: u64) -> String {
-    let now = i64::try_from(seconds)
+    let time = i64::try_from(seconds)
         .ok()
         .and_then(|seconds| DateTime::<Utc>::from_timestamp(seconds, 0));
-    now.map_or_else(
+    time.map_or_else(
         || "a date out of range".to_owned(),
-        |now| now.format("%Y-%m-%d %H:%M UTC").to_string(),
+        |time| time.format("%Y-%m-%d %H:%M UTC").to_string(),
     )
 }
 

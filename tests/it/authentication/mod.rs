@@ -24,7 +24,7 @@ use mcp_ssh_sessions::{
     ssh::{
         auth::Credentials,
         config::target::Target,
-        connect::connection::Connection,
+        connect::{UnknownHosts, connection::Connection},
         error::SshError,
         prompt::prompter::{PromptRequest, Prompter, SecretPrompt},
     },
@@ -105,7 +105,14 @@ async fn open(
         config_file: Some(config.to_owned()),
     };
 
-    Connection::open(&target, credentials, prompter, LIMIT).await
+    Connection::open(
+        &target,
+        credentials,
+        prompter,
+        LIMIT,
+        UnknownHosts::AsConfigured,
+    )
+    .await
 }
 
 /// The methods by which a log-in with nothing but the configuration succeeds.

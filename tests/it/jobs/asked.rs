@@ -289,7 +289,7 @@ async fn a_page_closes_when_the_job_ends_or_the_call_is_cancelled() {
     bench.mcp.cancel(call).await;
     page.assert_gone().await;
 
-    // The client is told that the question is gone.
+    // The client learns that the question has ended.
     let cancelled = bench.mcp.message().await.unwrap();
     assert_eq!(cancelled["method"], "notifications/cancelled");
 

@@ -35,8 +35,8 @@ async fn a_changed_host_key_is_refused_also_when_reconnecting() {
     );
 
     let entry = format!("Offending ED25519 key in {file}:3");
-    let mend = format!("ssh-keygen -R '{host}' -f '{file}'");
-    let parts = ["HAS CHANGED", &host, "ssh-ed25519", &shown, &entry, &mend];
+    let repair = format!("ssh-keygen -R '{host}' -f '{file}'");
+    let parts = ["HAS CHANGED", &host, "ssh-ed25519", &shown, &entry, &repair];
 
     for (tool, arguments) in [
         ("ssh_exec", json!({"command": "echo secret"})),

@@ -9,7 +9,9 @@ use std::{
 use mcp_ssh_sessions::{
     openssh::destination::Destination,
     ssh::{
-        auth::Credentials, config::target::Target, connect::connection::Connection,
+        auth::Credentials,
+        config::target::Target,
+        connect::{UnknownHosts, connection::Connection},
         prompt::prompter::Prompter,
     },
 };
@@ -71,10 +73,15 @@ async fn only_a_server_that_could_answer_is_abandoned_when_silent() {
         };
 
         let (credentials, prompter) = (Credentials::default(), Prompter::default());
-        let connection =
-            Connection::open(&target, &credentials, &prompter, Duration::from_secs(60))
-                .await
-                .unwrap();
+        let connection = Connection::open(
+            &target,
+            &credentials,
+            &prompter,
+            Duration::from_secs(60),
+            UnknownHosts::AsConfigured,
+        )
+        .await
+        .unwrap();
 
         if given_up {
             eventually("the first question is answered", || {

@@ -15,7 +15,7 @@ use super::{
 pub(crate) struct Page {
     pub(crate) address: DaemonAddress,
     pub(crate) path: String,
-    /// What the client is told about it.
+    /// Message that the client shows for the page.
     pub(crate) message: String,
     /// The question's name.
     pub(crate) id: String,

@@ -6,25 +6,21 @@ use rmcp::model::CallToolResult;
 use serde_json::{Value, json};
 
 use super::{
-    CommandReport, CommandState,
+    CommandReport,
     blocks::{self, Block, BlockKind},
     duration, meta,
 };
 use crate::{
     foreign_text::escape_line,
-    mcp::call::tool_error::ToolError,
-    ssh::command::{
-        exec::CommandResult,
-        exit_status::{Ending, ExitStatus},
-    },
+    mcp::call::{limit::MAX_ANSWER_CHARS, tool_error::ToolError},
+    ssh::command::exit_status::{Ending, ExitStatus},
 };
 
 /// Key in `_meta` of the list of outcomes.
 const OUTCOMES_KEY: &str = "mcp-ssh-sessions/outcomes";
 
-/// Limit on the text of an answer, in bytes. Clients cut longer answers, in places of their own
-/// choice.
-const MAX_ANSWER: usize = 40_000;
+/// Limit on the text of an answer, in bytes, which are never fewer than its characters.
+const MAX_ANSWER: usize = MAX_ANSWER_CHARS;
 /// Minimum length of a shortened status line or error, in bytes. A hundred of these have room next
 /// to the longest names.
 const MIN_LINE: usize = 60;
@@ -203,7 +199,7 @@ impl<'a> Group<'a> {
         let times = self.iter().filter_map(|answer| {
             let report = answer.ran.as_ref().ok()?;
             matches!(
-                report.ended()?.ending,
+                report.finished()?.command.ending,
                 Ending::TimedOut | Ending::ConnectionLost(_)
             )
             .then_some(report.duration)
@@ -251,8 +247,8 @@ impl Answer<'_> {
         match &self.ran {
             Err(_) => Rank::NotRun,
             Ok(report) => match report
-                .ended()
-                .map(|command| (&command.ending, command.stopped))
+                .finished()
+                .map(|finished| (&finished.command.ending, finished.command.stopped))
             {
                 None => Rank::Running,
                 // A stopped command may not have done its work, whatever its code says.
@@ -289,7 +285,7 @@ impl CommandReport<'_> {
             && self.unseen.output.stderr == other.unseen.output.stderr
             && self.state_parts() == other.state_parts()
             && self.detached == other.detached
-            && self.outcome().notice == other.outcome().notice
+            && self.notices() == other.notices()
     }
 
     /// Returns a report with the first and last parts of each stream, `budget` bytes at most.
@@ -302,15 +298,6 @@ impl CommandReport<'_> {
         output.stderr = std::mem::take(&mut output.stderr).shortened(budget);
 
         report
-    }
-
-    /// Returns the result of the command, or `None` if the command has not ended.
-    fn ended(&self) -> Option<&CommandResult> {
-        if let CommandState::Ended(finished) = &self.state {
-            Some(&finished.command)
-        } else {
-            None
-        }
     }
 }
 
@@ -337,13 +324,7 @@ mod tests {
 
         let result = of_many(each.collect());
         assert_eq!(result.is_error, Some(true));
-        let content = serde_json::to_value(&result.content).unwrap();
-        content
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|block| block["text"].as_str().unwrap().to_owned())
-            .collect()
+        super::super::tests::texts(&result)
     }
 
     #[test]

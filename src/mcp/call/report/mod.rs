@@ -342,7 +342,8 @@ mod tests {
         .result()
     }
 
-    fn texts(result: &CallToolResult) -> Vec<String> {
+    /// Returns the texts of the blocks.
+    pub(super) fn texts(result: &CallToolResult) -> Vec<String> {
         let content = serde_json::to_value(&result.content).unwrap();
         content
             .as_array()

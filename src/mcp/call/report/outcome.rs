@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{CommandReport, CommandState, words::status};
 use crate::{
     foreign_text::escape_line,
+    session::job::FinishedJob,
     ssh::command::exit_status::{Ending, ExitStatus},
 };
 
@@ -13,7 +14,7 @@ use crate::{
 #[serde(rename_all = "camelCase")]
 pub(super) struct CommandOutcome {
     /// Name of the session.
-    pub(super) session: String,
+    session: String,
     /// State in a word, such as `running`, `exited` or `connectionLost`.
     status: &'static str,
     /// Exit code; `None` unless the command exited with a code.
@@ -57,32 +58,21 @@ pub(super) struct CommandOutcome {
     process_gone: Option<Option<bool>>,
     /// Remarks about anything unusual, and hints.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) notice: Option<String>,
+    notice: Option<String>,
     /// Name of the shell; `None` for a separate channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     shell: Option<String>,
     /// Working directory of the shell after the command, escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cwd: Option<String>,
+    cwd: Option<String>,
 }
 
 impl CommandReport<'_> {
     /// Returns the typed outcome for `_meta`.
     pub(super) fn outcome(&self) -> CommandOutcome {
         let output = &self.unseen.output;
-        let (command, shell) = match &self.state {
-            CommandState::Ended(finished) => (Some(&finished.command), finished.shell.as_ref()),
-            CommandState::Running { .. } | CommandState::Queued { .. } => (None, None),
-        };
+        let command = self.finished().map(|finished| &finished.command);
 
-        let notices = [
-            shell.and_then(|shell| shell.notice.clone()),
-            command.and_then(|command| command.notice.clone()),
-            output.trouble.clone(),
-            self.notice.clone(),
-        ];
-
-        let notices: Vec<String> = notices.into_iter().flatten().collect();
         // An exit code is present only if the command reported one. There is no -1 for the other
         // ends.
         let exited = command.and_then(|command| match &command.ending {
@@ -134,11 +124,40 @@ impl CommandReport<'_> {
             process_gone: command
                 .filter(|command| command.stopped)
                 .map(|command| command.process_gone),
-            notice: (!notices.is_empty()).then(|| notices.join("; ")),
+            notice: self.notices(),
             shell: self.shell.map(str::to_owned),
-            cwd: shell
-                .map(|shell| escape_line(&shell.directory))
-                .filter(|directory| !directory.is_empty()),
+            cwd: self.directory(),
+        }
+    }
+
+    /// Returns all remarks on the command in one text. Returns `None` if there are none.
+    pub(super) fn notices(&self) -> Option<String> {
+        let finished = self.finished();
+
+        let notices = [
+            finished.and_then(|finished| finished.shell.as_ref()?.notice.clone()),
+            finished.and_then(|finished| finished.command.notice.clone()),
+            self.unseen.output.trouble.clone(),
+            self.notice.clone(),
+        ];
+
+        let notices: Vec<String> = notices.into_iter().flatten().collect();
+        (!notices.is_empty()).then(|| notices.join("; "))
+    }
+
+    /// Returns the directory of the shell after the command, escaped. Returns `None` if the command
+    /// runs, or ran without a shell.
+    pub(super) fn directory(&self) -> Option<String> {
+        let shell = self.finished()?.shell.as_ref()?;
+        Some(escape_line(&shell.directory)).filter(|directory| !directory.is_empty())
+    }
+
+    /// Returns the end of the command, or `None` if the command has not ended.
+    pub(super) fn finished(&self) -> Option<&FinishedJob> {
+        if let CommandState::Ended(finished) = &self.state {
+            Some(finished)
+        } else {
+            None
         }
     }
 }

@@ -35,7 +35,6 @@ impl CommandReport<'_> {
         time: Option<String>,
         spoofed_markers: usize,
     ) -> String {
-        let outcome = self.outcome();
         // The state comes first, since `blocks::spoofed_markers` recognises a status line by these
         // words.
         let mut parts = self.state_parts();
@@ -49,12 +48,7 @@ impl CommandReport<'_> {
         parts.extend(self.detached.then(|| "detached".to_owned()));
         parts.extend(time);
 
-        parts.extend(
-            outcome
-                .cwd
-                .as_ref()
-                .map(|directory| format!("cwd {directory}")),
-        );
+        parts.extend(self.directory().map(|directory| format!("cwd {directory}")));
 
         // After trouble with the local file, the file does not have the whole output.
         let label = if self.unseen.output.trouble.is_some() {
@@ -89,13 +83,14 @@ impl CommandReport<'_> {
             parts.extend((from > 0).then(|| format!("{name} from byte {from}")));
 
             // The file of a stream that is shown byte for byte adds nothing.
-            let is_shown = stream.nature() == Nature::Text && stream.kept() as u64 == stream.total;
+            let nature = stream.nature();
+            let is_shown = nature == Nature::Text && stream.kept() as u64 == stream.total;
             let path = file
                 .as_ref()
                 .filter(|_| !is_shown)
                 .map(|path| path.display());
 
-            let name = match stream.nature() {
+            let name = match nature {
                 Nature::Text => name.to_owned(),
                 Nature::NotUtf8 => format!("{name} is not UTF-8,"),
                 Nature::Binary(_) => format!("{name} is binary,"),
@@ -140,7 +135,7 @@ impl CommandReport<'_> {
             parts.push("ssh_job waits for it or stops it".to_owned());
         }
 
-        parts.extend(outcome.notice.clone());
+        parts.extend(self.notices());
         parts.extend(blocks::warning(spoofed_markers));
 
         format!("[{}]", escape_line(parts.join(" · ").as_bytes()))

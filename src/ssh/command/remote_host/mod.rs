@@ -74,14 +74,7 @@ impl RemoteHost {
         limit: Duration,
         unknown_hosts: UnknownHosts,
     ) -> Result<Arc<Self>, SshError> {
-        let first = match unknown_hosts {
-            UnknownHosts::AsConfigured => {
-                Connection::open(target, credentials, prompter, limit).await
-            }
-            UnknownHosts::Refused => {
-                Connection::open_known(target, credentials, prompter, limit).await
-            }
-        }?;
+        let first = Connection::open(target, credentials, prompter, limit, unknown_hosts).await?;
 
         let host = Self::around(first, target, credentials, limit, true);
         host.channels.prefetch_channel();

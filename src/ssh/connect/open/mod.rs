@@ -75,26 +75,11 @@ impl Connection {
         credentials: &Credentials,
         prompter: &Prompter,
         limit: Duration,
-    ) -> Result<Arc<Self>, SshError> {
-        let (deadline, trace) = (&Deadline::after(limit), &StageTrace::default());
-        OpenConnection::to(target, credentials, prompter, deadline, trace)
-            .run()
-            .await
-    }
-
-    /// Opens a connection like [`open`](Self::open), but with [`UnknownHosts::Refused`].
-    ///
-    /// # Errors
-    /// [`SshError`], whose variant names the failed stage.
-    pub(in crate::ssh) async fn open_known(
-        target: &Target,
-        credentials: &Credentials,
-        prompter: &Prompter,
-        limit: Duration,
+        unknown_hosts: UnknownHosts,
     ) -> Result<Arc<Self>, SshError> {
         let (deadline, trace) = (&Deadline::after(limit), &StageTrace::default());
         OpenConnection {
-            unknown_hosts: UnknownHosts::Refused,
+            unknown_hosts,
             ..OpenConnection::to(target, credentials, prompter, deadline, trace)
         }
         .run()
