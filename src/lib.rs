@@ -3,12 +3,13 @@
 //! [`mcp`] is the only module that knows MCP, and [`ssh`] is the only one that knows SSH.
 //! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
 //! the user how [`ssh`] reaches a host, or why it does not. [`openssh`], [`framing`], [`sftp`],
-//! [`tree`], `policy`, [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no clock.
+//! [`tree`], [`edit`], `policy`, [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no clock.
 
 pub mod capture;
 mod child;
 pub mod cli;
 pub mod doctor;
+pub mod edit;
 pub mod event;
 pub mod foreign_text;
 pub mod framing;

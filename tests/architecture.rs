@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     (
         "main",
         &["cli", "mcp", "doctor", "session", "ssh", "foreign_text"],
@@ -61,6 +61,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "framing",
             "sftp",
             "tree",
+            "edit",
             "policy",
             "capture",
             "child",
@@ -77,6 +78,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
     ("framing", &["foreign_text"]),
     ("sftp", &["foreign_text"]),
     ("tree", &[]),
+    ("edit", &["capture", "render"]),
     ("policy", &[]),
     ("capture", &[]),
     ("child", &[]),
@@ -89,7 +91,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
 ];
 
 /// A library that only these parts may name.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("russh", &["ssh"]),
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
@@ -100,6 +102,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("tracing_subscriber", &["main"]),
     ("vte", &["render"]),
     ("ignore", &["tree"]),
+    ("similar", &["edit"]),
     ("getrandom", &["random"]),
 ];
 
@@ -115,11 +118,12 @@ const IMPURE: [&str; 8] = [
     "SystemTime::now",
 ];
 
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "openssh",
     "framing",
     "sftp",
     "tree",
+    "edit",
     "policy",
     "capture",
     "render",

@@ -1,0 +1,10 @@
+//! Reads, searches and edits the bytes of a file. Pure: bytes and values in, facts out.
+//!
+//! A file is bytes, not text. An edit changes only the bytes that the caller named, so line ends, a
+//! byte order mark and bytes that are not UTF-8 stay.
+
+mod display;
+mod lines;
+pub mod nearest;
+pub mod patch;
+pub mod replace;
