@@ -4,7 +4,7 @@ mod nature;
 
 use std::collections::VecDeque;
 
-pub use self::nature::{BEGINNING, Nature};
+pub use self::nature::{BEGINNING, Nature, format_of};
 
 /// Buffer for the beginning and end of a stream, at most `head + tail` bytes.
 ///

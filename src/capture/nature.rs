@@ -53,6 +53,20 @@ struct ByteCounts {
     invalid: usize,
 }
 
+/// Returns the name of the file format whose signature the bytes have, if any.
+///
+/// A text may begin like a format, so the name counts only for bytes that are not all text.
+#[must_use]
+pub fn format_of(beginning: &[u8]) -> Option<&'static str> {
+    let is_here = |(offset, bytes, _): &&(usize, &[u8], _)| {
+        beginning
+            .get(*offset..)
+            .is_some_and(|rest| rest.starts_with(bytes))
+    };
+
+    FORMATS.iter().find(is_here).map(|(.., name)| *name)
+}
+
 impl Captured {
     /// Returns the kind of content, judged by the beginning and end of the stream.
     #[must_use]
@@ -60,11 +74,7 @@ impl Captured {
         let parts = [self.beginning.as_slice(), &self.head, &self.tail];
         // Each part by itself: a long text must not outweigh binary data at the other end.
         let counts = parts.map(ByteCounts::count);
-        let format = FORMATS.iter().find(|(offset, bytes, _)| {
-            self.beginning
-                .get(*offset..)
-                .is_some_and(|rest| rest.starts_with(bytes))
-        });
+        let format = format_of(&self.beginning);
 
         // A text may begin like a format ("MZ"), so at least one byte must not be text.
         let is_of_format =
@@ -72,7 +82,7 @@ impl Captured {
         let looks_binary = counts.iter().any(ByteCounts::is_binary);
 
         match format {
-            Some((.., name)) if looks_binary || (is_of_format && !name.starts_with("text")) => {
+            Some(name) if looks_binary || (is_of_format && !name.starts_with("text")) => {
                 Nature::Binary(name)
             }
             // Formats come first, because their name says more than "data".

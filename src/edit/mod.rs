@@ -3,7 +3,9 @@
 //! A file is bytes, not text. An edit changes only the bytes that the caller named, so line ends, a
 //! byte order mark and bytes that are not UTF-8 stay.
 
+pub mod diff;
 mod display;
+pub mod kind;
 mod lines;
 pub mod nearest;
 pub mod patch;
