@@ -8,5 +8,6 @@ mod display;
 pub mod kind;
 mod lines;
 pub mod nearest;
+pub mod page;
 pub mod patch;
 pub mod replace;
