@@ -7,7 +7,7 @@
 
 use std::{fs, path::Path};
 
-use mcp_ssh_sessions::{framing, openssh, render, session, sftp, tree};
+use mcp_ssh_sessions::{edit, framing, openssh, render, session, sftp, tree};
 
 #[expect(
     unreachable_pub,
@@ -60,6 +60,26 @@ fn the_configuration_holds_for_the_corpus_and_its_mutations() {
 #[test]
 fn the_store_holds_for_the_corpus_and_its_mutations() {
     replay("store", targets::store::run);
+}
+
+#[test]
+fn replacements_hold_for_the_corpus_and_its_mutations() {
+    replay("replace", targets::replace::run);
+}
+
+#[test]
+fn patches_hold_for_the_corpus_and_its_mutations() {
+    replay("patch", targets::patch::run);
+}
+
+#[test]
+fn pages_hold_for_the_corpus_and_its_mutations() {
+    replay("page", targets::page::run);
+}
+
+#[test]
+fn matches_hold_for_the_corpus_and_its_mutations() {
+    replay("matches", targets::matches::run);
 }
 
 #[test]

@@ -2,6 +2,10 @@
 //! here a module of the product, and there its library.
 #![allow(dead_code, unused_imports, missing_docs)]
 
+#[path = "../../src/capture/mod.rs"]
+pub mod capture;
+#[path = "../../src/edit/mod.rs"]
+pub mod edit;
 #[path = "../../src/foreign_text.rs"]
 pub mod foreign_text;
 #[path = "../../src/framing/mod.rs"]

@@ -1,6 +1,6 @@
 //! Unified diff of a file before and after an edit, for a reader.
 
-use std::{ops::Range, time::Instant};
+use std::{fmt::Write as _, ops::Range, time::Instant};
 
 use similar::{Algorithm, DiffOp, capture_diff_slices_deadline, group_diff_ops};
 
@@ -229,7 +229,7 @@ impl Writer<'_> {
             let kept = self.diff.text.lines().take(MAX_LINES - 1);
             let mut text: String = kept.flat_map(|line| [line, "\n"]).collect();
             let more = self.lines - (MAX_LINES - 1);
-            text.push_str(&format!("… {more} more lines\n"));
+            let _ = writeln!(text, "… {more} more lines");
             self.diff.text = text;
         }
 
@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn far_changes_are_hunks_of_their_own() {
-        let old: String = (1..=30).map(|n| format!("{n}\n")).collect();
+        let old: String = (1..=30).map(|n| n.to_string() + "\n").collect();
         let new = old.replace("5\n6\n", "5\nsix\n").replace("29\n", "");
         let diff = unified(old.as_bytes(), new.as_bytes(), None);
         assert_eq!(
@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn long_diffs_and_lines_are_cut() {
-        let new: String = (0..500).map(|n| format!("{n}\n")).collect();
+        let new: String = (0..500).map(|n| n.to_string() + "\n").collect();
         let diff = unified(b"", new.as_bytes(), None);
         assert_eq!((diff.text.lines().count(), diff.added), (60, 500));
         assert!(
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn a_huge_change_takes_bounded_time() {
         let numbers = |order: fn(u32) -> u32| -> String {
-            (0..90_000).map(|n| format!("{}\n", order(n))).collect()
+            (0..90_000).map(|n| order(n).to_string() + "\n").collect()
         };
         let (old, new) = (numbers(|n| n), numbers(|n| n.wrapping_mul(48_271) % 90_001));
         let begin = Instant::now();

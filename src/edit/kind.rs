@@ -136,8 +136,8 @@ mod tests {
     fn kinds_are_recognised_by_the_first_bytes() {
         let mut tar = vec![b'a'; 257];
         tar.extend_from_slice(b"ustar\x0000");
-        let late_nul = [vec![b'a'; 8191], vec![0]].concat();
-        let later_nul = [vec![b'a'; 8192], vec![0]].concat();
+        let nul_inside = [vec![b'a'; 8191], vec![0]].concat();
+        let nul_after = [vec![b'a'; 8192], vec![0]].concat();
         let cut = [vec![b'a'; 8191], "é".as_bytes().to_vec()].concat();
 
         for (bytes, kind) in [
@@ -171,8 +171,8 @@ mod tests {
             (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", Kind::Binary("PDF document")),
             (b"SQLite format 3\0\x10", Kind::Binary("SQLite database")),
             (&tar, Kind::Binary("tar archive")),
-            (&late_nul, Kind::Binary("data")),
-            (&later_nul, Kind::Text),
+            (&nul_inside, Kind::Binary("data")),
+            (&nul_after, Kind::Text),
             (&cut, Kind::Text),
             (b"\x01\x02\xff\x03\x04", Kind::Binary("data")),
         ] {

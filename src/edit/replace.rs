@@ -397,8 +397,8 @@ mod tests {
             if let Ok(replaced) = replaced {
                 let result = String::from_utf8(replaced.content).expect("ASCII");
                 prop_assert!(result.starts_with(&before) && result.ends_with(&after));
-                let middle = &result[before.len()..result.len() - after.len()];
-                prop_assert_eq!(without_cr(middle.as_bytes()), new.into_bytes());
+                let middle = &result.as_bytes()[before.len()..result.len() - after.len()];
+                prop_assert_eq!(without_cr(middle), new.into_bytes());
             } else {
                 let several = matches!(replaced, Err(ReplaceError::FoundSeveralTimes { .. }));
                 prop_assert!(several);

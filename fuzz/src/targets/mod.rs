@@ -3,6 +3,10 @@
 pub mod config;
 pub mod frames;
 pub mod known_hosts;
+pub mod matches;
+pub mod page;
+pub mod patch;
 pub mod render;
+pub mod replace;
 pub mod sftp;
 pub mod store;

@@ -169,11 +169,11 @@ mod tests {
             let bytes: Vec<u8> = bytes.collect();
             for size in 1..=bytes.len() {
                 let mut decoder = Decoder::new(encoding);
-                let decoded: Vec<u8> = bytes
+                let read: Vec<u8> = bytes
                     .chunks(size)
                     .flat_map(|chunk| decoder.push(chunk))
                     .collect();
-                assert_eq!(String::from_utf8(decoded).as_deref(), Ok(text));
+                assert_eq!(String::from_utf8(read).as_deref(), Ok(text));
                 assert!(decoder.finish().is_empty());
             }
         }
@@ -190,9 +190,9 @@ mod tests {
             (b"a\0b", b"a\xff"),
         ] {
             let mut decoder = Decoder::new(Encoding::Utf16Le);
-            let mut decoded = decoder.push(bytes);
-            decoded.extend(decoder.finish());
-            assert_eq!(decoded, text, "{}", bytes.escape_ascii());
+            let mut read = decoder.push(bytes);
+            read.extend(decoder.finish());
+            assert_eq!(read, text, "{}", bytes.escape_ascii());
         }
     }
 }

@@ -63,8 +63,6 @@ pub struct Page {
     pub shown: usize,
     /// Number of lines of the file, if known.
     pub total: Option<u64>,
-    /// True if lines follow the page, or may follow it.
-    pub has_more: bool,
     /// Encoding, judged by the byte order mark.
     pub encoding: Encoding,
     /// True if the page has bytes that are not valid in the encoding. The page shows them escaped.
@@ -87,10 +85,18 @@ impl Page {
         self.first.saturating_add(shown).saturating_sub(1)
     }
 
-    /// Returns the `offset` of the page after this one.
+    /// Returns the `offset` of the next page, unless the file certainly ends with this one.
     #[must_use]
     pub fn next_offset(&self) -> Option<i64> {
-        self.has_more.then(|| self.last().saturating_add(1))
+        let last = self.last();
+        let end = match self.total {
+            Some(total) => i64::try_from(total).unwrap_or(i64::MAX),
+            // Numbers from the end are negative, and the last line is -1.
+            None if self.first < 0 => -1,
+            None => i64::MAX,
+        };
+
+        (last < end).then(|| last.saturating_add(1))
     }
 
     /// Describes which lines are shown, as in `lines 1–240 of 240`.

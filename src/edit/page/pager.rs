@@ -1,5 +1,7 @@
 //! Page of a file that is read from its beginning.
 
+use std::fmt::Write as _;
+
 use super::{
     Encoding, MAX_CHARACTERS, MAX_LINE_CHARACTERS, MAX_LINES, Page, Step, encoding::Decoder,
 };
@@ -78,7 +80,6 @@ impl Pager {
                 first: label,
                 shown: 0,
                 total: None,
-                has_more: false,
                 encoding: Encoding::Utf8,
                 has_invalid_bytes: false,
                 lf: 0,
@@ -127,9 +128,6 @@ impl Pager {
             self.page.total = Some(self.ended + u64::from(has_open_line));
         }
 
-        let shown = u64::try_from(self.page.shown).unwrap_or(u64::MAX);
-        let next = self.first.saturating_add(shown);
-        self.page.has_more = self.page.total.is_none_or(|total| next <= total);
         self.page.encoding = self.encoding.unwrap_or(Encoding::Utf8);
 
         self.page
@@ -241,7 +239,7 @@ impl Line {
         let more = dropped + u64::try_from(after).unwrap_or(u64::MAX);
         let mut shown = escaped(kept);
         if more > 0 {
-            shown.push_str(&format!("… [{} more characters]", grouped(more)));
+            let _ = write!(shown, "… [{} more characters]", grouped(more));
         }
 
         (shown, std::str::from_utf8(kept).is_ok())
@@ -450,8 +448,8 @@ mod tests {
             }
 
             let numbered = content.lines().enumerate();
-            let whole: String = numbered.map(|(at, line)| format!("{}\t{line}\n", at + 1)).collect();
-            prop_assert_eq!(text, whole);
+            let whole: Vec<String> = numbered.map(|(at, line)| format!("{}\t{line}\n", at + 1)).collect();
+            prop_assert_eq!(text, whole.concat());
         }
     }
 }

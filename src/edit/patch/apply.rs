@@ -508,9 +508,9 @@ mod tests {
             let mut new = String::new();
             for (n, (text, crlf)) in lines.iter().enumerate() {
                 let end = if !ended && n + 1 == lines.len() { "" } else if *crlf { "\r\n" } else { "\n" };
-                old.push_str(&format!("{n}{text}{end}"));
+                old.extend([n.to_string().as_str(), text, end]);
                 let text = if n == at { "new".to_owned() } else { format!("{n}{text}") };
-                new.push_str(&format!("{text}{end}"));
+                new.extend([text.as_str(), end]);
             }
 
             let hunk = format!("@@\n-{at}{}\n+new", lines[at].0);

@@ -1,0 +1,524 @@
+//! Output of `rg` and `grep`, read as matches by file.
+//!
+//! The programs write the name of a file and NUL before each line, and the number of the line with
+//! `:` after it for a match and `-` for a line of context:
+//!
+//! - `rg --null --line-number --no-heading --color=never [--column]`
+//! - `grep -ZnHI`
+
+use std::fmt::Write as _;
+
+use super::{
+    display::{cut_around, escaped, grouped},
+    lines::text,
+};
+
+/// Number of bytes of a line that are shown.
+pub const MAX_LINE_BYTES: usize = 300;
+/// Number of bytes of a line that are searched for the match.
+const MAX_HELD_LINE: usize = 64 * 1024;
+/// Number of bytes of a name at most. Linux takes 4096.
+const MAX_NAME: usize = 16 * 1024;
+/// Line of `grep` and `rg` between two groups of lines.
+const SEPARATOR: &[u8] = b"--\n";
+/// Ends of messages that `rg` writes after the name of a file, with further text in brackets.
+const MESSAGES: [&[u8]; 2] = [
+    b": binary file matches",
+    b": WARNING: stopped searching binary file after match",
+];
+
+/// Means of finding the match in a line, so that a long line is cut around the match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MatchPlace {
+    /// The program writes the column of the first match, as `rg --column` does.
+    Column,
+    /// The text is part of each match, see [`literal_of`]. Case is ignored.
+    Literal(Vec<u8>),
+    /// The place is not known, so lines are cut at the end.
+    Unknown,
+}
+
+/// Reader of a program's output, fed with bytes on arrival.
+///
+/// The result does not depend on how the output is cut. Memory use is bounded by the limit.
+#[derive(Debug)]
+pub struct MatchReader {
+    root: Vec<u8>,
+    place: MatchPlace,
+    limit: usize,
+    /// Bytes of the record that is not complete yet.
+    held: Vec<u8>,
+    /// True if the rest of a long line is left out.
+    is_cut: bool,
+    /// Name of the latest file, which may be past the limit.
+    latest: Vec<u8>,
+    latest_has_match: bool,
+    /// True after the group of lines in which the limit was reached.
+    is_closed: bool,
+    matches: Matches,
+}
+
+/// Matches of a search, made by [`MatchReader::finish`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matches {
+    /// Files with matches, in the order of the program, up to the limit.
+    pub files: Vec<FileMatches>,
+    /// Number of matches in [`files`](Self::files).
+    pub shown: usize,
+    /// Number of all matches that were read.
+    pub total: u64,
+    /// Number of all files with matches.
+    pub total_files: u64,
+    /// Number of lines that belong to no file for certain, such as messages of the program.
+    pub ignored: u64,
+}
+
+/// Lines of one file that a search has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileMatches {
+    /// Name of the file as the program wrote it.
+    pub path: Vec<u8>,
+    /// Matches and lines around them, in the order of the program.
+    pub lines: Vec<FoundLine>,
+}
+
+/// Line of a file that a search has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundLine {
+    /// Number of the line, from 1.
+    pub number: u64,
+    /// True for a match, false for a line around one.
+    pub is_match: bool,
+    /// The line, escaped and cut around the match.
+    pub text: String,
+}
+
+impl MatchReader {
+    /// Creates a reader that keeps at most `limit` matches.
+    ///
+    /// Each name of a file has to begin with `root`, the path that was searched. Other lines are
+    /// ignored, such as messages of the program. With an empty root they are taken for names.
+    #[must_use]
+    pub fn new(root: Vec<u8>, limit: usize, place: MatchPlace) -> Self {
+        Self {
+            root,
+            place,
+            limit,
+            held: Vec::new(),
+            is_cut: false,
+            latest: Vec::new(),
+            latest_has_match: false,
+            is_closed: false,
+            matches: Matches::default(),
+        }
+    }
+
+    /// Reads the next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        for part in super::lines::lines(bytes) {
+            let room = (MAX_NAME + MAX_HELD_LINE).saturating_sub(self.held.len());
+            self.held
+                .extend_from_slice(part.get(..room).unwrap_or(part));
+            self.is_cut |= part.len() > room;
+
+            if part.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+    }
+
+    /// Ends the reading. A last line without a line end is incomplete and does not count.
+    #[must_use]
+    pub fn finish(self) -> Matches {
+        self.matches
+    }
+
+    /// Reads the held bytes. The line end that was read may be part of a name.
+    fn end_line(&mut self) {
+        let is_cut = std::mem::take(&mut self.is_cut);
+        let has_root = self.held.starts_with(&self.root);
+        let name_end = memchr::memchr(0, &self.held);
+        let may_be_name = has_root && name_end.is_none() && !is_cut && self.held.len() <= MAX_NAME;
+        if may_be_name && !is_message(&self.held) {
+            return;
+        }
+
+        let held = std::mem::take(&mut self.held);
+        if held == SEPARATOR {
+            self.is_closed = self.matches.shown >= self.limit;
+            return;
+        }
+
+        let record = name_end.filter(|_| has_root).and_then(|end| {
+            let (path, rest) = held.split_at_checked(end)?;
+            // A message that begins like a name looks like the first part of the next name.
+            let next_root = [b"\n", self.root.as_slice()].concat();
+            let is_certain = memchr::memmem::find(path, &next_root).is_none();
+            let line = Record::parse(rest.get(1..)?, self.place == MatchPlace::Column)?;
+            is_certain.then_some((path, line))
+        });
+
+        match record {
+            Some((path, line)) => self.add(path, &line),
+            None => self.matches.ignored += 1,
+        }
+    }
+
+    /// Adds a line of a file, within the limit.
+    fn add(&mut self, path: &[u8], line: &Record<'_>) {
+        let is_new = self.latest != path || self.latest.is_empty();
+        if is_new {
+            self.latest = path.to_vec();
+            self.latest_has_match = false;
+            self.is_closed = self.matches.shown >= self.limit;
+        }
+
+        let has_room = self.matches.shown < self.limit;
+        if line.is_match {
+            self.matches.total += 1;
+            self.matches.total_files += u64::from(!self.latest_has_match);
+            self.latest_has_match = true;
+            self.matches.shown += usize::from(has_room);
+            self.is_closed |= !has_room;
+        }
+
+        // After the last match, the lines around that match still belong to it.
+        if !has_room && (line.is_match || self.is_closed) {
+            return;
+        }
+
+        let found = FoundLine {
+            number: line.number,
+            is_match: line.is_match,
+            text: cut_around(line.text, line.place(&self.place), MAX_LINE_BYTES),
+        };
+        match self.matches.files.last_mut() {
+            Some(file) if !is_new => file.lines.push(found),
+            _ => self.matches.files.push(FileMatches {
+                path: path.to_vec(),
+                lines: vec![found],
+            }),
+        }
+    }
+}
+
+impl Matches {
+    /// Returns the lines as `path:line: text`, and lines around matches as `path-line- text`.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut output = String::new();
+        for file in &self.files {
+            let path = escaped(&file.path);
+            let has_context = file.lines.iter().any(|line| !line.is_match);
+            let mut next = None;
+
+            for line in &file.lines {
+                if has_context && next.is_some_and(|next| next != line.number) {
+                    output.push_str("--\n");
+                }
+                let sign = if line.is_match { ':' } else { '-' };
+                let _ = writeln!(output, "{path}{sign}{}{sign} {}", line.number, line.text);
+                next = line.number.checked_add(1);
+            }
+        }
+
+        output
+    }
+
+    /// Describes the number of matches, as in `100 of 2,314 matches in 87 files`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        if self.total == 0 {
+            return "no matches".to_owned();
+        }
+
+        let shown = u64::try_from(self.shown).unwrap_or(u64::MAX);
+        let of = if shown < self.total {
+            format!("{} of ", grouped(shown))
+        } else {
+            String::new()
+        };
+        let matches = if self.total == 1 { "match" } else { "matches" };
+        let files = if self.total_files == 1 {
+            "file"
+        } else {
+            "files"
+        };
+
+        format!(
+            "{of}{} {matches} in {} {files}",
+            grouped(self.total),
+            grouped(self.total_files)
+        )
+    }
+}
+
+/// Returns the longest part of a regular expression that each match is likely to contain.
+#[must_use]
+pub fn literal_of(pattern: &str) -> &str {
+    let is_special = |letter: char| r"\.[](){}*+?|^$".contains(letter);
+    let parts = pattern.split_inclusive(is_special);
+    let literals = parts.map(|part| {
+        // A repeated letter may be absent.
+        match part.strip_suffix(['*', '?', '{']) {
+            Some(text) => text
+                .char_indices()
+                .last()
+                .map_or(text, |(at, _)| text.get(..at).unwrap_or(text)),
+            None => part.strip_suffix(is_special).unwrap_or(part),
+        }
+    });
+
+    literals.max_by_key(|part| part.len()).unwrap_or_default()
+}
+
+/// Returns true for a message that begins with the name of a file.
+fn is_message(line: &[u8]) -> bool {
+    let mut messages = MESSAGES.iter();
+    messages.any(|message| memchr::memmem::find(line, message).is_some())
+}
+
+/// Line of the program's output after the name of the file.
+struct Record<'a> {
+    number: u64,
+    is_match: bool,
+    /// Position of the match in the text, if the program wrote a column.
+    column: Option<usize>,
+    text: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    fn parse(line: &'a [u8], has_column: bool) -> Option<Self> {
+        let (number, rest) = digits(line)?;
+        let (sign, mut rest) = rest.split_first()?;
+        let is_match = match sign {
+            b':' => true,
+            b'-' => false,
+            _ => return None,
+        };
+
+        let mut column = None;
+        if has_column && is_match {
+            let (found, after) = digits(rest)?;
+            column = usize::try_from(found).ok()?.checked_sub(1);
+            rest = after.strip_prefix(b":")?;
+        }
+
+        Some(Self {
+            number,
+            is_match,
+            column,
+            text: text(rest),
+        })
+    }
+
+    /// Returns the position of the match in the text, or 0.
+    fn place(&self, place: &MatchPlace) -> usize {
+        match place {
+            MatchPlace::Literal(literal) if !literal.is_empty() => self
+                .text
+                .windows(literal.len())
+                .position(|part| part.eq_ignore_ascii_case(literal))
+                .unwrap_or_default(),
+            _ => self.column.unwrap_or_default(),
+        }
+    }
+}
+
+/// Splits a number from the beginning of the bytes.
+fn digits(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let length = bytes
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
+    let (digits, rest) = bytes.split_at_checked(length)?;
+    let number = std::str::from_utf8(digits).ok()?.parse().ok()?;
+
+    Some((number, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(output: &[u8], limit: usize, place: MatchPlace) -> Matches {
+        let mut reader = MatchReader::new(b"./".to_vec(), limit, place);
+        reader.push(output);
+        reader.finish()
+    }
+
+    #[test]
+    fn matches_are_grouped_by_file() {
+        for (output, text, summary, ignored) in [
+            (&b""[..], "", "no matches", 0),
+            (b"./a\x001:x\n", "./a:1: x\n", "1 match in 1 file", 0),
+            (
+                b"./a\x001:x\n./a\x0030:y\r\n./b\x002:z\n",
+                "./a:1: x\n./a:30: y\n./b:2: z\n",
+                "3 matches in 2 files",
+                0,
+            ),
+            // Lines around matches.
+            (
+                b"./a\x001-x\n./a\x002:y\n--\n./a\x009:z\n",
+                "./a-1- x\n./a:2: y\n--\n./a:9: z\n",
+                "2 matches in 1 file",
+                0,
+            ),
+            // Names with line ends, colons and other bytes; text that looks like a record.
+            (
+                b"./a\nb:1:\x003:x\n",
+                "./a\\nb:1::3: x\n",
+                "1 match in 1 file",
+                0,
+            ),
+            (
+                b"./\xff\x003:./b:4:y\n",
+                "./\\xff:3: ./b:4:y\n",
+                "1 match in 1 file",
+                0,
+            ),
+            (
+                b"./a\x003:./b\x004:y\n",
+                "./a:3: ./b\\04:y\n",
+                "1 match in 1 file",
+                0,
+            ),
+            (b"./--\n\x003:x\n", "./--\\n:3: x\n", "1 match in 1 file", 0),
+            // Messages, also those that begin like a name, and lines that are cut off.
+            (
+                b"Binary file ./c matches\n./a\x001:x\n",
+                "./a:1: x\n",
+                "1 match in 1 file",
+                1,
+            ),
+            (
+                b"./c: binary file matches (found \"\\0\" byte around offset 5)\n./a\x001:x\n",
+                "./a:1: x\n",
+                "1 match in 1 file",
+                1,
+            ),
+            (
+                b"./c: some message\n./a\x001:x\n./a\x002:x\n",
+                "./a:2: x\n",
+                "1 match in 1 file",
+                1,
+            ),
+            (
+                b"./a\x001:x\n./a\x002:y",
+                "./a:1: x\n",
+                "1 match in 1 file",
+                0,
+            ),
+            (b"./a\x00x:y\n./a\x00:y\n./a\x001;y\n", "", "no matches", 3),
+        ] {
+            let found = read(output, 100, MatchPlace::Unknown);
+            assert_eq!(
+                (found.text().as_str(), found.summary().as_str()),
+                (text, summary)
+            );
+            assert_eq!(found.ignored, ignored, "{}", output.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_past_the_limit_is_counted() {
+        let mut output = Vec::new();
+        for file in 0..30 {
+            for line in [1, 2, 50] {
+                output.extend(
+                    format!("./{file}\x00{line}:x\n./{file}\x00{}-c\n--\n", line + 10).bytes(),
+                );
+            }
+        }
+
+        let found = read(&output, 4, MatchPlace::Unknown);
+        assert_eq!(found.summary(), "4 of 90 matches in 30 files");
+        assert_eq!(found.text().lines().last(), Some("./1-11- c"));
+        assert_eq!(found.files.len(), 2);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_match() {
+        let line = format!("{}Needle{}", "a".repeat(5_000), "b".repeat(90_000));
+        for (head, place) in [
+            ("1:5001:", MatchPlace::Column),
+            ("1:", MatchPlace::Literal(b"needle".to_vec())),
+        ] {
+            let found = read(format!("./x\0{head}{line}\n").as_bytes(), 9, place);
+            let text = found
+                .files
+                .first()
+                .and_then(|file| file.lines.first())
+                .expect("a line")
+                .text
+                .clone();
+            assert!(
+                text.contains("aNeedleb") && text.chars().count() == 302,
+                "{text}"
+            );
+        }
+
+        let context = read(
+            b"./x\x001-5:no column\n./x\x002:1:yes\n",
+            9,
+            MatchPlace::Column,
+        );
+        assert_eq!(context.text(), "./x-1- 5:no column\n./x:2: yes\n");
+    }
+
+    #[test]
+    fn the_longest_literal_is_likely_in_each_match() {
+        for (pattern, literal) in [
+            ("listen", "listen"),
+            ("^server\\s+name$", "server"),
+            ("colou?r", "colo"),
+            ("(ab)+abc*", "ab"),
+            (".*", ""),
+            ("", ""),
+            ("é*", ""),
+        ] {
+            assert_eq!(literal_of(pattern), literal);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn each_line_goes_to_its_file(
+            records in prop::collection::vec(("[a\n:-]{1,4}", 1_u64..300, any::<bool>(), "[a:./0-9-]{0,5}"), 0..12),
+            cut in 1_usize..9,
+        ) {
+            let mut output = Vec::new();
+            for (name, number, is_match, text) in &records {
+                let sign = if *is_match { ':' } else { '-' };
+                output.extend(format!("./{name}\0{number}{sign}{text}\n").bytes());
+            }
+
+            let mut reader = MatchReader::new(b"./".to_vec(), usize::MAX, MatchPlace::Unknown);
+            for chunk in output.chunks(cut) {
+                reader.push(chunk);
+            }
+            let found = reader.finish().files.into_iter().flat_map(|file| {
+                let path = String::from_utf8(file.path).expect("ASCII");
+                file.lines.into_iter().map(move |line| (path.clone(), line.number, line.is_match, line.text))
+            });
+            let expected = records.into_iter().map(|(name, number, is_match, text)| (format!("./{name}"), number, is_match, text));
+            prop_assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn any_bytes_are_read(output in prop::collection::vec(prop::sample::select(b"./a\0\n:-19\xff".to_vec()), 0..80), cut in 1_usize..9) {
+            for place in [MatchPlace::Column, MatchPlace::Unknown] {
+                let mut reader = MatchReader::new(b"./".to_vec(), 3, place.clone());
+                for chunk in output.chunks(cut) {
+                    reader.push(chunk);
+                }
+                let found = reader.finish();
+                prop_assert!(found.files.iter().all(|file| file.path.starts_with(b"./")));
+                prop_assert_eq!(found, read(&output, 3, place));
+            }
+        }
+    }
+}
