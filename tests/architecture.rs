@@ -78,7 +78,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("framing", &["foreign_text"]),
     ("sftp", &["foreign_text"]),
     ("tree", &[]),
-    ("edit", &["capture", "render"]),
+    ("edit", &["capture", "foreign_text"]),
     ("policy", &[]),
     ("capture", &[]),
     ("child", &[]),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::render::is_line_unsafe;
+use crate::foreign_text::is_line_unsafe;
 
 /// Mark for a part of a line that is left out.
 const CUT: char = '…';

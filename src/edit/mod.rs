@@ -7,6 +7,7 @@ pub mod diff;
 mod display;
 pub mod kind;
 mod lines;
+pub mod listing;
 pub mod matches;
 pub mod nearest;
 pub mod page;

@@ -343,7 +343,7 @@ fn visible(line: &[u8], at: usize) -> (String, usize) {
 
 /// Returns true for a character that looks like another one, like nothing, or ends a line.
 fn is_easily_confused(letter: char) -> bool {
-    crate::render::is_line_unsafe(letter)
+    crate::foreign_text::is_line_unsafe(letter)
         || matches!(letter,
             // Spaces, marks without width, combining marks, dashes and quotation marks.
             '\u{a0}' | '\u{ad}' | '\u{300}'..='\u{36f}' | '\u{2000}'..='\u{201f}'

@@ -149,6 +149,38 @@ impl ServerLimits {
     }
 }
 
+/// Names of users and groups (`users-groups-by-id@openssh.com`), in the order of the ids of the
+/// request. A name is empty if the host does not know the id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AccountNames {
+    /// Names of the users.
+    pub users: Vec<Bytes>,
+    /// Names of the groups.
+    pub groups: Vec<Bytes>,
+}
+
+impl AccountNames {
+    /// Decodes the reply to
+    /// [`SftpRequest::AccountNames`](super::request::SftpRequest::AccountNames).
+    ///
+    /// # Errors
+    /// Returns [`Malformed`] if the reply is cut off.
+    pub fn read(mut answer: Bytes) -> Result<Self, Malformed> {
+        let names = |mut list: Bytes| {
+            let mut names = Vec::new();
+            while !list.is_empty() {
+                names.push(read_string(&mut list)?);
+            }
+            Ok(names)
+        };
+
+        Ok(Self {
+            users: names(read_string(&mut answer)?)?,
+            groups: names(read_string(&mut answer)?)?,
+        })
+    }
+}
+
 impl Packet {
     /// Decodes a packet of type `kind`, except file content, which
     /// [`Frames`](super::frames::Frames) reads itself.

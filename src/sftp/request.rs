@@ -81,6 +81,13 @@ pub enum SftpRequest<'a> {
     Fsync(&'a Handle),
     /// Asks for the limits of a request (`limits@openssh.com`).
     Limits,
+    /// Asks for the names of users and groups (`users-groups-by-id@openssh.com`).
+    AccountNames {
+        /// User ids.
+        users: &'a [u32],
+        /// Group ids.
+        groups: &'a [u32],
+    },
 }
 
 /// Order in which a server expects the paths of [`SftpRequest::Symlink`].
@@ -189,9 +196,11 @@ impl SftpRequest<'_> {
             Self::Rename { .. } => 18,
             Self::Readlink(_) => 19,
             Self::Symlink { .. } => 20,
-            Self::Lsetstat(..) | Self::PosixRename { .. } | Self::Fsync(_) | Self::Limits => {
-                EXTENDED
-            }
+            Self::Lsetstat(..)
+            | Self::PosixRename { .. }
+            | Self::Fsync(_)
+            | Self::Limits
+            | Self::AccountNames { .. } => EXTENDED,
         }
     }
 
@@ -248,6 +257,14 @@ impl SftpRequest<'_> {
             Self::Symlink { first, second } => strings(&[first, second]),
             Self::Fsync(handle) => strings(&[b"fsync@openssh.com", handle.as_bytes()]),
             Self::Limits => strings(&[b"limits@openssh.com"]),
+            Self::AccountNames { users, groups } => {
+                let [users, groups] = [users, groups].map(|ids| {
+                    ids.iter()
+                        .flat_map(|id| id.to_be_bytes())
+                        .collect::<Vec<u8>>()
+                });
+                strings(&[b"users-groups-by-id@openssh.com", &users, &groups]);
+            }
         }
     }
 }

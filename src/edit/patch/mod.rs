@@ -30,7 +30,7 @@ use super::{
     nearest::Nearest,
     replace::{following, line_list},
 };
-use crate::render::escape_line;
+use crate::foreign_text::escape_line;
 
 /// Patch over one or more files, made by [`Patch::parse`].
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::sftp::{
     attributes::Attributes,
     content::{Chunk, Content},
     handle::Handle,
-    reply::{Malformed, NameReply, SftpReply},
+    reply::{AccountNames, Malformed, NameReply, SftpReply},
     request::{Access, LinkOrder, SftpRequest},
     status::{Status, StatusCode},
 };
@@ -269,6 +269,23 @@ impl SftpClient {
     ) -> Result<(), RequestError> {
         self.extension("fsync@openssh.com")?;
         self.done(SftpRequest::Fsync(handle)).await
+    }
+
+    /// Returns the names of users and groups. Fails with [`StatusCode::Unsupported`] if the server
+    /// does not offer `users-groups-by-id@openssh.com`.
+    pub(in crate::ssh::transfer) async fn account_names(
+        &self,
+        users: &[u32],
+        groups: &[u32],
+    ) -> Result<AccountNames, RequestError> {
+        self.extension("users-groups-by-id@openssh.com")?;
+        match self
+            .ask(SftpRequest::AccountNames { users, groups })
+            .await?
+        {
+            SftpReply::Extended(answer) => Ok(AccountNames::read(answer)?),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Checks if the server offers an extension.
