@@ -3,6 +3,7 @@
 mod commands;
 mod connection;
 mod detached;
+mod files;
 mod single_flight;
 mod status;
 mod transfers;
@@ -17,8 +18,8 @@ use std::{
 use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::single_flight::SingleFlight;
 pub use self::{connection::Reconnected, detached::started};
+use self::{files::IdleFiles, single_flight::SingleFlight};
 use super::{error::SessionError, saved::SavedSession};
 use crate::{
     lock::lock,
@@ -36,6 +37,9 @@ use crate::{
 
 /// Default time limit for connecting.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
+
+/// Name of the shell that is meant by a caller who names none.
+pub const DEFAULT_SHELL: &str = "main";
 
 /// First pause before the next connection attempt for work outliving a connection. The pause
 /// doubles each time, up to [`MAX_PAUSE`].
@@ -92,6 +96,8 @@ pub struct LiveSession {
     remote_temps: Arc<Mutex<Vec<RemoteTemp>>>,
     /// Guarded paths of this machine, allowed by the user.
     given: GrantedPaths,
+    /// Channel for files that no call uses at the moment, kept for the next call.
+    idle_files: Arc<Mutex<Option<IdleFiles>>>,
 }
 
 /// Facts about a session's current or last connection.
@@ -179,6 +185,7 @@ impl LiveSession {
             last: Mutex::default(),
             remote_temps: Arc::default(),
             given: GrantedPaths::default(),
+            idle_files: Arc::default(),
         })
     }
 

@@ -161,7 +161,7 @@ impl LiveSession {
         }
     }
 
-    fn transfer(&self, source: TransferError) -> SessionError {
+    pub(super) fn transfer(&self, source: TransferError) -> SessionError {
         SessionError::Transfer {
             session: self.name().to_owned(),
             source: Box::new(source),

@@ -1,5 +1,5 @@
 //! Moves files over the SFTP subsystem (draft-ietf-secsh-filexfer-02), with many requests in
-//! flight.
+//! flight, and reads [`RemoteFiles`] for tools that show them.
 //!
 //! A [`FileTransfer`] outlives the connection over which it began. After that connection is lost,
 //! the next attempt continues where the last attempt stopped.
@@ -12,6 +12,7 @@ mod guard;
 mod local;
 mod paths;
 mod progress;
+mod remote_files;
 mod request;
 mod tree;
 
@@ -24,6 +25,10 @@ pub use self::{
     file::remote_temp::{RemoteTemp, remove_remote_temps},
     guard::{GrantedPaths, Guard, Machine},
     progress::{TransferCounters, TransferProgress},
+    remote_files::{
+        FileContent, FileView, ImageFormat, Listing, MAX_LINES, Page, ReadRequest, RemoteFiles,
+        Start, hex_dump,
+    },
     request::TransferRequest,
 };
 use super::{

@@ -18,7 +18,12 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::{channels::ChannelSet, executor::TreeDirection, remote::Listed};
-pub(super) use self::{download::DownTree, entry_filter::EntryFilter, upload::UpTree};
+pub(super) use self::{
+    download::DownTree,
+    entry_filter::EntryFilter,
+    remote::{join, names_of},
+    upload::UpTree,
+};
 use super::{
     TransferCounters, TransferError, TransferRequest, client::SftpClient,
     local::thread_pool::Threads,

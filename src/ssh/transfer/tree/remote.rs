@@ -24,7 +24,7 @@ use crate::{
 const READ_AHEAD: usize = 8;
 
 /// Returns a remote path below the directory `root`.
-pub(super) fn join(root: &[u8], names: &[&[u8]]) -> Vec<u8> {
+pub(in crate::ssh::transfer) fn join(root: &[u8], names: &[&[u8]]) -> Vec<u8> {
     let mut path = root.to_vec();
     for name in names {
         if !path.ends_with(b"/") {
@@ -94,11 +94,34 @@ pub(super) async fn list(
     path: &[u8],
     listed: &Listed,
 ) -> Result<LocalListing, TransferError> {
+    let names = read_names(client, path, listed).await?;
+    let failed = client.failed("reading the directory", path);
+    entries(client, path, names).await.map_err(failed)
+}
+
+/// Returns the names of a directory, perhaps with `.` and `..` among them.
+///
+/// # Errors
+/// A request failed, or the listing exceeds the limits of a tree.
+pub(in crate::ssh::transfer) async fn names_of(
+    client: &SftpClient,
+    path: &[u8],
+) -> Result<Vec<NameReply>, TransferError> {
+    read_names(client, path, &Listed::default()).await
+}
+
+/// Opens a directory, reads all names and closes it.
+async fn read_names(
+    client: &SftpClient,
+    path: &[u8],
+    listed: &Listed,
+) -> Result<Vec<NameReply>, TransferError> {
     let failed = client.failed("reading the directory", path);
     let handle = client.opendir(path).await.map_err(&failed)?;
     let names = read_all(client, &handle, listed, &failed).await;
     client.close_read(&handle).await;
-    entries(client, path, names?).await.map_err(failed)
+
+    names
 }
 
 /// Reads all names of an open directory. With OpenSSH's server, several requests are in flight,

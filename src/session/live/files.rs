@@ -1,0 +1,140 @@
+//! Files of the remote host, shown to a caller.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+use super::{DEFAULT_SHELL, LiveSession};
+use crate::{
+    lock::lock,
+    session::{caller::Caller, error::SessionError},
+    ssh::{
+        command::{
+            limits::{Signals, StopConditions},
+            remote_host::RemoteHost,
+        },
+        transfer::{FileView, ReadRequest, RemoteFiles, TransferError},
+    },
+};
+
+/// Time for which an unused channel for files stays open. It saves the next call two round trips,
+/// and takes a channel from other work.
+const KEPT_IDLE: Duration = Duration::from_secs(20);
+
+/// Channel for files that no call uses at the moment.
+#[derive(Debug)]
+pub(super) struct IdleFiles {
+    files: RemoteFiles,
+    /// Host to which the channel leads.
+    host: Weak<RemoteHost>,
+    since: Instant,
+}
+
+impl LiveSession {
+    /// Reads a page of a file or directory. A relative path starts in the directory of the default
+    /// shell; `request.directory` is set here.
+    ///
+    /// # Errors
+    /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
+    pub async fn read_file(
+        &self,
+        mut request: ReadRequest,
+        caller: &Caller,
+    ) -> Result<FileView, SessionError> {
+        let _running = self.running.token();
+        if !request.path.starts_with(['/', '~']) {
+            request.directory = self.directory().await;
+        }
+
+        let mut tried_again = false;
+        loop {
+            let host = self.host(caller).await?;
+            let conditions = self.conditions(None, caller, &Signals::default());
+
+            let error = match self.read_over(&host, &request, &conditions).await {
+                Ok(view) => return Ok(view),
+                Err(error) => error,
+            };
+
+            // Reading changes nothing, so a second attempt is safe.
+            match error {
+                TransferError::Ssh(error)
+                    if !tried_again && self.drop_dead(&host, &error).await =>
+                {
+                    tried_again = true;
+                }
+                TransferError::Cancelled => return Err(SessionError::Cancelled),
+                error => return Err(self.transfer(error)),
+            }
+        }
+    }
+
+    /// Reads over the idle channel, or else over a new one, which is kept for the next call.
+    async fn read_over(
+        &self,
+        host: &Arc<RemoteHost>,
+        request: &ReadRequest,
+        conditions: &StopConditions,
+    ) -> Result<FileView, TransferError> {
+        if let Some(files) = self.idle_files(host) {
+            match files.read(request, conditions).await {
+                // The server may have closed the idle channel at this moment.
+                Err(TransferError::Ended { .. }) => {}
+                result => return self.keep_files(files, host, result),
+            }
+        }
+
+        let files = RemoteFiles::open(host, conditions).await?;
+        let result = files.read(request, conditions).await;
+        self.keep_files(files, host, result)
+    }
+
+    /// Takes the idle channel to this host; `None` if there is none.
+    fn idle_files(&self, host: &Arc<RemoteHost>) -> Option<RemoteFiles> {
+        let idle = lock(&self.idle_files).take()?;
+        let is_usable = idle.host.as_ptr() == Arc::as_ptr(host) && !idle.files.is_over();
+        is_usable.then_some(idle.files)
+    }
+
+    /// Keeps the channel of a finished call for a while. A channel whose call failed may be blocked,
+    /// and is closed.
+    fn keep_files(
+        &self,
+        files: RemoteFiles,
+        host: &Arc<RemoteHost>,
+        result: Result<FileView, TransferError>,
+    ) -> Result<FileView, TransferError> {
+        if result.is_err() {
+            return result;
+        }
+
+        let since = Instant::now();
+        *lock(&self.idle_files) = Some(IdleFiles {
+            files,
+            host: Arc::downgrade(host),
+            since,
+        });
+
+        let idle_files = Arc::downgrade(&self.idle_files);
+        tokio::spawn(async move {
+            sleep(KEPT_IDLE).await;
+            if let Some(idle_files) = idle_files.upgrade() {
+                lock(&idle_files).take_if(|idle| idle.since == since);
+            }
+        });
+
+        result
+    }
+
+    /// Returns the directory of the default shell after its last command. Empty if there was none.
+    async fn directory(&self) -> Vec<u8> {
+        let slot = lock(&self.shells).get(DEFAULT_SHELL).cloned();
+        match slot {
+            Some(slot) => slot.lock().await.directory.clone(),
+            None => Vec::new(),
+        }
+    }
+}

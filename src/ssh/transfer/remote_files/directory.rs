@@ -1,0 +1,86 @@
+//! Reads a page of the entries of a directory.
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::{FileContent, Listing, RemoteFiles, Start, TransferError};
+use crate::{
+    edit::listing::{Entry, window},
+    sftp::{
+        attributes::{Attributes, FileType},
+        reply::NameReply,
+    },
+    ssh::transfer::tree::{join, names_of},
+};
+
+/// Number of requests in flight for the details of entries.
+const MAX_DETAILS: usize = 64;
+
+impl RemoteFiles {
+    /// Lists a page of a directory, in the order of the names.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or has a million entries.
+    pub(super) async fn list(
+        &self,
+        path: &[u8],
+        start: Start,
+        limit: usize,
+    ) -> Result<FileContent, TransferError> {
+        let mut names = names_of(&self.client, path).await?;
+        names.retain(|name| *name.name != *b"." && *name.name != *b"..");
+        names.sort_by(|one, other| one.name.cmp(&other.name));
+
+        let total = names.len();
+        let page = window(total, start, limit);
+        let first = page.start;
+        let names = names.get(page).unwrap_or_default();
+
+        // Only what is on the page costs further requests.
+        let details: Vec<(Attributes, Option<Vec<u8>>)> = stream::iter(names)
+            .map(|name| self.details(path, name))
+            .buffered(MAX_DETAILS)
+            .collect()
+            .await;
+        let owners = self
+            .owners(details.iter().map(|(attributes, _)| attributes))
+            .await;
+
+        let entries: Vec<Entry> = names
+            .iter()
+            .zip(details)
+            .map(|(name, (attributes, target))| Entry {
+                name: name.name.to_vec(),
+                mode: attributes.permissions,
+                owner: owners.of(&attributes),
+                size: attributes.size,
+                modified: attributes.modified(),
+                target,
+            })
+            .collect();
+
+        Ok(FileContent::Directory(Listing::new(&entries, first, total)))
+    }
+
+    /// Returns the attributes of an entry, and the target if it is a link. What cannot be found out
+    /// stays unknown.
+    async fn details(&self, directory: &[u8], entry: &NameReply) -> (Attributes, Option<Vec<u8>>) {
+        // A hostile server's name with a slash would lead elsewhere.
+        if entry.name.contains(&b'/') {
+            return (entry.attributes, None);
+        }
+
+        let path = join(directory, &[&entry.name]);
+        let mut attributes = entry.attributes;
+        if attributes.kind() == FileType::Unknown {
+            attributes = self.client.lstat(&path).await.unwrap_or(attributes);
+        }
+
+        let target = if attributes.kind() == FileType::Link {
+            self.client.readlink(&path).await.ok()
+        } else {
+            None
+        };
+
+        (attributes, target.map(|target| target.to_vec()))
+    }
+}

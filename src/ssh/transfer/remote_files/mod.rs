@@ -1,0 +1,193 @@
+//! Files of the remote host for tools that show them, over one SFTP channel. Nothing is stored on
+//! this machine.
+
+mod content;
+mod directory;
+mod owners;
+mod path;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{TransferError, client::SftpClient, error::shown, paths::absolute};
+pub use crate::edit::{
+    kind::{ImageFormat, hex_dump},
+    listing::Listing,
+    page::{MAX_LINES, Page, Start},
+};
+use crate::{
+    sftp::attributes::{Attributes, FileType},
+    ssh::command::{limits::StopConditions, remote_host::RemoteHost},
+};
+
+/// Time limit for reading a page. A file on a dead network file system never answers.
+const READ_LIMIT: Duration = Duration::from_secs(60);
+
+/// Request for a page of a file or directory.
+#[derive(Debug, Clone)]
+pub struct ReadRequest {
+    /// Path as typed. `~` stands for the home directory.
+    pub path: String,
+    /// Absolute directory in which a relative path starts. Empty for the home directory.
+    pub directory: Vec<u8>,
+    /// First line, or first entry of a directory.
+    pub start: Start,
+    /// Number of lines or entries at most. A page never has more than [`MAX_LINES`].
+    pub limit: usize,
+}
+
+/// Page of a remote file or directory, with the facts about it.
+#[derive(Debug, Clone)]
+pub struct FileView {
+    /// Absolute path, unless the server does not tell the home directory.
+    pub path: Vec<u8>,
+    /// Length in bytes. `None` if the server does not report one.
+    pub size: Option<u64>,
+    /// Permission bits.
+    pub mode: Option<u32>,
+    /// User and group, such as `root:root`, or their numbers.
+    pub owner: Option<String>,
+    /// Content, in the form in which a reader gets it.
+    pub content: FileContent,
+}
+
+/// Content of a file or directory, in the form in which a reader gets it.
+#[derive(Debug, Clone)]
+pub enum FileContent {
+    /// Numbered lines of a text.
+    Text(Page),
+    /// Entries of a directory.
+    Directory(Listing),
+    /// Whole image in a format that clients show.
+    Image {
+        /// Format of the image.
+        format: ImageFormat,
+        /// Bytes of the file.
+        bytes: Vec<u8>,
+    },
+    /// Other file, or an image that is too large.
+    Binary {
+        /// Kind of the file in words.
+        kind: String,
+        /// First bytes of the file.
+        beginning: Vec<u8>,
+    },
+}
+
+/// Files of a remote host, reached over an SFTP channel that stays open until the value is dropped.
+#[derive(Debug)]
+pub struct RemoteFiles {
+    client: SftpClient,
+}
+
+impl RemoteFiles {
+    /// Starts SFTP over any connection to the host with room for a channel.
+    ///
+    /// # Errors
+    /// The server has no SFTP, the connection ends, or the call is stopped.
+    pub async fn open(
+        host: &Arc<RemoteHost>,
+        conditions: &StopConditions,
+    ) -> Result<Self, TransferError> {
+        let client = SftpClient::open(host, conditions).await?;
+        Ok(Self { client })
+    }
+
+    /// Returns true if the channel has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.client.is_over()
+    }
+
+    /// Reads a page of a file or directory.
+    ///
+    /// # Errors
+    /// There is no such file, it cannot be read, the connection ends, or the call is stopped. The
+    /// channel may then be blocked, so it is of no further use.
+    pub async fn read(
+        &self,
+        request: &ReadRequest,
+        conditions: &StopConditions,
+    ) -> Result<FileView, TransferError> {
+        let reading = async {
+            timeout(READ_LIMIT, self.read_any(request))
+                .await
+                .unwrap_or_else(|_| Err(failure(&request.path, "no end within a minute")))
+        };
+
+        self.client
+            .connection()
+            .unless_stopped(conditions, reading)
+            .await
+    }
+
+    /// Reads a page of whatever has the path.
+    async fn read_any(&self, request: &ReadRequest) -> Result<FileView, TransferError> {
+        let (path, found) = self.find(request).await?;
+
+        // A FIFO or device is not opened, because that may wait for ever or change something.
+        let (owner, content) = match found.kind() {
+            FileType::Special => return Err(TransferError::NotAFile(shown(&path))),
+            FileType::Directory => tokio::try_join!(
+                self.owner(&found),
+                self.list(&path, request.start, request.limit)
+            )?,
+            FileType::File | FileType::Link | FileType::Unknown => {
+                tokio::try_join!(self.owner(&found), self.content(&path, &found, request))?
+            }
+        };
+
+        Ok(FileView {
+            path,
+            size: found.size,
+            mode: found.permissions.map(|mode| mode & 0o7777),
+            owner,
+            content,
+        })
+    }
+
+    /// Returns the absolute path of the request, and the attributes of what is there.
+    ///
+    /// # Errors
+    /// The path cannot be used, or there is nothing.
+    async fn find(&self, request: &ReadRequest) -> Result<(Vec<u8>, Attributes), TransferError> {
+        let client = &self.client;
+        let typed = path::resolve(&request.path, &request.directory)?;
+
+        // SFTP starts relative paths at home. The name of home is wanted for the answer only.
+        let home = async {
+            if typed.starts_with(b"/") {
+                None
+            } else {
+                client.realpath(b".").await.ok()
+            }
+        };
+        let (found, home) = tokio::join!(client.stat(&typed), home);
+
+        let error = match found {
+            Ok(found) => return Ok((absolute(&typed, home.as_deref()), found)),
+            Err(error) => error,
+        };
+
+        // A name that was shown with escaped bytes may be given as it was shown.
+        if client.may_be_missing(&error)
+            && let Some(bytes) = path::unescaped(&typed)
+            && let Ok(found) = client.stat(&bytes).await
+        {
+            return Ok((absolute(&bytes, home.as_deref()), found));
+        }
+
+        let path = absolute(&typed, home.as_deref());
+        Err(client.failed("reading", &path)(error))
+    }
+}
+
+/// Creates the error for a path that exists and cannot be shown.
+fn failure(path: impl AsRef<[u8]>, message: impl Into<String>) -> TransferError {
+    TransferError::Remote {
+        doing: "reading",
+        path: shown(path.as_ref()),
+        message: message.into(),
+    }
+}
