@@ -7,6 +7,7 @@ mod disconnect;
 mod download;
 mod exec;
 mod job;
+mod read;
 mod reconnect;
 mod session;
 mod sessions;
@@ -31,6 +32,7 @@ pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         exec::tool(),
         shell::tool(),
         job::tool(),
+        read::tool(),
         upload::tool(),
         download::tool(),
         sessions::tool(),
@@ -52,6 +54,7 @@ pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult
         exec::NAME => exec::call(call).await,
         shell::NAME => shell::call(call).await,
         job::NAME => job::call(call).await,
+        read::NAME => read::call(call).await,
         upload::NAME => upload::call(call).await,
         download::NAME => download::call(call).await,
         sessions::NAME => sessions::call(call).await,

@@ -11,13 +11,11 @@ use crate::{
         params::{Milliseconds, WaitParam},
         tool_error::ToolError,
     },
+    session::live::DEFAULT_SHELL,
     ssh::command::spec::CommandSpec,
 };
 
 pub(super) const NAME: &str = "ssh_shell";
-
-/// Name of the shell for calls without the parameter `shell`.
-const MAIN: &str = "main";
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -55,7 +53,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         .registry
         .open(params.session.as_deref(), &call.caller)
         .await?;
-    let shell = params.shell.unwrap_or_else(|| MAIN.to_owned());
+    let shell = params.shell.unwrap_or_else(|| DEFAULT_SHELL.to_owned());
 
     let spec = CommandSpec {
         command: params.command,

@@ -240,6 +240,7 @@ impl LiveSession {
         let _ = timeout(patience, self.running.wait()).await;
         self.running.reopen();
         lock(&self.shells).clear();
+        lock(&self.idle_files).take();
         *lock(&self.sudo) = SudoMemory::default();
         let host = self.connection.turn().await.take_if(|_| true);
         if let Some(host) = host {

@@ -95,7 +95,7 @@ impl LiveSession {
     /// Takes the idle channel to this host; `None` if there is none.
     fn idle_files(&self, host: &Arc<RemoteHost>) -> Option<RemoteFiles> {
         let idle = lock(&self.idle_files).take()?;
-        let is_usable = idle.host.as_ptr() == Arc::as_ptr(host) && !idle.files.is_over();
+        let is_usable = idle.host.as_ptr() == Arc::as_ptr(host) && idle.files.may_be_kept();
         is_usable.then_some(idle.files)
     }
 
@@ -107,7 +107,7 @@ impl LiveSession {
         host: &Arc<RemoteHost>,
         result: Result<FileView, TransferError>,
     ) -> Result<FileView, TransferError> {
-        if result.is_err() {
+        if result.is_err() || !files.may_be_kept() {
             return result;
         }
 

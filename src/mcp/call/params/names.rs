@@ -79,6 +79,21 @@ const OTHERS: &[(&[&str], &[&str])] = &[
     (&["local", "localFile"], &["localPath"]),
     (&["remote", "remoteFile"], &["remotePath"]),
     (&["excludes", "ignore"], &["exclude"]),
+    (
+        &[
+            "file",
+            "filePath",
+            "filename",
+            "fileName",
+            "remotePath",
+            "remoteFile",
+            "directory",
+            "dir",
+        ],
+        &["path"],
+    ),
+    (&["startLine", "firstLine", "lineOffset"], &["offset"]),
+    (&["maxLines", "lineCount", "numLines"], &["limit"]),
 ];
 
 /// Other names of a transfer's source. The direction of the tool decides between local and remote
@@ -164,6 +179,7 @@ mod tests {
 
         let connect = ["host", "name", "user", "keyPath", "passphrase"];
         let files = ["localPath", "remotePath", "session"];
+        let read = ["path", "session", "offset", "limit"];
 
         for (tool, known, given_name, meant) in [
             ("ssh_exec", &exec[..], "cmd", "command"),
@@ -187,6 +203,9 @@ mod tests {
             ("ssh_download", &files, "source", "remotePath"),
             ("ssh_download", &files, "dest", "localPath"),
             ("ssh_download", &files, "local_file", "localPath"),
+            ("ssh_read", &read, "file_path", "path"),
+            ("ssh_read", &read, "directory", "path"),
+            ("ssh_read", &read, "start_line", "offset"),
             ("ssh_sessions", &[], "name", "name"),
         ] {
             assert_eq!(

@@ -5,10 +5,7 @@ use futures_util::stream::{self, StreamExt as _};
 use super::{FileContent, Listing, RemoteFiles, Start, TransferError};
 use crate::{
     edit::listing::{Entry, window},
-    sftp::{
-        attributes::{Attributes, FileType},
-        reply::NameReply,
-    },
+    sftp::{attributes::FileType, reply::NameReply},
     ssh::transfer::tree::{join, names_of},
 };
 
@@ -33,23 +30,22 @@ impl RemoteFiles {
         let total = names.len();
         let page = window(total, start, limit);
         let first = page.start;
-        let names = names.get(page).unwrap_or_default();
+        let names: Vec<NameReply> = names.drain(page).collect();
 
         // Only what is on the page costs further requests.
-        let details: Vec<(Attributes, Option<Vec<u8>>)> = stream::iter(names)
+        let details: Vec<(NameReply, Option<Vec<u8>>)> = stream::iter(names)
             .map(|name| self.details(path, name))
             .buffered(MAX_DETAILS)
             .collect()
             .await;
         let owners = self
-            .owners(details.iter().map(|(attributes, _)| attributes))
+            .owners(details.iter().map(|(name, _)| &name.attributes))
             .await;
 
-        let entries: Vec<Entry> = names
-            .iter()
-            .zip(details)
-            .map(|(name, (attributes, target))| Entry {
-                name: name.name.to_vec(),
+        let entries: Vec<Entry> = details
+            .into_iter()
+            .map(|(NameReply { name, attributes }, target)| Entry {
+                name: name.to_vec(),
                 mode: attributes.permissions,
                 owner: owners.of(&attributes),
                 size: attributes.size,
@@ -61,26 +57,31 @@ impl RemoteFiles {
         Ok(FileContent::Directory(Listing::new(&entries, first, total)))
     }
 
-    /// Returns the attributes of an entry, and the target if it is a link. What cannot be found out
-    /// stays unknown.
-    async fn details(&self, directory: &[u8], entry: &NameReply) -> (Attributes, Option<Vec<u8>>) {
+    /// Returns the entry with its attributes, and the target if it is a link. What cannot be found
+    /// out stays unknown.
+    async fn details(
+        &self,
+        directory: &[u8],
+        mut entry: NameReply,
+    ) -> (NameReply, Option<Vec<u8>>) {
         // A hostile server's name with a slash would lead elsewhere.
         if entry.name.contains(&b'/') {
-            return (entry.attributes, None);
+            return (entry, None);
         }
 
         let path = join(directory, &[&entry.name]);
-        let mut attributes = entry.attributes;
-        if attributes.kind() == FileType::Unknown {
-            attributes = self.client.lstat(&path).await.unwrap_or(attributes);
+        if entry.attributes.kind() == FileType::Unknown
+            && let Ok(attributes) = self.client.lstat(&path).await
+        {
+            entry.attributes = attributes;
         }
 
-        let target = if attributes.kind() == FileType::Link {
+        let target = if entry.attributes.kind() == FileType::Link {
             self.client.readlink(&path).await.ok()
         } else {
             None
         };
 
-        (attributes, target.map(|target| target.to_vec()))
+        (entry, target.map(|target| target.to_vec()))
     }
 }

@@ -8,6 +8,7 @@ mod path;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
 use super::{TransferError, client::SftpClient, error::shown, paths::absolute};
@@ -94,10 +95,11 @@ impl RemoteFiles {
         Ok(Self { client })
     }
 
-    /// Returns true if the channel has ended.
+    /// Returns true if the channel works and may stay open without use. A server with one channel
+    /// for each connection needs it for other work.
     #[must_use]
-    pub fn is_over(&self) -> bool {
-        self.client.is_over()
+    pub fn may_be_kept(&self) -> bool {
+        !self.client.is_over() && !self.client.connection().is_single_channel()
     }
 
     /// Reads a page of a file or directory.
@@ -110,8 +112,10 @@ impl RemoteFiles {
         request: &ReadRequest,
         conditions: &StopConditions,
     ) -> Result<FileView, TransferError> {
+        // Boxed, because the compiler cannot prove the streams inside to be `Send` otherwise.
+        let page: BoxFuture<'_, Result<FileView, TransferError>> = Box::pin(self.read_any(request));
         let reading = async {
-            timeout(READ_LIMIT, self.read_any(request))
+            timeout(READ_LIMIT, page)
                 .await
                 .unwrap_or_else(|_| Err(failure(&request.path, "no end within a minute")))
         };
