@@ -35,8 +35,8 @@ use crate::{
 /// Introduction to this server, for the model. Codex shows only the first line, cut at 250
 /// characters.
 const INSTRUCTIONS: &str = "\
-SSH for remote servers: run shell commands (ssh_exec, ssh_shell), copy files over SFTP (ssh_upload, ssh_download). \
-`session` may be any host of ~/.ssh/config whose key is known: it connects on first use. ssh_connect opens others.
+SSH for remote servers: run shell commands (ssh_exec, ssh_shell), read and copy files over SFTP (ssh_read, ssh_upload, \
+ssh_download). `session` may be any host of ~/.ssh/config whose key is known: it connects on first use. ssh_connect opens others.
 
 - Without `session`, a call goes to the default: the one of ssh_set_default, else the first connected. ssh_sessions \
 lists sessions and hosts.

@@ -19,6 +19,7 @@ mod doctor;
 mod dropbear;
 mod exec;
 mod faults;
+mod files;
 mod guard;
 mod host_keys;
 mod hostile;

@@ -292,6 +292,8 @@ fn is_of(schema: &Value, value: &Value) -> bool {
     match schema["type"].as_str() {
         Some("string") => value.is_string(),
         Some("boolean") => value.is_boolean(),
+        // Only a description says that a number may be negative.
+        Some("integer") if schema["description"].to_string().contains("negative") => value.is_i64(),
         Some("integer") => value.is_u64(),
         Some("array") => value
             .as_array()

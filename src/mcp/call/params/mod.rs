@@ -148,6 +148,7 @@ fn in_words(problem: &str) -> String {
     problem
         .replace("expected u16", "expected a number from 0 to 65535")
         .replace("expected u64", "expected a number, 0 or more")
+        .replace("expected i64", "expected a whole number")
         .replace("expected a sequence", "expected a list, such as [\"a\"]")
         .replace(
             "expected a map",

@@ -1,0 +1,4 @@
+//! The tools that show remote files, against the real sshd.
+
+mod read;
+mod read_more;
