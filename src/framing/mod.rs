@@ -5,8 +5,8 @@
 //! in stdout and stderr, and both know it by a [`sentinel::Sentinel`] that no program on the other
 //! side can guess. [`exec`] writes the script of a command on a channel of its own, and [`sudo`]
 //! the script of a command as root. [`stop`] writes the script that ends a running command,
-//! [`detached`] those for commands that live on the remote machine, and [`digest`] the one that
-//! compares a file.
+//! [`detached`] those for commands that live on the remote machine, [`digest`] the one that compares
+//! a file, and [`read_file`] those that show one.
 
 pub mod decoder;
 pub mod detached;
@@ -16,6 +16,7 @@ pub mod exec;
 pub mod job_control_messages;
 pub mod mentioned;
 pub mod quoting;
+pub mod read_file;
 pub mod script;
 pub mod sentinel;
 pub mod shell_kind;

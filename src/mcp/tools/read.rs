@@ -111,7 +111,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let is_named = call.registry.is_one_of_many();
     let name = is_named.then(|| format!("session {}", session.saved.name));
 
-    result(view, name.into_iter().chain(notice))
+    result(&view, name.into_iter().chain(notice))
 }
 
 /// Returns the error with the next step for a reader.
@@ -149,18 +149,20 @@ fn explained(error: &SessionError) -> ToolError {
 /// # Errors
 /// The result cannot be written as JSON.
 fn result(
-    view: FileView,
+    view: &FileView,
     remarks: impl Iterator<Item = String>,
 ) -> Result<CallToolResult, ToolError> {
     let path = ForeignText::from(&view.path);
     let mode = view.mode.map(|mode| format!("{mode:04o}"));
-    let mut shown = Shown::of(&view);
+    let mut shown = Shown::of(view);
 
     let mut parts = vec![path.clone().cut(MAX_PATH_BYTES).to_string(), shown.what];
-    // The size of a directory says nothing about its entries.
-    let bytes = view
-        .size
-        .filter(|_| !matches!(view.content, FileContent::Directory(_)));
+    // The size of a directory says nothing about its entries, and in `/proc` sizes read 0.
+    let bytes = view.size.filter(|bytes| match &view.content {
+        FileContent::Text(page) => *bytes > 0 || page.shown == 0,
+        FileContent::Directory(_) => false,
+        FileContent::Image { .. } | FileContent::Binary { .. } => true,
+    });
     #[expect(clippy::cast_precision_loss, reason = "to be looked at")]
     parts.extend(bytes.map(|bytes| size(bytes as f64)));
 

@@ -16,7 +16,7 @@ use crate::{
             limits::{Signals, StopConditions},
             remote_host::RemoteHost,
         },
-        transfer::{FileView, ReadRequest, RemoteFiles, TransferError},
+        transfer::{FileView, ReadRequest, RemoteFiles, TransferError, read_by_script},
     },
 };
 
@@ -87,7 +87,12 @@ impl LiveSession {
             }
         }
 
-        let files = RemoteFiles::open(host, conditions).await?;
+        let files = match RemoteFiles::open(host, conditions).await {
+            Err(TransferError::NoSftp | TransferError::Start(_)) => {
+                return read_by_script(host, request, conditions).await;
+            }
+            files => files?,
+        };
         let result = files.read(request, conditions).await;
         self.keep_files(files, host, result)
     }

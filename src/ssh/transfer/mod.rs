@@ -27,7 +27,7 @@ pub use self::{
     progress::{TransferCounters, TransferProgress},
     remote_files::{
         FileContent, FileView, ImageFormat, Listing, MAX_LINES, Page, ReadRequest, RemoteFiles,
-        Start, hex_dump,
+        Start, hex_dump, read_by_script,
     },
     request::TransferRequest,
 };

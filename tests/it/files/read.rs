@@ -318,7 +318,7 @@ async fn a_relative_path_starts_where_the_shell_stands() {
     }
 
     assert_eq!(lines(&bench.read("note", plain()).await), ["1\thome"]);
-    bench.shell("cd a/b", plain()).await;
+    bench.shell("cd ~/a/b", plain()).await;
     for (path, line) in [
         ("note", "1\tb"),
         ("./note", "1\tb"),
@@ -372,7 +372,7 @@ async fn what_cannot_be_read_is_refused_with_the_next_step() {
     let mut bench = TestHost::openssh().connect().await;
     bench
         .exec(
-            "mkfifo fifo; ln -s nothing dangling; ln -s loop loop",
+            "cd; mkfifo fifo; ln -s nothing dangling; ln -s loop loop",
             plain(),
         )
         .await;

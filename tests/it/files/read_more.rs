@@ -20,7 +20,7 @@ async fn a_directory_is_one_line_an_entry() {
     fs::create_dir_all(folder.join("b dir")).unwrap();
     fs::write(folder.join("a\nfile"), "1234567").unwrap();
     symlink("a\nfile", folder.join("link")).unwrap();
-    bench.exec("cd folder; mkfifo pipe; touch -h -d '2024-02-29 12:34:56 UTC' * .; chmod 4711 a*; chmod 1777 b*; chmod 600 pipe", plain()).await;
+    bench.exec("cd ~/folder; mkfifo pipe; touch -h -d '2024-02-29 12:34:56 UTC' * .; chmod 4711 a*; chmod 1777 b*; chmod 600 pipe", plain()).await;
 
     let owner = bench.exec("id -un; id -gn", plain()).await.stdout();
     let owner = owner.trim().replace('\n', ":");
@@ -69,7 +69,7 @@ async fn a_large_directory_is_read_by_pages() {
     assert!(
         first.text().starts_with("file 0000\nfile 0001\n"),
         "{}",
-        &first.text()[..99]
+        first.text()
     );
     assert!(
         first.status_line().contains("entries 1–2000 of 2500")

@@ -14,15 +14,15 @@ use crate::{
 
 /// Bytes in flight of a file that is read from its beginning. A file of this size comes in one
 /// round trip, and is read to its end, so that the number of its lines is known.
-const WINDOW: u32 = 1024 * 1024;
+pub(super) const WINDOW: u32 = 1024 * 1024;
 /// Bytes that are read in search of the first line of a page.
 const MAX_SKIPPED_BYTES: u64 = 256 * 1024 * 1024;
 /// Size of the largest image that is shown.
-const MAX_IMAGE_BYTES: usize = 3_750_000;
+pub(super) const MAX_IMAGE_BYTES: usize = 3_750_000;
 /// Bytes at the end of a file that are read first, at least and at most.
-const FIRST_TAIL: (u64, u64) = (64 * 1024, 1024 * 1024);
+pub(super) const FIRST_TAIL: (u64, u64) = (64 * 1024, 1024 * 1024);
 /// Expected length of a line in bytes.
-const USUAL_LINE_BYTES: u64 = 256;
+pub(super) const USUAL_LINE_BYTES: u64 = 256;
 
 /// File that is open over SFTP.
 struct OpenFile<'a> {
@@ -265,7 +265,7 @@ fn push_backwards(tail: &mut Tail, pieces: Vec<Vec<u8>>) -> Step {
     }
 }
 
-fn binary(kind: String, mut beginning: Vec<u8>) -> FileContent {
+pub(super) fn binary(kind: String, mut beginning: Vec<u8>) -> FileContent {
     beginning.truncate(SNIFFED_BYTES);
     FileContent::Binary { kind, beginning }
 }

@@ -1,6 +1,7 @@
 //! Files of the remote host for tools that show them, over one SFTP channel. Nothing is stored on
 //! this machine.
 
+mod by_script;
 mod content;
 mod directory;
 mod owners;
@@ -11,6 +12,7 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
+pub use self::by_script::read_by_script;
 use super::{TransferError, client::SftpClient, error::shown, paths::absolute};
 pub use crate::edit::{
     kind::{ImageFormat, hex_dump},

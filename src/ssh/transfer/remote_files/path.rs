@@ -35,12 +35,12 @@ pub(super) fn resolve(path: &str, directory: &[u8]) -> Result<Vec<u8>, TransferE
         return Ok(path.as_bytes().to_vec());
     }
 
-    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
     let path = path.trim_start_matches("./");
     if path.is_empty() || path == "." {
-        return Ok([directory, &b"/"[..usize::from(directory.is_empty())]].concat());
+        return Ok(directory.to_vec());
     }
 
+    let directory = directory.strip_suffix(b"/").unwrap_or(directory);
     Ok([directory, b"/", path.as_bytes()].concat())
 }
 

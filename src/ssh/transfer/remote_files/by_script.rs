@@ -1,0 +1,210 @@
+//! Reads a file or directory by the programs of a host that has no SFTP.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::{
+    FileContent, FileView, Listing, MAX_LINES, READ_LIMIT, ReadRequest, Start, TransferError,
+    content::{FIRST_TAIL, MAX_IMAGE_BYTES, USUAL_LINE_BYTES, WINDOW, binary},
+    failure, path,
+};
+use crate::{
+    edit::{
+        kind::Kind,
+        listing::{Entry, window},
+        page::{Encoding, MAX_TAIL_BYTES, Pager, Step, Tail},
+    },
+    framing::read_file::{self, Answer, Found, Part, SHELL},
+    ssh::{
+        command::{limits::StopConditions, remote_host::RemoteHost, script::RemoteScript},
+        pool::Priority,
+        transfer::{error::shown, paths::absolute},
+    },
+};
+
+/// Bytes of a file that a script prints at most.
+const MAX_BYTES: u64 = MAX_TAIL_BYTES as u64;
+/// Bytes of an answer besides the content of a file.
+const MAX_FACTS_BYTES: usize = 64 * 1024;
+
+/// Reads a page of a file or directory without SFTP.
+///
+/// # Errors
+/// There is no such file, it cannot be read, the host runs no commands, or the call is stopped.
+pub async fn read_by_script(
+    host: &Arc<RemoteHost>,
+    request: &ReadRequest,
+    conditions: &StopConditions,
+) -> Result<FileView, TransferError> {
+    // Boxed for the same reason as in `RemoteFiles::read`.
+    let page: BoxFuture<'_, Result<FileView, TransferError>> = Box::pin(read(host, request));
+    host.first().unless_stopped(conditions, page).await
+}
+
+/// Reads one part of the file after another until one is enough.
+async fn read(host: &Arc<RemoteHost>, request: &ReadRequest) -> Result<FileView, TransferError> {
+    let typed = path::resolve(&request.path, &request.directory)?;
+    // No path begins with `-` for a program.
+    let path = if typed.starts_with(b"/") {
+        typed.clone()
+    } else {
+        [b"./", typed.as_slice()].concat()
+    };
+
+    for part in parts(request.start) {
+        let output = run(host, read_file::script(&path, part)).await?;
+        let answer = read_file::parse(&output)
+            .ok_or_else(|| failure(&typed, "/bin/sh does not answer as expected"))?;
+        let absolute = absolute(&typed, Some(answer.directory));
+
+        let content = match answer.found {
+            Found::Missing => return Err(failure(&absolute, "no such file or directory")),
+            Found::Denied => return Err(failure(&absolute, "permission denied")),
+            Found::Special => return Err(TransferError::NotAFile(shown(&absolute))),
+            Found::Directory => Some(list(host, &path, answer.content, request).await?),
+            Found::File => content(&answer, part, request),
+        };
+
+        if let Some(content) = content {
+            return Ok(FileView {
+                path: absolute,
+                size: answer.facts.size,
+                mode: answer.facts.mode.map(|mode| mode & 0o7777),
+                owner: answer.facts.owner,
+                content,
+            });
+        }
+    }
+
+    let message = "the page begins more than 8 MiB from the beginning, and the server has no SFTP";
+    Err(failure(&typed, message))
+}
+
+/// Returns the parts of a file that are read in turn, until one is enough.
+fn parts(start: Start) -> Vec<Part> {
+    match start {
+        Start::Line(_) => vec![Part::Beginning(WINDOW.into()), Part::Beginning(MAX_BYTES)],
+        Start::FromEnd(wanted) => {
+            let guess = wanted
+                .min(MAX_LINES as u64)
+                .saturating_mul(USUAL_LINE_BYTES)
+                .clamp(FIRST_TAIL.0, FIRST_TAIL.1);
+            // Only its beginning shows what a file is that is no text.
+            vec![
+                Part::End(guess),
+                Part::End(MAX_BYTES),
+                Part::Beginning(MAX_BYTES),
+            ]
+        }
+    }
+}
+
+/// Makes a page of a part of a file; `None` if the part is not enough.
+fn content(answer: &Answer<'_>, part: Part, request: &ReadRequest) -> Option<FileContent> {
+    let bytes = answer.content;
+    let (Part::Beginning(most) | Part::End(most)) = part;
+    let is_whole = (bytes.len() as u64) < most;
+    let is_last = most == MAX_BYTES;
+
+    // The end of a text in UTF-16 does not look like text.
+    let encoding = Encoding::of(&answer.first_bytes);
+    let kind = match encoding {
+        Encoding::Utf16Le | Encoding::Utf16Be => Kind::Text,
+        Encoding::Utf8 | Encoding::Utf8Bom => Kind::of(bytes),
+    };
+
+    let lacks_beginning = matches!(part, Part::End(_)) && !is_whole;
+    match kind {
+        Kind::Text => {}
+        _ if lacks_beginning => return None,
+        Kind::Image(format) if is_whole && bytes.len() <= MAX_IMAGE_BYTES => {
+            let bytes = bytes.to_vec();
+            return Some(FileContent::Image { format, bytes });
+        }
+        Kind::Image(_) if !is_last => return None,
+        Kind::Image(format) => {
+            let kind = format!("{}, too large to be shown", format.media_type());
+            return Some(binary(kind, bytes.to_vec()));
+        }
+        Kind::Binary(kind) => return Some(binary(kind.to_owned(), bytes.to_vec())),
+    }
+
+    match (request.start, part) {
+        (Start::Line(first), _) => {
+            let mut pager = Pager::new(first, request.limit);
+            let is_enough = pager.push(bytes) == Step::Enough || is_whole;
+            is_enough.then(|| FileContent::Text(pager.finish(is_whole)))
+        }
+        // A file that is a text only at its beginning.
+        (Start::FromEnd(_), Part::Beginning(_)) => {
+            let mut pager = Pager::new(1, request.limit);
+            pager.push(bytes);
+            Some(FileContent::Text(pager.finish(is_whole)))
+        }
+        (Start::FromEnd(wanted), Part::End(_)) => {
+            let length = bytes.len() as u64;
+            let size = if is_whole {
+                length
+            } else {
+                answer.facts.size.unwrap_or(0).max(length + 1)
+            };
+
+            let mut tail = Tail::new(wanted, request.limit, encoding, size);
+            let is_enough = tail.push(bytes.to_vec()) == Step::Enough || is_last;
+            is_enough.then(|| FileContent::Text(tail.finish(None)))
+        }
+    }
+}
+
+/// Lists a page of the names in a directory, with the facts about each.
+async fn list(
+    host: &Arc<RemoteHost>,
+    path: &[u8],
+    names: &[u8],
+    request: &ReadRequest,
+) -> Result<FileContent, TransferError> {
+    let mut names: Vec<&[u8]> = names
+        .split(|byte| *byte == 0)
+        .filter(|name| !matches!(*name, b"" | b"." | b".."))
+        .collect();
+    names.sort_unstable();
+
+    let page = window(names.len(), request.start, request.limit);
+    let shown = names.get(page.clone()).unwrap_or_default();
+    let answer = run(host, read_file::details(path, shown)).await?;
+
+    let entries: Vec<Entry> = shown
+        .iter()
+        .zip(read_file::parse_details(&answer, shown.len()))
+        .map(|(name, (facts, target))| Entry {
+            name: name.to_vec(),
+            mode: facts.mode,
+            owner: facts.owner,
+            size: facts.size,
+            modified: facts.modified,
+            target,
+        })
+        .collect();
+
+    Ok(FileContent::Directory(Listing::new(
+        &entries,
+        page.start,
+        names.len(),
+    )))
+}
+
+/// Runs a script and returns what it prints.
+async fn run(host: &Arc<RemoteHost>, script: Vec<u8>) -> Result<Vec<u8>, TransferError> {
+    let script = RemoteScript {
+        command: SHELL.to_owned(),
+        stdin: script,
+        priority: Priority::Work,
+        answer_end: Vec::new(),
+        max_answer_bytes: MAX_TAIL_BYTES + MAX_FACTS_BYTES,
+        limit: READ_LIMIT,
+        progress: None,
+    };
+
+    Ok(host.run_script(script).await?)
+}
