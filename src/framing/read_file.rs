@@ -11,16 +11,16 @@ pub const SHELL: &str = "exec env LC_ALL=C /bin/sh";
 
 /// Part of a file that a script prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum FilePart {
     /// This number of bytes at the beginning.
     Beginning(u64),
     /// This number of bytes at the end.
     End(u64),
 }
 
-/// What a script has found.
+/// Kind of what has a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum PathKind {
     /// A regular file, whose bytes follow.
     File,
     /// A directory, whose names follow, each with a NUL byte.
@@ -46,11 +46,11 @@ pub struct ScriptFacts {
     pub owner: Option<String>,
 }
 
-/// Answer of the script of [`script`].
+/// Answer to the script of [`script`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer<'a> {
-    /// What there is.
-    pub found: Found,
+pub struct FileAnswer<'a> {
+    /// Kind of what there is.
+    pub found: PathKind,
     /// Facts about it.
     pub facts: ScriptFacts,
     /// Directory in which a relative path starts.
@@ -63,10 +63,10 @@ pub struct Answer<'a> {
 
 /// Writes a script that prints a part of a file, or the names in a directory. Links are followed.
 #[must_use]
-pub fn script(path: &[u8], part: Part) -> Vec<u8> {
+pub fn script(path: &[u8], part: FilePart) -> Vec<u8> {
     let print = match part {
-        Part::Beginning(bytes) => format!("head -c {bytes}"),
-        Part::End(bytes) => format!("tail -c {bytes}"),
+        FilePart::Beginning(bytes) => format!("head -c {bytes}"),
+        FilePart::End(bytes) => format!("tail -c {bytes}"),
     };
     let stat = stat("-L", "\"$path\"");
 
@@ -97,16 +97,16 @@ fi
 
 /// Reads the answer to [`script`]; `None` if it is none.
 #[must_use]
-pub fn parse(answer: &[u8]) -> Option<Answer<'_>> {
+pub fn parse(answer: &[u8]) -> Option<FileAnswer<'_>> {
     let start = memchr::memmem::find(answer, MARK)? + MARK.len();
     let mut fields = answer.get(start..)?.splitn(5, |byte| *byte == 0);
 
     let found = match fields.next()? {
-        b"file" => Found::File,
-        b"directory" => Found::Directory,
-        b"special" => Found::Special,
-        b"denied" => Found::Denied,
-        b"missing" => Found::Missing,
+        b"file" => PathKind::File,
+        b"directory" => PathKind::Directory,
+        b"special" => PathKind::Special,
+        b"denied" => PathKind::Denied,
+        b"missing" => PathKind::Missing,
         _ => return None,
     };
     let facts = ScriptFacts::parse(fields.next()?);
@@ -117,7 +117,7 @@ pub fn parse(answer: &[u8]) -> Option<Answer<'_>> {
         .filter_map(|digits| u8::from_str_radix(digits, 16).ok())
         .collect();
 
-    Some(Answer {
+    Some(FileAnswer {
         found,
         facts,
         directory,
@@ -228,8 +228,8 @@ mod tests {
         let answer = parse(answer).unwrap();
         assert_eq!(
             answer,
-            Answer {
-                found: Found::File,
+            FileAnswer {
+                found: PathKind::File,
                 facts: ScriptFacts {
                     mode: Some(0o100_644),
                     size: Some(7),
@@ -245,11 +245,11 @@ mod tests {
         for (answer, found) in [
             (
                 &b"mcp-ssh-sessions:file:\0missing\0\0/\0\0"[..],
-                Some(Found::Missing),
+                Some(PathKind::Missing),
             ),
             (
                 b"mcp-ssh-sessions:file:\0denied\0? x\0/\0\0",
-                Some(Found::Denied),
+                Some(PathKind::Denied),
             ),
             (b"mcp-ssh-sessions:file:\0other\0\0/\0\0", None),
             (b"mcp-ssh-sessions:file:\0file\0\0/", None),
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_path_is_one_word() {
-        let script = script(b"/a'b;$(c)\n", Part::Beginning(5));
+        let script = script(b"/a'b;$(c)\n", FilePart::Beginning(5));
         assert!(script.starts_with(b"path='/a'\\''b;$(c)\n'\n"));
     }
 }

@@ -257,3 +257,21 @@ impl SftpReply {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_accounts_are_read() {
+        let answer = b"\0\0\0\x0c\0\0\0\x04root\0\0\0\0\0\0\0\x07\0\0\0\x03adm";
+        let names = AccountNames::read(Bytes::from_static(answer)).unwrap();
+        assert_eq!(names.users, [&b"root"[..], b""]);
+        assert_eq!(names.groups, [&b"adm"[..]]);
+
+        for length in 0..answer.len() {
+            let cut = Bytes::from_static(answer).slice(..length);
+            assert!(AccountNames::read(cut).is_err(), "{length}");
+        }
+    }
+}

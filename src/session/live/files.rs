@@ -82,7 +82,7 @@ impl LiveSession {
         if let Some(files) = self.idle_files(host) {
             match files.read(request, conditions).await {
                 // The server may have closed the idle channel at this moment.
-                Err(TransferError::Ended { .. }) => {}
+                Err(TransferError::Ended { .. }) if !files.may_be_kept() => {}
                 result => return self.keep_files(files, host, result),
             }
         }
@@ -104,15 +104,21 @@ impl LiveSession {
         is_usable.then_some(idle.files)
     }
 
-    /// Keeps the channel of a finished call for a while. A channel whose call failed may be blocked,
-    /// and is closed.
+    /// Keeps the channel of a finished call for a while, unless the error may be that of the channel.
     fn keep_files(
         &self,
         files: RemoteFiles,
         host: &Arc<RemoteHost>,
         result: Result<FileView, TransferError>,
     ) -> Result<FileView, TransferError> {
-        if result.is_err() || !files.may_be_kept() {
+        let has_answered = matches!(
+            result,
+            Ok(_)
+                | Err(TransferError::Remote { .. }
+                    | TransferError::NotAFile(_)
+                    | TransferError::Path(_))
+        );
+        if !has_answered || !files.may_be_kept() {
             return result;
         }
 

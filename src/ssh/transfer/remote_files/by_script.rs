@@ -15,7 +15,7 @@ use crate::{
         listing::{Entry, window},
         page::{Encoding, MAX_TAIL_BYTES, Pager, Step, Tail},
     },
-    framing::read_file::{self, Answer, Found, Part, SHELL},
+    framing::read_file::{self, FileAnswer, FilePart, PathKind, SHELL},
     ssh::{
         command::{limits::StopConditions, remote_host::RemoteHost, script::RemoteScript},
         pool::Priority,
@@ -59,11 +59,11 @@ async fn read(host: &Arc<RemoteHost>, request: &ReadRequest) -> Result<FileView,
         let absolute = absolute(&typed, Some(answer.directory));
 
         let content = match answer.found {
-            Found::Missing => return Err(failure(&absolute, "no such file or directory")),
-            Found::Denied => return Err(failure(&absolute, "permission denied")),
-            Found::Special => return Err(TransferError::NotAFile(shown(&absolute))),
-            Found::Directory => Some(list(host, &path, answer.content, request).await?),
-            Found::File => content(&answer, part, request),
+            PathKind::Missing => return Err(failure(&absolute, "no such file or directory")),
+            PathKind::Denied => return Err(failure(&absolute, "permission denied")),
+            PathKind::Special => return Err(TransferError::NotAFile(shown(&absolute))),
+            PathKind::Directory => Some(list(host, &path, answer.content, request).await?),
+            PathKind::File => content(&answer, part, request),
         };
 
         if let Some(content) = content {
@@ -82,9 +82,12 @@ async fn read(host: &Arc<RemoteHost>, request: &ReadRequest) -> Result<FileView,
 }
 
 /// Returns the parts of a file that are read in turn, until one is enough.
-fn parts(start: Start) -> Vec<Part> {
+fn parts(start: Start) -> Vec<FilePart> {
     match start {
-        Start::Line(_) => vec![Part::Beginning(WINDOW.into()), Part::Beginning(MAX_BYTES)],
+        Start::Line(_) => vec![
+            FilePart::Beginning(WINDOW.into()),
+            FilePart::Beginning(MAX_BYTES),
+        ],
         Start::FromEnd(wanted) => {
             let guess = wanted
                 .min(MAX_LINES as u64)
@@ -92,18 +95,18 @@ fn parts(start: Start) -> Vec<Part> {
                 .clamp(FIRST_TAIL.0, FIRST_TAIL.1);
             // Only its beginning shows what a file is that is no text.
             vec![
-                Part::End(guess),
-                Part::End(MAX_BYTES),
-                Part::Beginning(MAX_BYTES),
+                FilePart::End(guess),
+                FilePart::End(MAX_BYTES),
+                FilePart::Beginning(MAX_BYTES),
             ]
         }
     }
 }
 
 /// Makes a page of a part of a file; `None` if the part is not enough.
-fn content(answer: &Answer<'_>, part: Part, request: &ReadRequest) -> Option<FileContent> {
+fn content(answer: &FileAnswer<'_>, part: FilePart, request: &ReadRequest) -> Option<FileContent> {
     let bytes = answer.content;
-    let (Part::Beginning(most) | Part::End(most)) = part;
+    let (FilePart::Beginning(most) | FilePart::End(most)) = part;
     let is_whole = (bytes.len() as u64) < most;
     let is_last = most == MAX_BYTES;
 
@@ -114,7 +117,7 @@ fn content(answer: &Answer<'_>, part: Part, request: &ReadRequest) -> Option<Fil
         Encoding::Utf8 | Encoding::Utf8Bom => Kind::of(bytes),
     };
 
-    let lacks_beginning = matches!(part, Part::End(_)) && !is_whole;
+    let lacks_beginning = matches!(part, FilePart::End(_)) && !is_whole;
     match kind {
         Kind::Text => {}
         _ if lacks_beginning => return None,
@@ -137,12 +140,12 @@ fn content(answer: &Answer<'_>, part: Part, request: &ReadRequest) -> Option<Fil
             is_enough.then(|| FileContent::Text(pager.finish(is_whole)))
         }
         // A file that is a text only at its beginning.
-        (Start::FromEnd(_), Part::Beginning(_)) => {
+        (Start::FromEnd(_), FilePart::Beginning(_)) => {
             let mut pager = Pager::new(1, request.limit);
             pager.push(bytes);
             Some(FileContent::Text(pager.finish(is_whole)))
         }
-        (Start::FromEnd(wanted), Part::End(_)) => {
+        (Start::FromEnd(wanted), FilePart::End(_)) => {
             let length = bytes.len() as u64;
             let size = if is_whole {
                 length

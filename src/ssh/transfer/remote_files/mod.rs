@@ -107,8 +107,8 @@ impl RemoteFiles {
     /// Reads a page of a file or directory.
     ///
     /// # Errors
-    /// There is no such file, it cannot be read, the connection ends, or the call is stopped. The
-    /// channel may then be blocked, so it is of no further use.
+    /// There is no such file, it cannot be read, the connection ends, or the call is stopped. After
+    /// errors of the channel, it is of no further use.
     pub async fn read(
         &self,
         request: &ReadRequest,
@@ -119,7 +119,7 @@ impl RemoteFiles {
         let reading = async {
             timeout(READ_LIMIT, page)
                 .await
-                .unwrap_or_else(|_| Err(failure(&request.path, "no end within a minute")))
+                .unwrap_or_else(|_| Err(no_end(&request.path)))
         };
 
         self.client
@@ -189,7 +189,16 @@ impl RemoteFiles {
     }
 }
 
-/// Creates the error for a path that exists and cannot be shown.
+/// Creates the error for a file that is not read in time. The channel waits for it.
+fn no_end(path: &str) -> TransferError {
+    TransferError::Ended {
+        doing: "reading",
+        path: shown(path.as_bytes()),
+        message: format!("no answer within {READ_LIMIT:?}"),
+    }
+}
+
+/// Creates the error for a path that cannot be shown.
 fn failure(path: impl AsRef<[u8]>, message: impl Into<String>) -> TransferError {
     TransferError::Remote {
         doing: "reading",
