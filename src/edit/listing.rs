@@ -96,6 +96,7 @@ impl Listing {
             (0, total) => format!("no entry {}, the directory has {total}", self.first),
             (1, 1) => "1 entry".to_owned(),
             (shown, total) if shown == total => format!("{total} entries"),
+            (1, total) => format!("entry {} of {total}", self.first),
             (_, total) => format!("entries {}–{last} of {total}", self.first),
         }
     }
@@ -253,5 +254,6 @@ mod tests {
             "no entry 6, the directory has 5"
         );
         assert_eq!(Listing::new(&[], 5, 5).next_offset(), None);
+        assert_eq!(Listing::new(&[entry("x", 0)], 4, 9).range(), "entry 5 of 9");
     }
 }

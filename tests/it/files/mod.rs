@@ -3,3 +3,10 @@
 mod read;
 mod read_more;
 mod without_sftp;
+
+use crate::support::mcp_client::ToolResult;
+
+/// The line that says what was shown.
+fn last_line(result: &ToolResult) -> String {
+    result.text().lines().last().unwrap_or_default().to_owned()
+}

@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
+use super::last_line;
 use crate::support::{
     checks::{assert_refused, counted, plain},
     fixture::{ConnectedHost, TestHost},
@@ -83,11 +84,7 @@ async fn what_matters_for_an_edit_stands_in_the_status_line() {
     ] {
         let result = bench.read_content(content, plain()).await;
         assert_eq!(lines(&result), text, "{result:?}");
-        assert!(
-            result.status_line().contains(words),
-            "{}",
-            result.status_line()
-        );
+        assert!(last_line(&result).contains(words), "{}", last_line(&result));
     }
 }
 
@@ -109,12 +106,8 @@ async fn pages_follow_one_another_to_the_end() {
 
         offset = page.structured()["nextOffset"].clone();
         let goes_on = format!("offset {offset} continues");
-        assert_eq!(page.status_line().contains(&goes_on), offset.is_i64());
-        assert!(
-            page.status_line().contains("of 4500"),
-            "{}",
-            page.status_line()
-        );
+        assert_eq!(last_line(&page).contains(&goes_on), offset.is_i64());
+        assert!(last_line(&page).contains("of 4500"), "{}", last_line(&page));
     }
 
     assert!(seen == content, "{} bytes of {}", seen.len(), content.len());
@@ -150,11 +143,7 @@ async fn either_end_of_a_file_is_read() {
             (lines[0].as_str(), lines.last().unwrap().as_str()),
             (first, last)
         );
-        assert!(
-            result.status_line().contains(range),
-            "{}",
-            result.status_line()
-        );
+        assert!(last_line(&result).contains(range), "{}", last_line(&result));
     }
 
     let beyond = bench.read_content(b"a\n", json!({"offset": 7})).await;
@@ -194,11 +183,9 @@ async fn only_the_end_of_a_large_file_is_read() {
     let result = bench.read("large", json!({"offset": -3})).await.ok();
     assert_eq!(lines(&result), ["-3\t2997", "-2\t2998", "-1\t2999"]);
     assert!(
-        result
-            .status_line()
-            .contains("lines -3 to -1 from the end · 10.00 GB"),
+        last_line(&result).contains("lines -3 to -1 from the end · 10.00 GB"),
         "{}",
-        result.status_line()
+        last_line(&result)
     );
 
     let many = bench
@@ -217,18 +204,18 @@ async fn only_the_end_of_a_large_file_is_read() {
         .await
         .ok();
     assert!(
-        hole.status_line().contains("from the end"),
+        last_line(&hole).contains("from the end"),
         "{}",
-        hole.status_line()
+        last_line(&hole)
     );
     assert!(hole.text().len() < 40_000);
 
     let first = bench.read("large", json!({"limit": 1})).await.ok();
     assert_eq!(lines(&first), ["1\tbegin"]);
     assert!(
-        first.status_line().contains("line 1 ·"),
+        last_line(&first).contains("line 1 ·"),
         "{}",
-        first.status_line()
+        last_line(&first)
     );
 
     let far = bench.read("large", json!({"offset": 5})).await;
@@ -303,9 +290,9 @@ async fn long_lines_and_wide_pages_are_cut() {
         .await;
     assert_eq!(wide.structured()["nextOffset"], 36);
     assert!(
-        wide.status_line().contains("lines 1–35 of 100"),
+        last_line(&wide).contains("lines 1–35 of 100"),
         "{}",
-        wide.status_line()
+        last_line(&wide)
     );
 }
 
@@ -335,9 +322,7 @@ async fn a_relative_path_starts_where_the_shell_stands() {
     let listed = bench.read(".", plain()).await.ok();
     let place = bench.remote("a/b").canonicalize().unwrap();
     assert!(
-        listed
-            .status_line()
-            .starts_with(&format!("[{} · 1 entry", place.display())),
+        last_line(&listed).starts_with(&format!("[{} · 1 entry", place.display())),
         "{}",
         listed.text()
     );
