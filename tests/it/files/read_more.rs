@@ -253,3 +253,48 @@ async fn dropbear_with_the_sftp_server_of_openssh_is_read() {
         assert!(result.text().starts_with("2\ty\n["), "{}", result.text());
     }
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn servers_of_other_makes_are_read() {
+    use crate::support::other_sshd::Make;
+
+    for make in [
+        Make::Asyncssh(&[]),
+        Make::Ssh2,
+        Make::Erlang,
+        Make::Proftpd,
+        Make::Rclone("off"),
+    ] {
+        let mut bench = TestHost::other(&make).connect().await;
+        let path = bench.remote("file").to_str().unwrap().to_owned();
+        let content = counted(60_000, |number| format!("line {number}\n"));
+        fs::write(&path, content).unwrap();
+        let path = if matches!(make, Make::Rclone(_)) {
+            "file".to_owned()
+        } else {
+            path
+        };
+
+        for (offset, first) in [
+            (1, "1\tline 0\n"),
+            (59_000, "59000\tline 58999\n"),
+            (-2, "line 59998\n"),
+        ] {
+            let more = json!({"offset": offset, "limit": 2});
+            let result = bench.read(&path, more).await.ok();
+            let text = result.text();
+            assert!(
+                text.contains(first) && text.lines().count() == 3,
+                "{make:?}: {text}"
+            );
+        }
+
+        let listed = bench.read(".", plain()).await.ok();
+        assert!(
+            listed.text().contains(" file\n"),
+            "{make:?}: {}",
+            listed.text()
+        );
+    }
+}

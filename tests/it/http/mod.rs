@@ -68,7 +68,7 @@ async fn every_revision_with_sessions_is_spoken_over_streamable_http() {
         let tools = client.request("tools/list", json!({})).await;
         assert_eq!(
             tools["result"]["tools"].as_array().unwrap().len(),
-            10,
+            11,
             "{version}"
         );
 

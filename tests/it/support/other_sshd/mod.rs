@@ -12,6 +12,7 @@ use super::{
 };
 
 /// One of them.
+#[derive(Debug)]
 pub(crate) enum Make {
     /// asyncssh, which refuses what is named: a method of its SFTP server, or one of those that `asyncssh_server.py` knows.
     Asyncssh(&'static [&'static str]),
