@@ -183,9 +183,9 @@ mod tests {
     #[test]
     fn the_first_bytes_are_dumped() {
         assert_eq!(
-            hex_dump(b"\x7fELF\x02\x01\x01\0 and more"),
-            "0000  7f 45 4c 46 02 01 01 00 20 61 6e 64 20 6d 6f 72  .ELF.... and mor\n\
-             0010  65                                               e\n"
+            hex_dump(b"\x7fELF\x02\x01\x01\0 and many"),
+            "0000  7f 45 4c 46 02 01 01 00 20 61 6e 64 20 6d 61 6e  .ELF.... and man\n\
+             0010  79                                               y\n"
         );
         assert_eq!(hex_dump(&[0; 100]).lines().count(), 4);
         assert_eq!(hex_dump(b""), "");

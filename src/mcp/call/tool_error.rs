@@ -136,6 +136,7 @@ fn of_transfer(error: &TransferError) -> &'static str {
         }
         TransferError::Tree(_) => "copy the directories in it one by one, or leave some out with exclude",
         TransferError::Ended { .. } => "call again; for a tree, skipUnchanged: true copies only what is missing",
+        TransferError::Edit(_) => "read the file with ssh_read, then call again",
         TransferError::NotAFile(_) => "name a regular file; ssh_exec with cat reads other things",
         TransferError::Path(_) => "write the path of the file itself",
         TransferError::Length { .. } | TransferError::Differs(_) => "call again when nothing writes to the file",

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::client::{RequestError, SftpClient};
+use super::{
+    client::{RequestError, SftpClient},
+    remote_files::EditError,
+};
 use crate::{
     foreign_text::escape_line,
     policy::GuardReason,
@@ -146,6 +149,9 @@ pub enum TransferError {
         /// Path at which the old file is now.
         aside: String,
     },
+    /// An edit was not made.
+    #[error(transparent)]
+    Edit(#[from] EditError),
     /// The caller gave up, or the session ended.
     #[error("the transfer was cancelled; incomplete files were left unchanged")]
     Cancelled,

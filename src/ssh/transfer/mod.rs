@@ -26,8 +26,9 @@ pub use self::{
     guard::{GrantedPaths, Guard, Machine},
     progress::{TransferCounters, TransferProgress},
     remote_files::{
-        FileContent, FileView, ImageFormat, Listing, MAX_LINES, Page, ReadRequest, RemoteFiles,
-        Start, hex_dump, read_by_script,
+        EditError, FileContent, FileView, ImageFormat, InPlaceReason, Listing, Loaded, LoadedFile,
+        MAX_EDITED_BYTES, MAX_LINES, Page, ReadRequest, RemoteFiles, Start, Written, hex_dump,
+        read_by_script,
     },
     request::TransferRequest,
 };

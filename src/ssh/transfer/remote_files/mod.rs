@@ -4,6 +4,7 @@
 mod by_script;
 mod content;
 mod directory;
+mod edit;
 mod owners;
 mod path;
 
@@ -12,7 +13,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-pub use self::by_script::read_by_script;
+pub use self::{
+    by_script::read_by_script,
+    edit::{EditError, InPlaceReason, Loaded, LoadedFile, MAX_EDITED_BYTES, Written},
+};
 use super::{TransferError, client::SftpClient, error::shown, paths::absolute};
 pub use crate::edit::{
     kind::{ImageFormat, hex_dump},
