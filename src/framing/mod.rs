@@ -6,12 +6,13 @@
 //! side can guess. [`exec`] writes the script of a command on a channel of its own, and [`sudo`]
 //! the script of a command as root. [`stop`] writes the script that ends a running command,
 //! [`detached`] those for commands that live on the remote machine, [`digest`] the one that compares
-//! a file, and [`read_file`] those that show one.
+//! a file, [`read_file`] those that show one, and [`edit_file`] those that change one.
 
 pub mod decoder;
 pub mod detached;
 pub mod digest;
 mod driver;
+pub mod edit_file;
 pub mod exec;
 pub mod job_control_messages;
 pub mod mentioned;

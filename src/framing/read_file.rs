@@ -4,7 +4,7 @@
 //! becomes neither a command nor an option.
 
 /// Words before the facts, because a startup file may print as well.
-const MARK: &[u8] = b"mcp-ssh-sessions:file:\0";
+pub(super) const MARK: &[u8] = b"mcp-ssh-sessions:file:\0";
 
 /// Command line for a shell that reads one of the scripts. In the locale `C`, names are bytes.
 pub const SHELL: &str = "exec env LC_ALL=C /bin/sh";
@@ -204,7 +204,7 @@ fn stat(option: &str, files: &str) -> String {
 }
 
 /// Returns a text as one word of a POSIX shell.
-fn quoted(text: &[u8]) -> Vec<u8> {
+pub(super) fn quoted(text: &[u8]) -> Vec<u8> {
     let mut word = vec![b'\''];
     for byte in text {
         if *byte == b'\'' {

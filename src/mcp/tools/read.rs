@@ -30,6 +30,8 @@ struct ReadParams {
     offset: Option<i64>,
     /// Lines; default 2000
     limit: Option<u64>,
+    #[serde(default)]
+    sudo: bool,
 }
 
 /// What was read, as programs read it.
@@ -103,7 +105,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         limit: limit.unwrap_or(MAX_LINES),
     };
     let view = session
-        .read_file(request, &call.caller)
+        .read_file(request, params.sudo, &call.caller)
         .await
         .map_err(|error| explained(&error))?;
 
@@ -126,7 +128,7 @@ fn explained(error: &SessionError) -> ToolError {
             "a device, FIFO or socket is read with ssh_exec and a time limit"
         }
         TransferError::Remote { message, .. } if message.contains("permission denied") => {
-            "read it with ssh_exec, cat and sudo: true"
+            "call ssh_read with sudo: true"
         }
         TransferError::Remote { message, .. } if message.contains("no such file") => {
             "list its directory with ssh_read"

@@ -336,7 +336,7 @@ impl LiveSession {
     }
 
     /// Collects the sources of sudo's password: memory, the caller, or the user.
-    fn sudo_sources(&self, caller: &Caller) -> SudoSources {
+    pub(super) fn sudo_sources(&self, caller: &Caller) -> SudoSources {
         // A given password is known to be the account's only if the log-in used a password.
         let given = self
             .used_password()

@@ -16,7 +16,9 @@ use crate::{
             limits::{Signals, StopConditions},
             remote_host::RemoteHost,
         },
-        transfer::{FileView, ReadRequest, RemoteFiles, TransferError, read_by_script},
+        transfer::{
+            FileView, ReadRequest, RemoteFiles, ScriptFiles, TransferError, read_by_script,
+        },
     },
 };
 
@@ -35,13 +37,14 @@ pub(super) struct IdleFiles {
 
 impl LiveSession {
     /// Reads a page of a file or directory. A relative path starts in the directory of the default
-    /// shell; `request.directory` is set here.
+    /// shell; `request.directory` is set here. With `sudo` it is read as root.
     ///
     /// # Errors
     /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
     pub async fn read_file(
         &self,
         mut request: ReadRequest,
+        sudo: bool,
         caller: &Caller,
     ) -> Result<FileView, SessionError> {
         let _running = self.running.token();
@@ -54,7 +57,15 @@ impl LiveSession {
             let host = self.host(caller).await?;
             let conditions = self.conditions(None, caller, &Signals::default());
 
-            let error = match self.read_over(&host, &request, &conditions).await {
+            let read = async {
+                if sudo {
+                    let files = ScriptFiles::new(&host, Some(self.sudo_sources(caller)));
+                    return read_by_script(&files, &request, &conditions).await;
+                }
+                self.read_over(&host, &request, &conditions).await
+            };
+
+            let error = match read.await {
                 Ok(view) => return Ok(view),
                 Err(error) => error,
             };
@@ -89,7 +100,7 @@ impl LiveSession {
 
         let files = match RemoteFiles::open(host, conditions).await {
             Err(TransferError::NoSftp | TransferError::Start(_)) => {
-                return read_by_script(host, request, conditions).await;
+                return read_by_script(&ScriptFiles::new(host, None), request, conditions).await;
             }
             files => files?,
         };

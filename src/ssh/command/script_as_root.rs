@@ -2,19 +2,29 @@
 
 use std::{sync::Arc, time::Duration};
 
-use russh::{ChannelMsg, ChannelWriteHalf, client::Msg};
-use tokio::{sync::watch, time::timeout};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    exec::random_sentinel,
+    exec::{
+        random_sentinel,
+        sudo::{MAX_SUDO_EVENTS, SudoExchange},
+    },
+    exit_status::ExitStatus,
     remote_host::RemoteHost,
     script::RemoteScript,
-    sudo::{SudoReply, SudoResponder},
+    sudo::{SudoReply, SudoResponder, SudoSources},
 };
 use crate::{
-    framing::sudo::{SudoListener, root_shell},
+    framing::sudo::{SudoEvent, SudoListener, root_shell},
     password::Password,
-    ssh::{error::SshError, pool::Priority},
+    ssh::{
+        connect::connection::Connection, error::SshError, pool::Priority, prompt::as_root::AsRoot,
+    },
 };
 
 /// Longest answer of a short script, in bytes; the rest is dropped.
@@ -22,7 +32,122 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Name of this stage in the error for a timeout.
 const STAGE: &str = "a short script on the remote host";
 
+/// Script of this program that runs as root, with the form of the answer.
+#[derive(Debug)]
+pub(in crate::ssh) struct RootScript {
+    /// Text of the script, in the language of `/bin/sh`.
+    pub(in crate::ssh) stdin: Vec<u8>,
+    /// Description for the user who is asked for sudo's password.
+    pub(in crate::ssh) shown: AsRoot,
+    /// Longest answer, in bytes; the rest is dropped.
+    pub(in crate::ssh) max_answer_bytes: usize,
+    /// Time limit of the script, from now on. The limit stands still while the user is asked.
+    pub(in crate::ssh) limit: Duration,
+}
+
+/// End of the channel of a [`RootScript`].
+struct RootEnd {
+    answer: Vec<u8>,
+    /// Exit status; `None` if sudo got no answer and did not end.
+    status: Option<ExitStatus>,
+    listener: SudoListener,
+}
+
 impl RemoteHost {
+    /// Runs a script as root with the whole conversation with sudo, as for a command of the agent,
+    /// and returns the script's stdout. The script is sent only when sudo has run the root shell,
+    /// so sudo cannot take the script for a password, nor the shell a password for the script. If
+    /// the caller gives up, the channel is closed.
+    ///
+    /// # Errors
+    /// Fails if the channel cannot be opened, sudo refuses, the script does not end within the
+    /// limit, or the connection is lost before.
+    pub(in crate::ssh) async fn run_as_root(
+        self: &Arc<Self>,
+        script: RootScript,
+        sources: SudoSources,
+    ) -> Result<Vec<u8>, SshError> {
+        // A task of its own: if the caller is dropped, the task still closes the channel.
+        let given_up = CancellationToken::new();
+        let _guard = given_up.clone().drop_guard();
+        let host = Arc::clone(self);
+        tokio::spawn(async move { host.exchange_as_root(script, sources, &given_up).await })
+            .await
+            .map_err(|error| SshError::Lost(Some(error.to_string())))?
+    }
+
+    async fn exchange_as_root(
+        self: &Arc<Self>,
+        script: RootScript,
+        sources: SudoSources,
+        given_up: &CancellationToken,
+    ) -> Result<Vec<u8>, SshError> {
+        let RootScript {
+            stdin,
+            shown,
+            max_answer_bytes,
+            limit,
+        } = script;
+        let timed_out = || SshError::Timeout {
+            stage: STAGE,
+            after: limit,
+        };
+
+        let mark = random_sentinel()?;
+        let pause = sources.prompter.pause().clone();
+        let open = timeout(limit, self.channels.open_channel(Priority::Work));
+        let (channel, slot) = tokio::select! {
+            opened = open => opened.map_err(|_| timed_out())??,
+            () = given_up.cancelled() => return Err(SshError::Cancelled),
+        };
+
+        let (mut read, write) = channel.split();
+        let write = Arc::new(write);
+        let (exchange, state) = SudoExchange::new(self, &slot, shown, sources);
+        let (send_event, mut events) = mpsc::channel(MAX_SUDO_EVENTS);
+        let connection = slot.connection();
+        let sent = connection.command(&write, root_shell(&mark)).await;
+
+        // A task of its own: the channel is read while the user is asked, and while a long script
+        // waits for the window to grow.
+        let writer = tokio::spawn({
+            let write = Arc::clone(&write);
+            async move {
+                if exchange.run(&mut events, &write, false).await
+                    && write.data_bytes(stdin).await.is_ok()
+                {
+                    let _ = write.eof().await;
+                }
+            }
+        });
+
+        let mut end = RootEnd {
+            answer: Vec::new(),
+            status: None,
+            listener: SudoListener::of_root_shell(&mark),
+        };
+        let read = tokio::select! {
+            read = end.read(&mut read, connection, &send_event, max_answer_bytes) => read,
+            () = state.outlives_no_answer() => Ok(()),
+            () = given_up.cancelled() => Err(SshError::Cancelled),
+            () = pause.sleep(limit) => Err(timed_out()),
+        };
+
+        // Closed on every path: an open channel would keep its slot on the connection.
+        writer.abort();
+        let _ = write.close().await;
+        sent?;
+        read?;
+
+        let Some(said) = end.listener.finish(&mut Vec::new()) else {
+            return Ok(end.answer);
+        };
+        match state.refusal(false, end.status.as_ref()) {
+            Some(refusal) => Err(SshError::Sudo { refusal, said }),
+            None => Err(connection.lost()),
+        }
+    }
+
     /// Runs `command` with `stdin` on a new channel over any connection, and returns the command's
     /// stdout.
     ///
@@ -110,6 +235,48 @@ impl RemoteHost {
             stage: STAGE,
             after: limit,
         })?
+    }
+}
+
+impl RootEnd {
+    /// Reads the channel to its end, and passes sudo's prompts on.
+    ///
+    /// # Errors
+    /// Fails if the server runs no commands, or the connection is lost.
+    async fn read(
+        &mut self,
+        read: &mut ChannelReadHalf,
+        connection: &Connection,
+        events: &mpsc::Sender<SudoEvent>,
+        max_answer_bytes: usize,
+    ) -> Result<(), SshError> {
+        while let Some(message) = read.wait().await {
+            match message {
+                ChannelMsg::Data { data } if self.answer.len() < max_answer_bytes => {
+                    self.answer.extend_from_slice(&data);
+                }
+                ChannelMsg::ExtendedData { data, .. } => {
+                    for event in self.listener.push(&data, &mut Vec::new()) {
+                        // Only a sudo that asks without end leaves no room.
+                        let _ = events.try_send(event);
+                    }
+                }
+                ChannelMsg::ExitStatus { exit_status } => {
+                    self.status = Some(ExitStatus::Code(exit_status));
+                }
+                ChannelMsg::ExitSignal { signal_name, .. } => {
+                    self.status = Some(ExitStatus::from_signal(&signal_name));
+                }
+                ChannelMsg::Close => {
+                    self.status.get_or_insert(ExitStatus::Unreported);
+                    return Ok(());
+                }
+                ChannelMsg::Failure => return Err(SshError::ExecRefused),
+                _ => {}
+            }
+        }
+
+        Err(connection.lost())
     }
 }
 

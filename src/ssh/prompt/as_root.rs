@@ -70,6 +70,17 @@ impl AsRoot {
     }
 }
 
+impl AsRoot {
+    /// Describes an action on a file, such as `edit`.
+    pub(in crate::ssh) fn of_file(action: &str, path: &[u8]) -> Self {
+        let path = String::from_utf8_lossy(path);
+        Self {
+            command: format!("{action} the file {}", spelled_out(&path)).into(),
+            details: Vec::new(),
+        }
+    }
+}
+
 impl fmt::Display for AsRoot {
     /// Writes the details first and the command last. So no line of the command passes for a detail
     /// after it.

@@ -27,8 +27,8 @@ pub use self::{
     progress::{TransferCounters, TransferProgress},
     remote_files::{
         EditError, FileContent, FileView, ImageFormat, InPlaceReason, Listing, Loaded, LoadedFile,
-        MAX_EDITED_BYTES, MAX_LINES, Page, ReadRequest, RemoteFiles, Start, Written, hex_dump,
-        read_by_script,
+        MAX_EDITED_BYTES, MAX_LINES, Page, ReadRequest, RemoteFiles, ScriptFiles, Start, Written,
+        hex_dump, read_by_script,
     },
     request::TransferRequest,
 };

@@ -6,7 +6,7 @@ mod reader;
 mod running;
 mod send;
 mod stdin;
-mod sudo;
+pub(super) mod sudo;
 
 use std::{
     sync::Arc,

@@ -19,7 +19,7 @@ use super::{
     reader::{AwaitedReply, ChannelReader},
     send::ExecChannel,
     stdin::StdinWriter,
-    sudo::{SudoExchange, SudoState},
+    sudo::{MAX_SUDO_EVENTS, SudoExchange, SudoState},
 };
 use crate::{
     event::Event,
@@ -33,12 +33,10 @@ use crate::{
         },
         error::SshError,
         pool::ChannelSlot,
+        prompt::as_root::AsRoot,
     },
 };
 
-/// Capacity of the queue of [`SudoEvent`](crate::framing::sudo::SudoEvent)s. sudo says one thing at
-/// a time, so more than this is not to be expected.
-const MAX_SUDO_EVENTS: usize = 8;
 /// Capacity of the queue of terminal replies, which wait until the command reads.
 const MAX_TERMINAL_REPLIES: usize = 8;
 /// Longest time for which the channel may stay open after the command was stopped.
@@ -87,7 +85,16 @@ impl RunningCommand {
         let (exchange, sudo) = context
             .sudo
             .clone()
-            .map(|sources| SudoExchange::new(host, &channel.slot, spec, sources))
+            .map(|sources| {
+                let shown = AsRoot::new(
+                    &spec.command,
+                    spec.cwd.as_deref(),
+                    &spec.env(),
+                    spec.stdin.as_deref().unwrap_or_default(),
+                    spec.takes_input,
+                );
+                SudoExchange::new(host, &channel.slot, shown, sources)
+            })
             .unzip();
 
         let stop_reading = CancellationToken::new();

@@ -15,7 +15,6 @@ use crate::{
         command::{
             exit_status::ExitStatus,
             remote_host::RemoteHost,
-            spec::CommandSpec,
             sudo::{SudoReply, SudoResponder, SudoSources},
         },
         error::SudoRefusal,
@@ -24,6 +23,9 @@ use crate::{
     },
 };
 
+/// Capacity of the queue of [`SudoEvent`]s. sudo says one thing at a time, so more than this is not
+/// to be expected.
+pub(in crate::ssh::command) const MAX_SUDO_EVENTS: usize = 8;
 /// Grace period of sudo after end of file in place of a password. sudo delays its answer to a wrong
 /// password by some seconds.
 const ENDS_UNANSWERED: Duration = Duration::from_secs(10);
@@ -44,13 +46,13 @@ enum SudoOutcome {
 }
 
 /// Exchange with the sudo around a command, for the task that writes the command's stdin.
-pub(super) struct SudoExchange {
+pub(in crate::ssh::command) struct SudoExchange {
     responder: SudoResponder,
     outcome: watch::Sender<Option<SudoOutcome>>,
 }
 
 /// State of the exchange, for whoever waits for the command or stops it.
-pub(super) struct SudoState {
+pub(in crate::ssh::command) struct SudoState {
     /// Outcome of the exchange; `None` before the end of the exchange.
     outcome: watch::Receiver<Option<SudoOutcome>>,
     /// True if the host gets no password, because the host key has changed.
@@ -58,11 +60,12 @@ pub(super) struct SudoState {
 }
 
 impl SudoExchange {
-    /// Creates the exchange for a command on this channel slot, with the state to watch.
-    pub(super) fn new(
+    /// Creates the exchange for a command on this channel slot, with the state to watch. `shown`
+    /// describes the command to the user.
+    pub(in crate::ssh::command) fn new(
         host: &RemoteHost,
         slot: &ChannelSlot,
-        spec: &CommandSpec,
+        shown: AsRoot,
         sources: SudoSources,
     ) -> (Self, SudoState) {
         // After a changed host key the peer may be anybody: no stored password, and no prompt.
@@ -72,14 +75,6 @@ impl SudoExchange {
         } else {
             sources
         };
-
-        let shown = AsRoot::new(
-            &spec.command,
-            spec.cwd.as_deref(),
-            &spec.env(),
-            spec.stdin.as_deref().unwrap_or_default(),
-            spec.takes_input,
-        );
 
         let (send_outcome, outcome) = watch::channel(None);
         (
@@ -95,7 +90,7 @@ impl SudoExchange {
     }
 
     /// Answers sudo's prompts. Returns true once sudo has run the command, and false if sudo ends.
-    pub(super) async fn run(
+    pub(in crate::ssh::command) async fn run(
         self,
         events: &mut mpsc::Receiver<SudoEvent>,
         write: &Arc<ChannelWriteHalf<Msg>>,
@@ -123,7 +118,7 @@ impl SudoState {
     }
 
     /// Waits until a sudo without an answer should have ended. Never returns if sudo got an answer.
-    pub(super) async fn outlives_no_answer(&self) {
+    pub(in crate::ssh::command) async fn outlives_no_answer(&self) {
         let mut outcome = self.outcome.clone();
         if outcome
             .wait_for(|outcome| *outcome == Some(SudoOutcome::NoAnswer))
@@ -138,7 +133,7 @@ impl SudoState {
 
     /// Returns the reason why sudo did not run the command, given the exit status. `None` if the
     /// command was only stopped or cut off before.
-    pub(super) fn refusal(
+    pub(in crate::ssh::command) fn refusal(
         &self,
         stopped: bool,
         status: Option<&ExitStatus>,

@@ -1,11 +1,10 @@
 //! Reads a file or directory by the programs of a host that has no SFTP.
 
-use std::sync::Arc;
-
 use futures_util::future::BoxFuture;
 
 use super::{
-    FileContent, FileView, Listing, MAX_LINES, READ_LIMIT, ReadRequest, Start, TransferError,
+    FileContent, FileView, Listing, MAX_LINES, READ_LIMIT, ReadRequest, ScriptFiles, Start,
+    TransferError,
     content::{FIRST_TAIL, MAX_IMAGE_BYTES, USUAL_LINE_BYTES, WINDOW, binary},
     failure, path,
 };
@@ -15,35 +14,32 @@ use crate::{
         listing::{Entry, window},
         page::{Encoding, MAX_TAIL_BYTES, Pager, Step, Tail},
     },
-    framing::read_file::{self, FileAnswer, FilePart, PathKind, SHELL},
+    framing::read_file::{self, FileAnswer, FilePart, PathKind},
     ssh::{
-        command::{limits::StopConditions, remote_host::RemoteHost, script::RemoteScript},
-        pool::Priority,
+        command::limits::StopConditions,
         transfer::{error::shown, paths::absolute},
     },
 };
 
 /// Bytes of a file that a script prints at most.
 const MAX_BYTES: u64 = MAX_TAIL_BYTES as u64;
-/// Bytes of an answer besides the content of a file.
-const MAX_FACTS_BYTES: usize = 64 * 1024;
 
 /// Reads a page of a file or directory without SFTP.
 ///
 /// # Errors
 /// There is no such file, it cannot be read, the host runs no commands, or the call is stopped.
 pub async fn read_by_script(
-    host: &Arc<RemoteHost>,
+    files: &ScriptFiles,
     request: &ReadRequest,
     conditions: &StopConditions,
 ) -> Result<FileView, TransferError> {
     // Boxed for the same reason as in `RemoteFiles::read`.
-    let page: BoxFuture<'_, Result<FileView, TransferError>> = Box::pin(read(host, request));
-    host.first().unless_stopped(conditions, page).await
+    let page: BoxFuture<'_, Result<FileView, TransferError>> = Box::pin(read(files, request));
+    files.host.first().unless_stopped(conditions, page).await
 }
 
 /// Reads one part of the file after another until one is enough.
-async fn read(host: &Arc<RemoteHost>, request: &ReadRequest) -> Result<FileView, TransferError> {
+async fn read(files: &ScriptFiles, request: &ReadRequest) -> Result<FileView, TransferError> {
     let typed = path::resolve(&request.path, &request.directory)?;
     // No path begins with `-` for a program.
     let path = if typed.starts_with(b"/") {
@@ -53,7 +49,9 @@ async fn read(host: &Arc<RemoteHost>, request: &ReadRequest) -> Result<FileView,
     };
 
     for part in parts(request.start) {
-        let output = run(host, read_file::script(&path, part)).await?;
+        let output = files
+            .run(("read", &typed), read_file::script(&path, part), READ_LIMIT)
+            .await?;
         let answer = read_file::parse(&output)
             .ok_or_else(|| failure(&typed, "/bin/sh does not answer as expected"))?;
         let absolute = absolute(&typed, Some(answer.directory));
@@ -62,7 +60,7 @@ async fn read(host: &Arc<RemoteHost>, request: &ReadRequest) -> Result<FileView,
             PathKind::Missing => return Err(failure(&absolute, "no such file or directory")),
             PathKind::Denied => return Err(failure(&absolute, "permission denied")),
             PathKind::Special => return Err(TransferError::NotAFile(shown(&absolute))),
-            PathKind::Directory => Some(list(host, &path, answer.content, request).await?),
+            PathKind::Directory => Some(list(files, &path, answer.content, request).await?),
             PathKind::File => content(&answer, part, request),
         };
 
@@ -162,7 +160,7 @@ fn content(answer: &FileAnswer<'_>, part: FilePart, request: &ReadRequest) -> Op
 
 /// Lists a page of the names in a directory, with the facts about each.
 async fn list(
-    host: &Arc<RemoteHost>,
+    files: &ScriptFiles,
     path: &[u8],
     names: &[u8],
     request: &ReadRequest,
@@ -175,7 +173,8 @@ async fn list(
 
     let page = window(names.len(), request.start, request.limit);
     let shown = names.get(page.clone()).unwrap_or_default();
-    let answer = run(host, read_file::details(path, shown)).await?;
+    let script = read_file::details(path, shown);
+    let answer = files.run(("read", path), script, READ_LIMIT).await?;
 
     let entries: Vec<Entry> = shown
         .iter()
@@ -195,19 +194,4 @@ async fn list(
         page.start,
         names.len(),
     )))
-}
-
-/// Runs a script and returns what it prints.
-async fn run(host: &Arc<RemoteHost>, script: Vec<u8>) -> Result<Vec<u8>, TransferError> {
-    let script = RemoteScript {
-        command: SHELL.to_owned(),
-        stdin: script,
-        priority: Priority::Work,
-        answer_end: Vec::new(),
-        max_answer_bytes: MAX_TAIL_BYTES + MAX_FACTS_BYTES,
-        limit: READ_LIMIT,
-        progress: None,
-    };
-
-    Ok(host.run_script(script).await?)
 }

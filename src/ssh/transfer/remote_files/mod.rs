@@ -7,6 +7,7 @@ mod directory;
 mod edit;
 mod owners;
 mod path;
+mod script_files;
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ use tokio::time::timeout;
 pub use self::{
     by_script::read_by_script,
     edit::{EditError, InPlaceReason, Loaded, LoadedFile, MAX_EDITED_BYTES, Written},
+    script_files::ScriptFiles,
 };
 use super::{TransferError, client::SftpClient, error::shown, paths::absolute};
 pub use crate::edit::{

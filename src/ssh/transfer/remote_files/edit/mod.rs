@@ -3,6 +3,7 @@
 //! A file is loaded whole, changed in memory, and written back only if the host still has the
 //! loaded content.
 
+mod by_script;
 mod error;
 
 pub use self::error::EditError;

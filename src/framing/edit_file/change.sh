@@ -1,0 +1,274 @@
+LC_ALL=C
+export LC_ALL
+unset CDPATH
+set -f
+exec 2>/dev/null
+newline='
+'
+store= made=0 reason= said=
+new=$name.new old=$name.old
+
+say() {
+  printf '%s\0%s\0' "$1" "$2"
+}
+
+# Ends the script with a result and a message.
+finish() {
+  say "$1" "$2"
+  exit
+}
+
+# Ends the script after the directories that it has made are removed.
+give_up() {
+  clean
+  undone=$into
+  while [ "$made" -gt 0 ]; do
+    rmdir "${undone%/}"
+    undone=${undone%/*/}/
+    made=$((made - 1))
+  done
+  finish "$@"
+}
+
+# Removes the private directory. Its files have random names, so no other file is removed even if
+# the directory was never entered.
+clean() {
+  [ -n "$store" ] || return 0
+  rm -f "./$new" "./$old"
+  cd /
+  rmdir "$store"
+  store=
+}
+
+trap clean EXIT
+trap 'exit 1' HUP INT TERM PIPE
+
+# Enters the directory of the file. Another one may have taken its place since.
+enter() {
+  cd -P "$dir" || return
+  here=$(pwd -P && printf .)
+  here=${here%"$newline".}
+  [ "${here%/}/" = "$dir" ]
+}
+
+# Makes a directory in a directory, and enters it. Nobody else can change anything in it, even if
+# the outer directory belongs to somebody else, who could exchange the new directory.
+stage() {
+  said=$(mkdir -m 700 "$1$name" 2>&1) || return
+  store=$1$name
+  if cd "$store" && set -- $(ls -ldn .) && [ "$3" = "$(id -u)" ]; then
+    case $1 in
+      d????-??-*) return 0 ;;
+    esac
+  fi
+
+  rmdir "$store"
+  store= said='Permission denied'
+  enter
+  return 1
+}
+
+# Compares a file with the old content.
+same() {
+  for sum in sha256sum 'openssl dgst -sha256 -r' 'shasum -a 256' 'sha256 -q'; do
+    digest=$($sum <"$1")
+    digest=${digest%% *}
+    if [ "${#digest}" -eq 64 ]; then
+      [ "$digest" = "$sha256" ]
+      return
+    fi
+  done
+  [ "$(cksum <"$1")" = "$crc" ]
+}
+
+is_as_loaded() {
+  [ -f "$1" ] && [ ! -L "$1" ] && same "$1"
+}
+
+# Prints what a file has besides its content: mode with a mark for an ACL, user, group, extended
+# attributes.
+look() {
+  attributes=$(getfattr -d -m - "$1" | tail -n +2 | sort)
+  set -- $(ls -ldn "$1")
+  printf '%s %s %s %s' "$1" "$3" "$4" "$attributes"
+}
+
+# Writes the new content into a file.
+fill() {
+  said=$( { content | cat >"$1"; } 2>&1 ) || return
+  [ "$(wc -c <"$1")" -eq "$length" ]
+}
+
+# Gives a file the bits that writing takes away.
+restore_bits() {
+  case $was in
+    ???[sS]*) chmod u+s "$1" ;;
+  esac
+  case $was in
+    ??????[sS]*) chmod g+s "$1" ;;
+  esac
+}
+
+flush() {
+  sync "$1" || sync
+}
+
+# Replaces the file by a copy of it with the new content. Fails, with the reason in `reason`, if
+# that would lose something.
+replace() {
+  if ! stage "$dir"; then
+    case $said in
+      *'ermission denied' | *'not permitted') reason=directory; return 1 ;;
+      *) finish failed "$said" ;;
+    esac
+  fi
+
+  cp --preserve=all "../$base" "./$new" || said=$(cp -p "../$base" "./$new" 2>&1)
+  [ -f "./$new" ] || finish failed "$said"
+
+  now=$(look "./$new")
+  if [ "$now" != "$was" ]; then
+    set -- $now
+    now="$2 $3"
+    set -- $was
+    [ "$now" = "$2 $3" ] && reason=attributes || reason=owner
+    return 1
+  fi
+
+  fill "./$new" || finish failed "$said"
+  restore_bits "./$new"
+  flush "./$new"
+
+  is_as_loaded "../$base" || finish changed
+  mv -f -T "./$new" "../$base" && return
+  [ ! -d "../$base" ] && said=$(mv -f "./$new" "../$base" 2>&1) && return
+  reason=rename
+  return 1
+}
+
+# Writes into the file, while its old content is in another one. The file is on descriptor 3, so
+# that whoever exchanges it meanwhile cannot have another file written.
+overwrite() {
+  [ -n "$store" ] || stage "$dir" || stage "$HOME/" || stage /tmp/ || finish failed "$said"
+  file=$path
+  [ ! -e /proc/self/fd/3 ] || file=/proc/self/fd/3
+
+  said=$( { cat "$file" >"./$old"; } 2>&1 ) || finish failed "$said"
+  same "./$old" || finish changed
+  flush "./$old"
+
+  # From here on, a signal would leave half of the content.
+  trap '' HUP INT TERM PIPE
+  same "$file" || finish changed
+  if fill "$file"; then
+    restore_bits "$file"
+    flush "$file"
+    return 0
+  fi
+
+  message=$said
+  same "$file" || cat "./$old" >"$file"
+  same "$file" && finish failed "$message"
+  say old "$store/$old"
+  store=
+  finish incomplete "$message"
+}
+
+write() {
+  enter && is_as_loaded "./$base" || finish changed
+  [ -w "./$base" ] || said=$( { : >>"./$base"; } 2>&1 ) || finish failed "$said"
+
+  was=$(look "./$base")
+  set -- $(ls -ldn "./$base")
+  [ "$2" -le 1 ] || reason=links
+  if [ -n "$reason" ] || ! replace; then
+    { overwrite; } 3<"$path" || finish changed
+  fi
+
+  [ -z "$reason" ] || say reason "$reason"
+  lost "$was" "$(look "$path")"
+  finish done
+}
+
+# Says in which respects the second look differs from the first.
+lost() {
+  [ "$1" != "$2" ] || return 0
+  before=$1 after=$2
+  set -- $before
+  mode=$1 user=$2 group=$3
+  set -- $after
+  [ "$mode" = "$1" ] || say lost mode
+  [ "$user" = "$2" ] || say lost owner
+  [ "$group" = "$3" ] || say lost group
+  [ "${before#* * * }" = "${after#* * * }" ] || say lost attributes
+}
+
+# Sets the umask for new files in a directory: only the owner gets at those in a private one.
+mask() {
+  set -- $(ls -ldn "$1")
+  case $1 in
+    d???-?[-S]-?[-T]*) umask 077 ;;
+    *) umask "$(printf %o "$((0$(umask) | 022))")" ;;
+  esac
+}
+
+# Makes a directory, and those around it.
+parents() {
+  if [ -d "$1" ]; then
+    mask "$1"
+    return
+  fi
+  [ -n "$may_make" ] || finish nodirectory
+
+  parents "${1%/*/}/"
+  said=$(mkdir "${1%/}" 2>&1) || give_up failed "$said"
+  made=$((made + 1))
+  say made "$1"
+}
+
+# Gives a file another name, but not that of another file.
+place() {
+  if [ ! -e "$2" ] && [ ! -L "$2" ]; then
+    if ln -T "$1" "$2" || { [ ! -d "$2" ] && ln "$1" "$2"; }; then
+      rm -f "$1"
+      [ -e "$1" ] || return 0
+      rm -f "$2"
+    fi
+    [ -e "$2" ] || [ -L "$2" ] || said=$(mv -n "$1" "$2" 2>&1)
+    [ -e "$1" ] || return 0
+  fi
+
+  if [ -e "$2" ] || [ -L "$2" ]; then
+    give_up exists
+  fi
+  give_up failed "$said"
+}
+
+create() {
+  into=$dir
+  parents "$dir"
+  enter || give_up changed
+  mask .
+  stage "$dir" || give_up failed "$said"
+
+  fill "./$new" || give_up failed "$said"
+  flush "./$new"
+  place "./$new" "../$base"
+  finish done
+}
+
+rename() {
+  enter && is_as_loaded "./$base" || finish changed
+  into=${to%/*}/
+  parents "$into"
+  place "./$base" "$to"
+  finish done
+}
+
+delete() {
+  enter && is_as_loaded "./$base" || finish changed
+  said=$(rm -f "./$base" 2>&1) || finish failed "$said"
+  finish done
+}
+
+printf 'mcp-ssh-sessions:change:\0'
