@@ -5,6 +5,8 @@
 
 pub mod diff;
 mod display;
+pub mod encoded_text;
+mod encoding;
 pub mod kind;
 mod lines;
 pub mod listing;

@@ -14,6 +14,7 @@ pub mod digest;
 mod driver;
 pub mod edit_file;
 pub mod exec;
+pub mod file_probe;
 pub mod job_control_messages;
 pub mod mentioned;
 pub mod quoting;

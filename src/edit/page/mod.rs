@@ -3,15 +3,14 @@
 //! A [`Pager`] reads from the beginning of the file, and a [`Tail`] from its end. Neither holds the
 //! whole file.
 
-mod encoding;
 mod pager;
 mod tail;
 
 pub use self::{
-    encoding::Encoding,
     pager::Pager,
     tail::{MAX_TAIL_BYTES, Tail},
 };
+pub use super::encoding::Encoding;
 
 /// Number of lines of a page at most.
 pub const MAX_LINES: usize = 2_000;

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{
-    Encoding, MAX_CHARACTERS, MAX_LINE_CHARACTERS, MAX_LINES, Page, Step, encoding::Decoder,
-};
+use super::{Encoding, MAX_CHARACTERS, MAX_LINE_CHARACTERS, MAX_LINES, Page, Step};
 use crate::edit::{
     display::{escaped, grouped},
+    encoding::Decoder,
     lines::count_line_ends,
 };
 

@@ -1,6 +1,7 @@
 //! Page of a file that is read from its end.
 
-use super::{Encoding, Page, Pager, Step, encoding::Decoder};
+use super::{Encoding, Page, Pager, Step};
+use crate::edit::encoding::Decoder;
 use crate::edit::lines::{count_line_ends, lines};
 
 /// Number of bytes at the end of a file that are read at most.

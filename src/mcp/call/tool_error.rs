@@ -24,6 +24,8 @@ use crate::{
 pub(in crate::mcp) struct ToolError {
     /// Description of the failure.
     pub(in crate::mcp) message: String,
+    /// Lines below the message that show details.
+    details: Vec<String>,
     /// Advice for the model about the next step.
     pub(in crate::mcp) hint: String,
 }
@@ -33,7 +35,21 @@ impl ToolError {
     pub(in crate::mcp) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         let [message, hint] =
             [message.into(), hint.into()].map(|text| escape_line(text.as_bytes()));
-        Self { message, hint }
+        Self {
+            message,
+            details: Vec::new(),
+            hint,
+        }
+    }
+
+    /// Adds lines below the message. Escapes each of them.
+    pub(in crate::mcp) fn with_details<'a>(
+        mut self,
+        lines: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let lines = lines.into_iter().map(|line| escape_line(line.as_bytes()));
+        self.details.extend(lines);
+        self
     }
 
     /// Returns the error as a failed tool result.
@@ -41,9 +57,14 @@ impl ToolError {
         CallToolResult::error(vec![ContentBlock::text(self.text())])
     }
 
-    /// Returns the message and the hint as two lines.
+    /// Returns the message, the details and the hint, each on lines of its own.
     pub(in crate::mcp) fn text(&self) -> String {
-        format!("{}\nhint: {}", self.message, self.hint)
+        let details: String = self
+            .details
+            .iter()
+            .map(|line| format!("{line}\n"))
+            .collect();
+        format!("{}\n{details}hint: {}", self.message, self.hint)
     }
 }
 

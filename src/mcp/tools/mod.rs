@@ -5,6 +5,7 @@ mod command;
 mod connect;
 mod disconnect;
 mod download;
+mod edit;
 mod exec;
 mod job;
 mod read;
@@ -33,6 +34,7 @@ pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         shell::tool(),
         job::tool(),
         read::tool(),
+        edit::tool(),
         upload::tool(),
         download::tool(),
         sessions::tool(),
@@ -55,6 +57,7 @@ pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult
         shell::NAME => shell::call(call).await,
         job::NAME => job::call(call).await,
         read::NAME => read::call(call).await,
+        edit::NAME => edit::call(call).await,
         upload::NAME => upload::call(call).await,
         download::NAME => download::call(call).await,
         sessions::NAME => sessions::call(call).await,

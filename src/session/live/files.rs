@@ -109,23 +109,24 @@ impl LiveSession {
     }
 
     /// Takes the idle channel to this host; `None` if there is none.
-    fn idle_files(&self, host: &Arc<RemoteHost>) -> Option<RemoteFiles> {
+    pub(super) fn idle_files(&self, host: &Arc<RemoteHost>) -> Option<RemoteFiles> {
         let idle = lock(&self.idle_files).take()?;
         let is_usable = idle.host.as_ptr() == Arc::as_ptr(host) && idle.files.may_be_kept();
         is_usable.then_some(idle.files)
     }
 
     /// Keeps the channel of a finished call for a while, unless the error may be that of the channel.
-    fn keep_files(
+    pub(super) fn keep_files<T>(
         &self,
         files: RemoteFiles,
         host: &Arc<RemoteHost>,
-        result: Result<FileView, TransferError>,
-    ) -> Result<FileView, TransferError> {
+        result: Result<T, TransferError>,
+    ) -> Result<T, TransferError> {
         let has_answered = matches!(
             result,
             Ok(_)
                 | Err(TransferError::Remote { .. }
+                    | TransferError::Edit(_)
                     | TransferError::NotAFile(_)
                     | TransferError::Path(_))
         );
@@ -152,7 +153,7 @@ impl LiveSession {
     }
 
     /// Returns the directory of the default shell after its last command. Empty if there was none.
-    async fn directory(&self) -> Vec<u8> {
+    pub(super) async fn directory(&self) -> Vec<u8> {
         let slot = lock(&self.shells).get(DEFAULT_SHELL).cloned();
         match slot {
             Some(slot) => slot.lock().await.directory.clone(),

@@ -3,6 +3,7 @@
 mod commands;
 mod connection;
 mod detached;
+mod edits;
 mod files;
 mod single_flight;
 mod status;
@@ -18,7 +19,11 @@ use std::{
 use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::{connection::Reconnected, detached::started};
+pub use self::{
+    connection::Reconnected,
+    detached::started,
+    edits::{EditedFile, FinishedEdit},
+};
 use self::{files::IdleFiles, single_flight::SingleFlight};
 use super::{error::SessionError, saved::SavedSession};
 use crate::{
@@ -96,6 +101,8 @@ pub struct LiveSession {
     remote_temps: Arc<Mutex<Vec<RemoteTemp>>>,
     /// Guarded paths of this machine, allowed by the user.
     given: GrantedPaths,
+    /// Turn of the edits that write.
+    edits: AsyncMutex<()>,
     /// Channel for files that no call uses at the moment, kept for the next call.
     idle_files: Arc<Mutex<Option<IdleFiles>>>,
 }
@@ -185,6 +192,7 @@ impl LiveSession {
             last: Mutex::default(),
             remote_temps: Arc::default(),
             given: GrantedPaths::default(),
+            edits: AsyncMutex::default(),
             idle_files: Arc::default(),
         })
     }

@@ -21,14 +21,15 @@ use std::{sync::Arc, time::Duration};
 use self::client::SftpClient;
 pub use self::{
     attempts::{FileTransfer, Transferred},
-    error::TransferError,
+    error::{TransferError, shown},
     file::remote_temp::{RemoteTemp, remove_remote_temps},
     guard::{GrantedPaths, Guard, Machine},
     progress::{TransferCounters, TransferProgress},
     remote_files::{
-        EditError, FileContent, FileView, ImageFormat, InPlaceReason, Listing, Loaded, LoadedFile,
-        MAX_EDITED_BYTES, MAX_LINES, Page, ReadRequest, RemoteFiles, ScriptFiles, Start, Written,
-        hex_dump, read_by_script,
+        ChangeState, EditAction, EditError, FileChange, FileContent, FileEditor, FileView,
+        ImageFormat, InPlaceReason, LenientHunk, Listing, Loaded, LoadedFile, MAX_EDITED_BYTES,
+        MAX_LINES, Page, Patch, PreparedEdit, PreparedFile, ReadRequest, RemoteFiles, ReplaceError,
+        ScriptFiles, Start, Written, hex_dump, read_by_script,
     },
     request::TransferRequest,
 };

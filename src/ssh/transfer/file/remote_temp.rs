@@ -227,6 +227,12 @@ impl RemoteTemp {
         }
     }
 
+    /// Returns a name next to the target for a copy of it.
+    pub(in crate::ssh::transfer) fn backup(&self) -> Vec<u8> {
+        let name = self.temporary.strip_suffix(b".part");
+        [name.unwrap_or(&self.temporary), b".old"].concat()
+    }
+
     /// Returns the temporary name of the old file during a replacement.
     fn aside(&self) -> Vec<u8> {
         [&self.temporary, &b".old"[..]].concat()

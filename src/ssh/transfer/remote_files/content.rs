@@ -70,6 +70,58 @@ impl RemoteFiles {
 
         content
     }
+
+    /// Reads a whole file of `size` bytes at once, and returns its attributes at the end as well.
+    /// A size of 0 may be wrong, as in `/proc`. One byte more than the size or than `most` shows
+    /// that the file is longer.
+    ///
+    /// # Errors
+    /// The file cannot be read, or became shorter meanwhile.
+    pub(super) async fn read_whole(
+        &self,
+        path: &[u8],
+        size: u64,
+        most: u64,
+    ) -> Result<(Vec<u8>, Attributes), TransferError> {
+        let client = &self.client;
+        let opened = client
+            .open_file(path, Access::Read, Attributes::default())
+            .await;
+        let handle = opened.map_err(client.failed("reading", path))?;
+        let read = self.read_open(path, &handle, size, most).await;
+        client.close_read(&handle).await;
+
+        read
+    }
+
+    /// Reads a whole open file as [`read_whole`](Self::read_whole) does.
+    ///
+    /// # Errors
+    /// The file cannot be read, or became shorter meanwhile.
+    pub(super) async fn read_open(
+        &self,
+        path: &[u8],
+        handle: &Handle,
+        size: u64,
+        most: u64,
+    ) -> Result<(Vec<u8>, Attributes), TransferError> {
+        let client = &self.client;
+        let file = OpenFile {
+            files: self,
+            path,
+            handle: handle.clone(),
+            size,
+        };
+
+        let end = if size == 0 { most } else { size.min(most) } + 1;
+        let attributes = async {
+            let found = client.fstat(handle).await;
+            found.map_err(client.failed("reading", path))
+        };
+
+        let (pieces, attributes) = tokio::try_join!(file.range(0, end), attributes)?;
+        Ok((pieces.concat(), attributes))
+    }
 }
 
 impl OpenFile<'_> {

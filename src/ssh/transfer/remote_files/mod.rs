@@ -16,7 +16,10 @@ use tokio::time::timeout;
 
 pub use self::{
     by_script::read_by_script,
-    edit::{EditError, InPlaceReason, Loaded, LoadedFile, MAX_EDITED_BYTES, Written},
+    edit::{
+        ChangeState, EditAction, EditError, FileChange, FileEditor, InPlaceReason, Loaded,
+        LoadedFile, MAX_EDITED_BYTES, PreparedEdit, PreparedFile, Written,
+    },
     script_files::ScriptFiles,
 };
 use super::{TransferError, client::SftpClient, error::shown, paths::absolute};
@@ -24,6 +27,8 @@ pub use crate::edit::{
     kind::{ImageFormat, hex_dump},
     listing::Listing,
     page::{MAX_LINES, Page, Start},
+    patch::{LenientHunk, Patch},
+    replace::ReplaceError,
 };
 use crate::{
     sftp::attributes::{Attributes, FileType},

@@ -1,6 +1,9 @@
 //! The reasons for which a file is not edited.
 
-use crate::edit::{patch::PatchError, replace::ReplaceError};
+use crate::{
+    edit::{patch::PatchError, replace::ReplaceError},
+    ssh::transfer::TransferError,
+};
 
 /// Reason for which an edit was not made. No file has changed, unless the error says otherwise.
 /// Paths are in a form for display.
@@ -51,6 +54,21 @@ pub enum EditError {
     /// The file changed between reading and writing. Nothing was written.
     #[error("{0} changed while it was edited; nothing was written")]
     Changed(String),
+    /// The whole content of a file is to be replaced, and the caller has not seen the file.
+    #[error("{0} exists, and was not read before; nothing was written")]
+    NotRead(String),
+    /// The whole content of a file is to be replaced, and others have changed the file since the
+    /// caller saw it.
+    #[error("{0} was changed by others since it was read; nothing was written")]
+    ChangedSinceRead(String),
+    /// The first files of a patch were written, and the next could not be.
+    #[error("{source}; written before: {}", .written.join(", "))]
+    Partly {
+        /// Paths of the files that were written.
+        written: Vec<String>,
+        /// Reason for which the next was not.
+        source: Box<TransferError>,
+    },
     /// The old text does not fit the file.
     #[error("{path}: {source}")]
     Replace {

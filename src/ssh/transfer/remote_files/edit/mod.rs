@@ -4,9 +4,23 @@
 //! loaded content.
 
 mod by_script;
+mod editor;
 mod error;
+mod load;
+mod over_sftp;
+mod prepare;
 
-pub use self::error::EditError;
+use std::collections::BTreeSet;
+
+pub use self::{
+    editor::{ChangeState, FileEditor},
+    error::EditError,
+};
+use super::{TransferError, path::resolve};
+use crate::edit::{
+    diff::Diff,
+    patch::{LenientHunk, Patch},
+};
 
 /// Upper limit of a file that is edited, in bytes.
 pub const MAX_EDITED_BYTES: u64 = 4 * 1024 * 1024;
@@ -61,4 +75,159 @@ pub enum InPlaceReason {
     Directory,
     /// The server does not rename over a file.
     NoRename,
+}
+
+/// Change that a caller asks for. Paths are as typed until
+/// [`in_directory`](Self::in_directory).
+#[derive(Debug, Clone)]
+pub enum EditAction {
+    /// A text of an existing file is replaced.
+    Replace {
+        /// Path of the file.
+        path: Vec<u8>,
+        /// Text to replace. It has to occur exactly once, unless `all` is true.
+        old: Vec<u8>,
+        /// Text to put there.
+        new: Vec<u8>,
+        /// True if every place is replaced.
+        all: bool,
+    },
+    /// A file gets a whole new content, or is created.
+    Content {
+        /// Path of the file.
+        path: Vec<u8>,
+        /// The content.
+        content: Vec<u8>,
+    },
+    /// Files are changed, created, deleted and renamed.
+    Patch(Patch),
+}
+
+impl EditAction {
+    /// Converts the paths from the form in which a caller types them to the form of SFTP, with
+    /// relative paths in the absolute `directory`; in the home directory if that is empty.
+    ///
+    /// # Errors
+    /// A path cannot be used.
+    pub fn in_directory(self, directory: &[u8]) -> Result<Self, TransferError> {
+        let resolve = |path: &[u8]| {
+            let path = std::str::from_utf8(path).map_err(|_| {
+                TransferError::Path("the path is not UTF-8; write other bytes as \\xNN".to_owned())
+            })?;
+            resolve(path, directory)
+        };
+
+        Ok(match self {
+            Self::Replace {
+                path,
+                old,
+                new,
+                all,
+            } => Self::Replace {
+                path: resolve(&path)?,
+                old,
+                new,
+                all,
+            },
+            Self::Content { path, content } => Self::Content {
+                path: resolve(&path)?,
+                content,
+            },
+            Self::Patch(mut patch) => {
+                patch.resolve(resolve)?;
+                Self::Patch(patch)
+            }
+        })
+    }
+
+    /// Returns the paths of all files that the action names.
+    fn paths(&self) -> BTreeSet<&[u8]> {
+        match self {
+            Self::Replace { path, .. } | Self::Content { path, .. } => {
+                BTreeSet::from([path.as_slice()])
+            }
+            Self::Patch(patch) => patch.paths(),
+        }
+    }
+}
+
+/// Edit whose result is known, before anything is written.
+#[derive(Debug, Clone)]
+pub struct PreparedEdit {
+    /// Files that change, in the order of writing.
+    pub files: Vec<PreparedFile>,
+    /// Hunks of a patch whose lines were found only with leniency.
+    pub lenient: Vec<LenientHunk>,
+    /// True if an existing file gets a whole new content, whatever the old one is.
+    pub replaces_content: bool,
+}
+
+/// Change of a file before it is written.
+#[derive(Debug, Clone)]
+pub struct PreparedFile {
+    /// The change.
+    pub change: FileChange,
+    /// Difference that the change makes.
+    pub diff: Diff,
+}
+
+/// Change of one file. All paths are absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileChange {
+    /// A file is created.
+    Create {
+        /// Path of the file, which nothing has yet.
+        path: Vec<u8>,
+        /// Content of the file.
+        content: Vec<u8>,
+        /// True if missing parent directories are created, too.
+        makes_directories: bool,
+    },
+    /// A file gets a new content.
+    Write {
+        /// The file as it was found.
+        old: LoadedFile,
+        /// New content.
+        content: Vec<u8>,
+    },
+    /// A file gets another path.
+    Rename {
+        /// The file as it was found.
+        old: LoadedFile,
+        /// New path, which nothing has yet.
+        to: Vec<u8>,
+        /// New content; `None` if the content stays.
+        content: Option<Vec<u8>>,
+    },
+    /// A file is deleted.
+    Delete {
+        /// The file as it was found.
+        old: LoadedFile,
+    },
+}
+
+impl FileChange {
+    /// Returns the path of the file after the change, or of a deleted file.
+    #[must_use]
+    pub fn path(&self) -> &[u8] {
+        match self {
+            Self::Create { path, .. } | Self::Rename { to: path, .. } => path,
+            Self::Write { old, .. } | Self::Delete { old } => &old.path,
+        }
+    }
+
+    /// Returns true if the file already has the content that it is to get.
+    #[must_use]
+    pub fn changes_nothing(&self) -> bool {
+        matches!(self, Self::Write { old, content } if old.content == *content)
+    }
+
+    /// Returns the file as it was found; `None` if it is created.
+    #[must_use]
+    pub fn old(&self) -> Option<&LoadedFile> {
+        match self {
+            Self::Create { .. } => None,
+            Self::Write { old, .. } | Self::Rename { old, .. } | Self::Delete { old } => Some(old),
+        }
+    }
 }

@@ -1,0 +1,293 @@
+//! Finds, compares and writes the files of an edit, in the way that the host allows.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{
+    future::BoxFuture,
+    stream::{self, StreamExt as _, TryStreamExt as _},
+};
+use tokio::time::timeout;
+
+use super::{
+    EditAction, EditError, FileChange, InPlaceReason, Loaded, LoadedFile, PreparedEdit, Written,
+    over_sftp::{NotStaged, SftpFiles},
+    prepare::prepare,
+};
+use crate::{
+    framing::{
+        file_probe::{self, ProbedFile},
+        read_file::SHELL,
+    },
+    ssh::{
+        command::{limits::StopConditions, remote_host::RemoteHost, script::RemoteScript},
+        pool::Priority,
+        transfer::{RemoteTemp, TransferError, error::shown, remote_files::RemoteFiles},
+    },
+};
+
+/// Files of a patch, at most.
+const MAX_FILES: usize = 100;
+/// Bytes of all files of a patch, at most.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+/// Files that are read at the same time.
+const FILES_AT_ONCE: usize = 16;
+/// Time limit for reading the files of an edit, and for writing each. A file on a dead network file
+/// system never answers.
+const STEP_LIMIT: Duration = Duration::from_secs(60);
+/// Time limit for the answer of the script that looks at a file.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+/// Bytes of that answer, at most.
+const MAX_PROBE_BYTES: usize = 64 * 1024;
+
+/// Files of a host that an edit reads and writes, over SFTP.
+#[derive(Debug, Clone, Copy)]
+pub struct FileEditor<'a> {
+    host: &'a Arc<RemoteHost>,
+    sftp: SftpFiles<'a>,
+}
+
+/// State of a file whose change was interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeState {
+    /// The change was not made.
+    Before,
+    /// The change was made.
+    After,
+    /// The file is neither as before the change nor as after it.
+    Other,
+}
+
+impl<'a> FileEditor<'a> {
+    /// Creates an editor over an SFTP channel. `temps` receives the temporary files, and keeps those
+    /// that could not be removed.
+    #[must_use]
+    pub fn new(
+        host: &'a Arc<RemoteHost>,
+        files: &'a RemoteFiles,
+        temps: &'a Mutex<Vec<RemoteTemp>>,
+    ) -> Self {
+        let sftp = SftpFiles { files, temps };
+        Self { host, sftp }
+    }
+
+    /// Reads the files of an action, and prepares their changes. Nothing is written.
+    ///
+    /// # Errors
+    /// The action does not fit the files, one of them cannot be edited, or the call is stopped.
+    pub async fn prepare(
+        &self,
+        action: &EditAction,
+        conditions: &StopConditions,
+    ) -> Result<PreparedEdit, TransferError> {
+        // Boxed for the same reason as in `RemoteFiles::read`.
+        let found: BoxFuture<'_, Result<_, TransferError>> = Box::pin(self.load_all(action));
+        let connection = self.sftp.files.client.connection();
+        let found = connection
+            .unless_stopped(conditions, within_limit("reading", found))
+            .await?;
+
+        let prepared = prepare(action, &found)?;
+
+        // Everything that can be checked is checked before the first file is written.
+        for file in &prepared.files {
+            let target = match &file.change {
+                FileChange::Create {
+                    path,
+                    makes_directories: false,
+                    ..
+                }
+                | FileChange::Rename { to: path, .. } => path,
+                _ => continue,
+            };
+            self.sftp.files.directory_of(target).await?;
+        }
+
+        Ok(prepared)
+    }
+
+    /// Loads all files of an action, by their paths as typed.
+    async fn load_all(
+        &self,
+        action: &EditAction,
+    ) -> Result<BTreeMap<Vec<u8>, Loaded>, TransferError> {
+        let paths: Vec<Vec<u8>> = action.paths().into_iter().map(<[u8]>::to_vec).collect();
+        if paths.len() > MAX_FILES {
+            let message = format!("the patch names more than {MAX_FILES} files");
+            return Err(TransferError::Path(message));
+        }
+
+        let mut bytes = 0;
+        stream::iter(paths)
+            .map(async |path| {
+                let loaded = self.sftp.files.load(&path).await?;
+                Ok((path, loaded))
+            })
+            .buffered(FILES_AT_ONCE)
+            .map(|loaded: Result<(Vec<u8>, Loaded), TransferError>| {
+                if let Ok((_, Loaded::File(file))) = &loaded {
+                    bytes += file.content.len();
+                }
+                if bytes > MAX_BYTES {
+                    let message = "the files of the patch have more than 32 MiB".to_owned();
+                    return Err(TransferError::Path(message));
+                }
+                loaded
+            })
+            .try_collect()
+            .await
+    }
+
+    /// Makes a change. It is made completely or not at all, unless the error says otherwise.
+    ///
+    /// # Errors
+    /// A file has changed since it was loaded, the host refuses a step, or the link is lost.
+    pub async fn write(&self, change: &FileChange) -> Result<Written, TransferError> {
+        let written: BoxFuture<'_, _> = Box::pin(self.write_change(change));
+        within_limit("writing", written).await
+    }
+
+    async fn write_change(&self, change: &FileChange) -> Result<Written, TransferError> {
+        match change {
+            FileChange::Create {
+                path,
+                content,
+                makes_directories,
+            } => self.sftp.create(path, content, *makes_directories).await,
+            FileChange::Write { old, content } => self.replace(old, content).await,
+            FileChange::Rename { old, to, content } => {
+                self.sftp.rename(old, to).await?;
+                let Some(content) = content else {
+                    return Ok(Written::default());
+                };
+
+                let renamed = LoadedFile {
+                    path: to.clone(),
+                    ..old.clone()
+                };
+                self.replace(&renamed, content).await
+            }
+            FileChange::Delete { old } => {
+                self.sftp.delete(old).await?;
+                Ok(Written::default())
+            }
+        }
+    }
+
+    /// Gives a file a new content: by a rename, or in place where a rename would lose something.
+    async fn replace(&self, old: &LoadedFile, content: &[u8]) -> Result<Written, TransferError> {
+        let can_rename = self.sftp.files.client.offers("posix-rename@openssh.com");
+        let (probed, staged) = tokio::join!(self.probe(&old.path), async {
+            if can_rename {
+                self.sftp.stage(old, content).await
+            } else {
+                Ok(Err(NotStaged::Loses(InPlaceReason::NoRename)))
+            }
+        });
+
+        let loses = probed.and_then(|probed| loses(old, &probed));
+        let not_staged = match (staged?, loses) {
+            (Ok(staged), None) => match self.sftp.commit(staged, old, content).await? {
+                Ok(written) => return Ok(written),
+                Err(not_staged) => not_staged,
+            },
+            (Ok(staged), Some(reason)) => {
+                staged.discard(self.sftp).await;
+                NotStaged::Loses(reason)
+            }
+            (Err(not_staged), _) => not_staged,
+        };
+
+        match not_staged {
+            NotStaged::Loses(reason) => self.sftp.write_in_place(old, content, reason).await,
+            NotStaged::Refused(message) => Err(EditError::Failed {
+                doing: "writing",
+                path: shown(&old.path),
+                message,
+            }
+            .into()),
+        }
+    }
+
+    /// Asks the programs of the host about a file. `None` if the host runs no programs.
+    async fn probe(&self, path: &[u8]) -> Option<ProbedFile> {
+        let script = RemoteScript {
+            command: SHELL.to_owned(),
+            stdin: file_probe::script(path),
+            priority: Priority::Work,
+            answer_end: Vec::new(),
+            max_answer_bytes: MAX_PROBE_BYTES,
+            limit: PROBE_LIMIT,
+            progress: None,
+        };
+
+        let answer = self.host.run_script(script).await.ok()?;
+        file_probe::parse(&answer)
+    }
+
+    /// Finds out if an interrupted change was made.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub async fn state(&self, change: &FileChange) -> Result<ChangeState, TransferError> {
+        let content_at = async |path: &[u8]| -> Result<Option<Vec<u8>>, TransferError> {
+            let loaded: BoxFuture<'_, _> = Box::pin(self.sftp.files.load(path));
+            Ok(match within_limit("reading", loaded).await? {
+                Loaded::File(file) => Some(file.content),
+                Loaded::Missing(_) => None,
+            })
+        };
+
+        let (path, before, after) = match change {
+            FileChange::Create { path, content, .. } => (path, None, Some(content)),
+            FileChange::Write { old, content } => (&old.path, Some(&old.content), Some(content)),
+            FileChange::Delete { old } => (&old.path, Some(&old.content), None),
+            FileChange::Rename { old, to, content } => {
+                let content = content.as_ref().unwrap_or(&old.content);
+                (to, None, Some(content))
+            }
+        };
+        let found = content_at(path).await?;
+
+        Ok(if found.as_ref() == after {
+            ChangeState::After
+        } else if found.as_ref() == before {
+            ChangeState::Before
+        } else {
+            ChangeState::Other
+        })
+    }
+}
+
+/// Returns the reason for which a rename would lose something.
+fn loses(old: &LoadedFile, probed: &ProbedFile) -> Option<InPlaceReason> {
+    // Another file than the one that SFTP shows, such as outside of its root, says nothing.
+    let is_same = probed.size == old.content.len() as u64
+        && old.owner.is_none_or(|owner| owner == probed.owner);
+
+    if is_same && probed.links > 1 {
+        Some(InPlaceReason::HardLinks)
+    } else if is_same && !probed.is_plain {
+        Some(InPlaceReason::Attributes)
+    } else {
+        None
+    }
+}
+
+/// Limits the time of a step.
+async fn within_limit<T>(
+    doing: &'static str,
+    step: impl Future<Output = Result<T, TransferError>>,
+) -> Result<T, TransferError> {
+    let no_answer = || TransferError::Ended {
+        doing,
+        path: String::new(),
+        message: format!("no answer within {STEP_LIMIT:?}"),
+    };
+    timeout(STEP_LIMIT, step)
+        .await
+        .unwrap_or_else(|_| Err(no_answer()))
+}
