@@ -18,6 +18,15 @@ pub enum FilePart {
     End(u64),
 }
 
+impl FilePart {
+    /// Returns the number of bytes of the part, if the file has as many.
+    #[must_use]
+    pub fn most(self) -> u64 {
+        let (Self::Beginning(bytes) | Self::End(bytes)) = self;
+        bytes
+    }
+}
+
 /// Kind of what has a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathKind {
@@ -55,6 +64,8 @@ pub struct FileAnswer<'a> {
     pub facts: ScriptFacts,
     /// Directory in which a relative path starts.
     pub directory: &'a [u8],
+    /// Absolute path with symbolic links resolved, if the host has a program for that.
+    pub resolved: Option<&'a [u8]>,
     /// First bytes of the file, for its byte order mark.
     pub first_bytes: Vec<u8>,
     /// Bytes of the part, or names.
@@ -74,7 +85,8 @@ pub fn script(path: &[u8], part: FilePart) -> Vec<u8> {
         r#"
 here=$PWD first=
 {stat}
-show() {{ printf 'mcp-ssh-sessions:file:\0%s\0%s\0%s\0%s\0' "$1" "$facts" "$here" "$first"; }}
+resolved=$(readlink -f "$path" 2>/dev/null && echo /)
+show() {{ printf 'mcp-ssh-sessions:file:\0%s\0%s\0%s\0%s\0%s\0' "$1" "$facts" "$here" "$resolved" "$first"; }}
 if [ ! -e "$path" ]; then show missing
 elif [ ! -r "$path" ]; then show denied
 elif [ -d "$path" ]; then
@@ -99,7 +111,7 @@ fi
 #[must_use]
 pub fn parse(answer: &[u8]) -> Option<FileAnswer<'_>> {
     let start = memchr::memmem::find(answer, MARK)? + MARK.len();
-    let mut fields = answer.get(start..)?.splitn(5, |byte| *byte == 0);
+    let mut fields = answer.get(start..)?.splitn(6, |byte| *byte == 0);
 
     let found = match fields.next()? {
         b"file" => PathKind::File,
@@ -111,6 +123,11 @@ pub fn parse(answer: &[u8]) -> Option<FileAnswer<'_>> {
     };
     let facts = ScriptFacts::parse(fields.next()?);
     let directory = fields.next()?;
+    // The slash keeps the line ends of a name from being lost.
+    let resolved = fields
+        .next()?
+        .strip_suffix(b"\n/")
+        .filter(|path| path.starts_with(b"/"));
     let first_bytes = std::str::from_utf8(fields.next()?)
         .ok()?
         .split_whitespace()
@@ -121,6 +138,7 @@ pub fn parse(answer: &[u8]) -> Option<FileAnswer<'_>> {
         found,
         facts,
         directory,
+        resolved,
         first_bytes,
         content: fields.next()?,
     })
@@ -224,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_after_other_words() {
-        let answer = b"motd\0\nmcp-ssh-sessions:file:\0file\x0081a4 7 1764000000 root:root\0/home/u\0 ff fe\0a\0b";
+        let answer = b"motd\0\nmcp-ssh-sessions:file:\0file\x0081a4 7 1764000000 root:root\0/home/u\0/srv/x\n\n/\0 ff fe\0a\0b";
         let answer = parse(answer).unwrap();
         assert_eq!(
             answer,
@@ -237,6 +255,7 @@ mod tests {
                     owner: Some("root:root".to_owned()),
                 },
                 directory: b"/home/u",
+                resolved: Some(b"/srv/x\n"),
                 first_bytes: vec![0xff, 0xfe],
                 content: b"a\0b",
             }
@@ -244,14 +263,14 @@ mod tests {
 
         for (answer, found) in [
             (
-                &b"mcp-ssh-sessions:file:\0missing\0\0/\0\0"[..],
+                &b"mcp-ssh-sessions:file:\0missing\0\0/\0\0\0"[..],
                 Some(PathKind::Missing),
             ),
             (
-                b"mcp-ssh-sessions:file:\0denied\0? x\0/\0\0",
+                b"mcp-ssh-sessions:file:\0denied\0? x\0/\0/\0\0",
                 Some(PathKind::Denied),
             ),
-            (b"mcp-ssh-sessions:file:\0other\0\0/\0\0", None),
+            (b"mcp-ssh-sessions:file:\0other\0\0/\0\0\0", None),
             (b"mcp-ssh-sessions:file:\0file\0\0/", None),
             (b"sh: not found", None),
         ] {

@@ -109,6 +109,7 @@ impl SshServer {
         let cancelled = CancellationToken::new();
         let caller = Caller {
             cancelled: cancelled.clone(),
+            reader: self.reader(context),
             prompter,
             dials: None,
         };
@@ -119,7 +120,6 @@ impl SshServer {
             registry: Arc::clone(&self.registry),
             arguments,
             caller,
-            reader: self.reader(context),
             watched: watched.clone(),
             directory: self.directory.clone(),
         };

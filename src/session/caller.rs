@@ -5,15 +5,17 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::ssh::prompt::prompter::Prompter;
+use crate::ssh::{command::output::ReaderId, prompt::prompter::Prompter};
 
-/// Context of a tool call: the cancellation token, and the way to ask the user.
+/// Context of a tool call: the cancellation token, the client, and the way to ask the user.
 ///
-/// The tool creates a `Caller` for each call. The default is never cancelled and can ask nobody.
+/// The server creates a `Caller` for each call. The default is never cancelled and can ask nobody.
 #[derive(Debug, Clone, Default)]
 pub struct Caller {
     /// Token, cancelled when the client gives up the call.
     pub cancelled: CancellationToken,
+    /// Client of the call, as a reader of outputs and files.
+    pub reader: ReaderId,
     /// Way to ask the user at the client for secrets and decisions.
     pub prompter: Prompter,
     /// Permits for the dials of a call with many sessions; `None` if each may dial at once.

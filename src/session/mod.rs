@@ -16,6 +16,7 @@ pub mod name_pattern;
 pub mod reconnect;
 pub mod registry;
 pub mod saved;
+pub mod shown_files;
 pub mod status;
 pub mod store;
 pub mod transfers;

@@ -15,10 +15,7 @@ use rmcp::model::JsonObject;
 use self::progress::ProgressSource;
 use crate::{
     session::{caller::Caller, registry::SessionRegistry},
-    ssh::{
-        command::output::{ReaderId, UnseenRequest},
-        prompt::prompter::Prompter,
-    },
+    ssh::{command::output::UnseenRequest, prompt::prompter::Prompter},
 };
 
 /// Call of a tool, from the arguments of the client to the answer. The server makes a value for
@@ -29,10 +26,8 @@ pub(super) struct Call {
     /// Arguments of the client; `None` if the client sent none, or after the tool has read the
     /// arguments.
     pub(super) arguments: Option<JsonObject>,
-    /// Cancellation of the call, and the way to ask the user.
+    /// Cancellation of the call, its client, and the way to ask the user.
     pub(super) caller: Caller,
-    /// Client of the call, as a reader of outputs.
-    pub(super) reader: ReaderId,
     /// Outputs and transfers whose progress the client is shown while the call runs.
     pub(super) watched: ProgressSource,
     /// Directory in which relative local paths begin; `None` for the working directory of this
@@ -51,7 +46,7 @@ impl Call {
     /// arrive, so that the client is shown the same output by the next one.
     pub(super) fn unseen_request(&self, is_running: bool) -> UnseenRequest {
         UnseenRequest {
-            reader: self.reader,
+            reader: self.caller.reader,
             arrives: !self.caller.cancelled.is_cancelled(),
             is_running,
         }

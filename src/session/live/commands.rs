@@ -133,7 +133,7 @@ impl LiveSession {
         let caller = Caller {
             cancelled: runner.stop.clone(),
             prompter: caller.prompter.pausing(runner.pause.clone()),
-            dials: caller.dials,
+            ..caller
         };
 
         let mut context = ExecContext {
@@ -183,7 +183,7 @@ impl LiveSession {
         let caller = Caller {
             cancelled: runner.stop.clone(),
             prompter: prompter.pausing(runner.pause.clone()),
-            dials: None,
+            ..Caller::default()
         };
 
         let slot = {

@@ -10,10 +10,11 @@ use tokio::time::{Instant, sleep};
 use super::{DEFAULT_SHELL, LiveSession};
 use crate::{
     lock::lock,
-    session::{caller::Caller, error::SessionError},
+    session::{caller::Caller, error::SessionError, shown_files::ShownFile},
     ssh::{
         command::{
             limits::{Signals, StopConditions},
+            output::ReaderId,
             remote_host::RemoteHost,
         },
         transfer::{
@@ -36,8 +37,9 @@ pub(super) struct IdleFiles {
 }
 
 impl LiveSession {
-    /// Reads a page of a file or directory. A relative path starts in the directory of the default
-    /// shell; `request.directory` is set here. With `sudo` it is read as root.
+    /// Reads a page of a file or directory, and remembers that the caller was shown the file. A
+    /// relative path starts in the directory of the default shell; `request.directory` is set here.
+    /// With `sudo` it is read as root.
     ///
     /// # Errors
     /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
@@ -66,7 +68,12 @@ impl LiveSession {
             };
 
             let error = match read.await {
-                Ok(view) => return Ok(view),
+                Ok(view) => {
+                    if let Some(file) = ShownFile::of(&view) {
+                        self.note_shown(caller, view.resolved.clone(), file);
+                    }
+                    return Ok(view);
+                }
                 Err(error) => error,
             };
 
@@ -80,6 +87,21 @@ impl LiveSession {
                 TransferError::Cancelled => return Err(SessionError::Cancelled),
                 error => return Err(self.transfer(error)),
             }
+        }
+    }
+
+    /// Returns the state of a file that a client was shown last; `None` if it was shown none.
+    ///
+    /// `path` is absolute, with symbolic links resolved ([`FileView::resolved`]).
+    #[must_use]
+    pub fn shown_file(&self, reader: ReaderId, path: &[u8]) -> Option<ShownFile> {
+        lock(&self.shown_files).shown(reader, path)
+    }
+
+    /// Remembers that the caller is shown a file. The answer to a cancelled call does not arrive.
+    pub(super) fn note_shown(&self, caller: &Caller, path: Vec<u8>, file: ShownFile) {
+        if !caller.cancelled.is_cancelled() {
+            lock(&self.shown_files).note(caller.reader, path, file);
         }
     }
 

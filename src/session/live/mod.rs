@@ -25,7 +25,7 @@ pub use self::{
     edits::{EditedFile, FinishedEdit},
 };
 use self::{files::IdleFiles, single_flight::SingleFlight};
-use super::{error::SessionError, saved::SavedSession};
+use super::{error::SessionError, saved::SavedSession, shown_files::ShownFiles};
 use crate::{
     lock::lock,
     openssh::destination::Destination,
@@ -105,6 +105,8 @@ pub struct LiveSession {
     edits: AsyncMutex<()>,
     /// Channel for files that no call uses at the moment, kept for the next call.
     idle_files: Arc<Mutex<Option<IdleFiles>>>,
+    /// Files that clients were shown. Locked for look-ups and assignments only.
+    shown_files: Mutex<ShownFiles>,
 }
 
 /// Facts about a session's current or last connection.
@@ -194,6 +196,7 @@ impl LiveSession {
             given: GrantedPaths::default(),
             edits: AsyncMutex::default(),
             idle_files: Arc::default(),
+            shown_files: Mutex::default(),
         })
     }
 

@@ -2,6 +2,7 @@
 
 mod read;
 mod read_more;
+mod shown;
 mod without_sftp;
 
 use crate::support::mcp_client::ToolResult;

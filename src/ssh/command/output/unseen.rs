@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::capture::{Capture, Captured};
 
-/// One who is shown outputs, and no part of them twice: a client of MCP.
+/// One who is shown outputs, and no part of them twice, and files: a client of MCP.
 ///
-/// [`SHARED`](Self::SHARED) stands for all clients that cannot be told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// The default, [`SHARED`](Self::SHARED), stands for all clients that cannot be told apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReaderId(u64);
 
 impl ReaderId {

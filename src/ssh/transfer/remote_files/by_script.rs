@@ -1,10 +1,11 @@
 //! Reads a file or directory by the programs of a host that has no SFTP.
 
 use futures_util::future::BoxFuture;
+use sha2::{Digest as _, Sha256};
 
 use super::{
-    FileContent, FileView, Listing, MAX_LINES, READ_LIMIT, ReadRequest, ScriptFiles, Start,
-    TransferError,
+    FileContent, FileView, Listing, MAX_EDITED_BYTES, MAX_LINES, READ_LIMIT, ReadRequest,
+    ScriptFiles, Start, TransferError,
     content::{FIRST_TAIL, MAX_IMAGE_BYTES, USUAL_LINE_BYTES, WINDOW, binary},
     failure, path,
 };
@@ -66,9 +67,12 @@ async fn read(files: &ScriptFiles, request: &ReadRequest) -> Result<FileView, Tr
 
         if let Some(content) = content {
             return Ok(FileView {
+                resolved: answer.resolved.map_or_else(|| absolute.clone(), Vec::from),
                 path: absolute,
                 size: answer.facts.size,
                 mode: answer.facts.mode.map(|mode| mode & 0o7777),
+                modified: answer.facts.modified,
+                sha256: sha256(&answer, part),
                 owner: answer.facts.owner,
                 content,
             });
@@ -104,9 +108,8 @@ fn parts(start: Start) -> Vec<FilePart> {
 /// Makes a page of a part of a file; `None` if the part is not enough.
 fn content(answer: &FileAnswer<'_>, part: FilePart, request: &ReadRequest) -> Option<FileContent> {
     let bytes = answer.content;
-    let (FilePart::Beginning(most) | FilePart::End(most)) = part;
-    let is_whole = (bytes.len() as u64) < most;
-    let is_last = most == MAX_BYTES;
+    let is_whole = is_whole(answer, part);
+    let is_last = part.most() == MAX_BYTES;
 
     // The end of a text in UTF-16 does not look like text.
     let encoding = Encoding::of(&answer.first_bytes);
@@ -156,6 +159,20 @@ fn content(answer: &FileAnswer<'_>, part: FilePart, request: &ReadRequest) -> Op
             is_enough.then(|| FileContent::Text(tail.finish(None)))
         }
     }
+}
+
+/// Returns true if the part is the whole file.
+fn is_whole(answer: &FileAnswer<'_>, part: FilePart) -> bool {
+    (answer.content.len() as u64) < part.most()
+}
+
+/// Returns the SHA-256 of a file that was read whole, unless it is too long to be edited.
+fn sha256(answer: &FileAnswer<'_>, part: FilePart) -> Option<[u8; 32]> {
+    let is_known = answer.found == PathKind::File
+        && is_whole(answer, part)
+        && answer.content.len() as u64 <= MAX_EDITED_BYTES;
+
+    is_known.then(|| Sha256::digest(answer.content).into())
 }
 
 /// Lists a page of the names in a directory, with the facts about each.

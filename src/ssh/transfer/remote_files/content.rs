@@ -1,8 +1,12 @@
 //! Reads a page of the content of a file: from its beginning, or only its end.
 
 use futures_util::stream::{self, Stream, StreamExt as _, TryStreamExt as _};
+use sha2::{Digest as _, Sha256};
 
-use super::{FileContent, MAX_LINES, ReadRequest, RemoteFiles, Start, TransferError, failure};
+use super::{
+    FileContent, MAX_EDITED_BYTES, MAX_LINES, ReadRequest, RemoteFiles, Start, TransferError,
+    failure,
+};
 use crate::{
     edit::{
         kind::{Kind, SNIFFED_BYTES},
@@ -23,6 +27,9 @@ pub(super) const MAX_IMAGE_BYTES: usize = 3_750_000;
 pub(super) const FIRST_TAIL: (u64, u64) = (64 * 1024, 1024 * 1024);
 /// Expected length of a line in bytes.
 pub(super) const USUAL_LINE_BYTES: u64 = 256;
+
+/// Content of a page, and the SHA-256 of the file if all of it was read.
+pub(super) type ReadContent = (FileContent, Option<[u8; 32]>);
 
 /// File that is open over SFTP.
 struct OpenFile<'a> {
@@ -50,7 +57,7 @@ impl RemoteFiles {
         path: &[u8],
         attributes: &Attributes,
         request: &ReadRequest,
-    ) -> Result<FileContent, TransferError> {
+    ) -> Result<ReadContent, TransferError> {
         let opened = self
             .client
             .open_file(path, Access::Read, Attributes::default())
@@ -126,7 +133,7 @@ impl RemoteFiles {
 
 impl OpenFile<'_> {
     /// Reads a page of lines that begins with line `first`, or a file that is not a text.
-    async fn page(&self, first: u64, limit: usize) -> Result<FileContent, TransferError> {
+    async fn page(&self, first: u64, limit: usize) -> Result<ReadContent, TransferError> {
         let pieces = self.pieces(0, self.end(), WINDOW);
         futures_util::pin_mut!(pieces);
 
@@ -143,24 +150,28 @@ impl OpenFile<'_> {
                 }
 
                 return Ok(if bytes.len() <= MAX_IMAGE_BYTES {
-                    FileContent::Image { format, bytes }
+                    let sha256 = Sha256::digest(&bytes).into();
+                    (FileContent::Image { format, bytes }, Some(sha256))
                 } else {
                     let kind = format!("{}, too large to be shown", format.media_type());
-                    binary(kind, bytes)
+                    (binary(kind, bytes), None)
                 });
             }
-            Kind::Binary(kind) => return Ok(binary(kind.to_owned(), beginning)),
+            Kind::Binary(kind) => return Ok((binary(kind.to_owned(), beginning), None)),
         }
 
-        let (mut pager, mut read) = (Pager::new(first, limit), 0);
+        let (mut pager, mut digest, mut read) = (Pager::new(first, limit), Sha256::new(), 0);
         let mut next = Some(beginning);
         while let Some(piece) = next {
             read += length(&piece);
             let step = pager.push(&piece);
+            if read <= MAX_EDITED_BYTES {
+                digest.update(&piece);
+            }
 
             // The rest of a short file is read for the number of its lines.
             if step == Step::Enough && self.size.max(read) > u64::from(WINDOW) {
-                return Ok(FileContent::Text(pager.finish(false)));
+                return Ok((FileContent::Text(pager.finish(false)), None));
             }
 
             if step == Step::More && read > MAX_SKIPPED_BYTES {
@@ -171,12 +182,13 @@ impl OpenFile<'_> {
             next = pieces.try_next().await?;
         }
 
-        Ok(FileContent::Text(pager.finish(true)))
+        let sha256 = (read <= MAX_EDITED_BYTES).then(|| digest.finalize().into());
+        Ok((FileContent::Text(pager.finish(true)), sha256))
     }
 
     /// Reads a page of lines that begins `wanted` lines before the end. Reads no more than is needed
     /// of the end, and in two steps at most.
-    async fn tail(&self, wanted: u64, limit: usize) -> Result<FileContent, TransferError> {
+    async fn tail(&self, wanted: u64, limit: usize) -> Result<ReadContent, TransferError> {
         let most = MAX_TAIL_BYTES as u64;
         let guess = wanted
             .min(MAX_LINES as u64)
@@ -215,6 +227,12 @@ impl OpenFile<'_> {
             ));
         }
 
+        let sha256 = (from == 0 && end <= MAX_EDITED_BYTES).then(|| {
+            let digest = Sha256::new();
+            let digest = last.iter().fold(digest, Sha256::chain_update);
+            digest.finalize().into()
+        });
+
         let mut tail = Tail::new(wanted, limit, encoding, end);
         if push_backwards(&mut tail, last) == Step::More {
             let earlier = self
@@ -223,7 +241,7 @@ impl OpenFile<'_> {
             push_backwards(&mut tail, earlier);
         }
 
-        Ok(FileContent::Text(tail.finish(None)))
+        Ok((FileContent::Text(tail.finish(None)), sha256))
     }
 
     /// Returns the position after the last byte that may be read.

@@ -11,7 +11,8 @@ mod script_files;
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
+use bytes::Bytes;
+use futures_util::{TryFutureExt as _, future::BoxFuture};
 use tokio::time::timeout;
 
 pub use self::{
@@ -56,12 +57,19 @@ pub struct ReadRequest {
 pub struct FileView {
     /// Absolute path, unless the server does not tell the home directory.
     pub path: Vec<u8>,
+    /// The same with symbolic links resolved, if the host does that.
+    pub resolved: Vec<u8>,
     /// Length in bytes. `None` if the server does not report one.
     pub size: Option<u64>,
     /// Permission bits.
     pub mode: Option<u32>,
     /// User and group, such as `root:root`, or their numbers.
     pub owner: Option<String>,
+    /// Time of the last modification, in seconds since 1970.
+    pub modified: Option<u32>,
+    /// SHA-256 of the content. `None` unless all of it was read, and for files that are too long to
+    /// be edited.
+    pub sha256: Option<[u8; 32]>,
     /// Content, in the form in which a reader gets it.
     pub content: FileContent,
 }
@@ -93,6 +101,15 @@ pub enum FileContent {
 #[derive(Debug)]
 pub struct RemoteFiles {
     client: SftpClient,
+}
+
+/// File or directory that has the path of a request.
+struct Found {
+    /// Absolute path; see [`FileView::path`].
+    path: Vec<u8>,
+    /// Absolute path; see [`FileView::resolved`].
+    resolved: Vec<u8>,
+    attributes: Attributes,
 }
 
 impl RemoteFiles {
@@ -141,14 +158,19 @@ impl RemoteFiles {
 
     /// Reads a page of whatever has the path.
     async fn read_any(&self, request: &ReadRequest) -> Result<FileView, TransferError> {
-        let (path, found) = self.find(request).await?;
+        let Found {
+            path,
+            resolved,
+            attributes: found,
+        } = self.find(request).await?;
 
         // A FIFO or device is not opened, because that may wait for ever or change something.
-        let (owner, content) = match found.kind() {
+        let (owner, (content, sha256)) = match found.kind() {
             FileType::Special => return Err(TransferError::NotAFile(shown(&path))),
             FileType::Directory => tokio::try_join!(
                 self.owner(&found),
                 self.list(&path, request.start, request.limit)
+                    .map_ok(|listing| (listing, None))
             )?,
             FileType::File | FileType::Link | FileType::Unknown => {
                 tokio::try_join!(self.owner(&found), self.content(&path, &found, request))?
@@ -157,18 +179,21 @@ impl RemoteFiles {
 
         Ok(FileView {
             path,
+            resolved,
             size: found.size,
             mode: found.permissions.map(|mode| mode & 0o7777),
             owner,
+            modified: found.modified(),
+            sha256,
             content,
         })
     }
 
-    /// Returns the absolute path of the request, and the attributes of what is there.
+    /// Looks for what has the path of the request.
     ///
     /// # Errors
     /// The path cannot be used, or there is nothing.
-    async fn find(&self, request: &ReadRequest) -> Result<(Vec<u8>, Attributes), TransferError> {
+    async fn find(&self, request: &ReadRequest) -> Result<Found, TransferError> {
         let client = &self.client;
         let typed = path::resolve(&request.path, &request.directory)?;
 
@@ -180,19 +205,29 @@ impl RemoteFiles {
                 client.realpath(b".").await.ok()
             }
         };
-        let (found, home) = tokio::join!(client.stat(&typed), home);
+        let (found, resolved, home) =
+            tokio::join!(client.stat(&typed), client.realpath(&typed), home);
+        let found_at = |path: &[u8], resolved: Option<Bytes>, attributes| {
+            let path = absolute(path, home.as_deref());
+            Found {
+                resolved: resolved.map_or_else(|| path.clone(), Vec::from),
+                path,
+                attributes,
+            }
+        };
 
         let error = match found {
-            Ok(found) => return Ok((absolute(&typed, home.as_deref()), found)),
+            Ok(found) => return Ok(found_at(&typed, resolved.ok(), found)),
             Err(error) => error,
         };
 
         // A name that was shown with escaped bytes may be given as it was shown.
         if client.may_be_missing(&error)
             && let Some(bytes) = path::unescaped(&typed)
-            && let Ok(found) = client.stat(&bytes).await
+            && let (Ok(found), resolved) =
+                tokio::join!(client.stat(&bytes), client.realpath(&bytes))
         {
-            return Ok((absolute(&bytes, home.as_deref()), found));
+            return Ok(found_at(&bytes, resolved.ok(), found));
         }
 
         let path = absolute(&typed, home.as_deref());
