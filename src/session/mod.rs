@@ -7,6 +7,7 @@
 pub mod caller;
 pub mod causes;
 pub mod detached;
+pub mod edits;
 pub mod error;
 pub mod job;
 pub mod jobs;

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
 use crate::{
+    foreign_text::ForeignText,
     mcp::{
         call::report,
         tools::{JobResult, SessionResult},
     },
     session::{
+        edits::EditEntry,
         job::Job,
         registry::Overview,
         status::{ShellState, ShellStatus},
@@ -39,6 +42,8 @@ pub(in crate::mcp) struct Activity {
     pub(in crate::mcp) jobs: Vec<CommandActivity>,
     /// Transfers which are running.
     pub(in crate::mcp) transfers: Vec<TransferStatus>,
+    /// Last edits of remote files, the oldest first.
+    pub(in crate::mcp) edits: Vec<EditActivity>,
     /// Notice for the user about the store. `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) notice: Option<String>,
@@ -95,6 +100,20 @@ pub(in crate::mcp) struct TransferStatus {
     pub(in crate::mcp) file: String,
 }
 
+/// Edit of a remote file, with the diff.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::mcp) struct EditActivity {
+    /// Number of the edit in this process.
+    pub(in crate::mcp) number: u64,
+    pub(in crate::mcp) session: String,
+    pub(in crate::mcp) path: ForeignText,
+    pub(in crate::mcp) edited_at: String,
+    pub(in crate::mcp) added: usize,
+    pub(in crate::mcp) removed: usize,
+    pub(in crate::mcp) diff: ForeignText,
+}
+
 impl From<Overview> for Activity {
     fn from(overview: Overview) -> Self {
         // A shell runs its commands one after the other, so an open command keeps it busy.
@@ -130,6 +149,11 @@ impl From<Overview> for Activity {
                 .transfers
                 .iter()
                 .map(|transfer| TransferStatus::from(&**transfer))
+                .collect(),
+            edits: overview
+                .edits
+                .iter()
+                .map(|edit| EditActivity::from(&**edit))
                 .collect(),
             sessions: overview
                 .sessions
@@ -182,6 +206,21 @@ impl From<&TransferEntry> for TransferStatus {
             expected: moved.expected,
             files: moved.files,
             file: moved.name,
+        }
+    }
+}
+
+impl From<&EditEntry> for EditActivity {
+    fn from(edit: &EditEntry) -> Self {
+        let at = DateTime::<Utc>::from(edit.at);
+        Self {
+            number: edit.number,
+            session: edit.session.clone(),
+            path: edit.path.clone(),
+            edited_at: at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            added: edit.added,
+            removed: edit.removed,
+            diff: edit.diff.clone(),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{fmt::Write as _, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::activity::{Activity, CommandActivity, ShellActivity, TransferStatus};
+use super::activity::{Activity, CommandActivity, EditActivity, ShellActivity, TransferStatus};
 use crate::{
     foreign_text::escape_html,
     mcp::{call::report, tools::SessionResult},
@@ -109,6 +109,11 @@ pub(super) fn content(activity: &Activity, form: &Password) -> String {
     let moving: String = activity.transfers.iter().map(transfer).collect();
     if !moving.is_empty() {
         section(&mut html, "transfers", "Transfers", moving, "");
+    }
+
+    let edits: String = activity.edits.iter().rev().map(edit).collect();
+    if !edits.is_empty() {
+        section(&mut html, "edits", "Edited lately", edits, "");
     }
 
     let mut sessions: String = open
@@ -312,6 +317,38 @@ fn transfer(transfer: &TransferStatus) -> String {
     )
 }
 
+/// Renders an edit, folded up, with the diff inside.
+fn edit(edit: &EditActivity) -> String {
+    let EditActivity {
+        number,
+        session,
+        path,
+        edited_at,
+        added,
+        removed,
+        diff,
+    } = edit;
+
+    let lines = diff.raw().lines().map(|line| {
+        let text = escape_html(line);
+        match line.as_bytes().first() {
+            Some(b'+') => format!("<ins>{text}</ins>\n"),
+            Some(b'-') => format!("<del>{text}</del>\n"),
+            _ => text + "\n",
+        }
+    });
+
+    format!(
+        "<details class=\"card\" id=\"edit-{number}\"><summary><b>{}</b> <span class=\"good\">+{added}</span> \
+         <span class=\"bad\">−{removed}</span> <span class=\"took\">{}</span><code>{path}</code></summary>\
+         <p class=\"path\">{path}</p><pre class=\"out\" tabindex=\"0\" aria-label=\"changed lines\">{}</pre></details>",
+        escape_html(session),
+        time(edited_at),
+        lines.collect::<String>(),
+        path = path.html(),
+    )
+}
+
 /// Renders a session, including the shells.
 fn session(session: &SessionResult, shells: &[ShellActivity], form: &str) -> String {
     let name = escape_html(session.name());
@@ -459,6 +496,31 @@ mod tests {
             (2_000_000_000, "2.0 GB"),
         ] {
             assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn an_edit_shows_its_diff_and_nothing_in_it_is_html() {
+        let html = edit(&EditActivity {
+            number: 7,
+            session: "a<b".into(),
+            path: "/etc/<i>\u{202e}".into(),
+            edited_at: "2026-11-29T08:00:00Z".into(),
+            added: 1,
+            removed: 2,
+            diff: "@@ -1,3 +1,2 @@\n same\n-<b>\n-\n+\u{1b}&\n".into(),
+        });
+
+        for part in [
+            "id=\"edit-7\"",
+            "<b>a&lt;b</b>",
+            "+1</span>",
+            "−2</span>",
+            "<p class=\"path\">/etc/&lt;i&gt;\u{fffd}</p>",
+            "<time datetime=\"2026-11-29T08:00:00Z\">",
+            ">@@ -1,3 +1,2 @@\n same\n<del>-&lt;b&gt;</del>\n<del>-</del>\n<ins>+\u{241b}&amp;</ins>\n</pre>",
+        ] {
+            assert!(html.contains(part), "{part} in {html}");
         }
     }
 

@@ -18,7 +18,7 @@ type StatusSection = (
 );
 
 /// Sections in the order in which they are shown.
-const PARTS: [StatusSection; 4] = [
+const PARTS: [StatusSection; 5] = [
     ("sessions", &["SESSION", "STATE", "WHERE", "SINCE"], session),
     ("shells", &["SHELL", "SESSION", "STATE", "DIRECTORY"], shell),
     (
@@ -31,6 +31,7 @@ const PARTS: [StatusSection; 4] = [
         &["TRANSFER", "SESSION", "TIME", "MOVED", "FROM", "TO"],
         transfer,
     ),
+    ("edits", &["EDITED", "SESSION", "LINES", "FILE"], edit),
 ];
 
 /// Formats an activity as tables, with a blank line between them. Empty sections are left out,
@@ -165,6 +166,17 @@ fn transfer(transfer: &Value) -> Vec<String> {
     vec![direction, session, elapsed(transfer), moved, from, to]
 }
 
+/// Returns the cells of an edit.
+fn edit(edit: &Value) -> Vec<String> {
+    let lines = format!("+{} −{}", text(&edit["added"]), text(&edit["removed"]));
+    vec![
+        text(&edit["editedAt"]),
+        text(&edit["session"]),
+        lines,
+        text(&edit["path"]),
+    ]
+}
+
 /// Returns the duration of a command or transfer, in words.
 fn elapsed(job: &Value) -> String {
     report::duration(Duration::from_millis(
@@ -228,7 +240,10 @@ mod tests {
             "durationMs": 1500, "stdoutBytes": 10, "stderrBytes": 2});
         let moved = json!({"session": "box", "direction": "download", "localPath": "a", "remotePath": "/b", "durationMs": 5,
             "bytes": 7, "expected": 10});
-        let activity = json!({"sessions": [session, saved], "shells": [], "jobs": [job], "transfers": [moved]});
+        let edited = json!({"number": 1, "session": "box", "path": "/etc/a\nb", "editedAt": "2026-11-29T08:00:00Z",
+            "added": 1, "removed": 2, "diff": "-x\n"});
+        let activity = json!({"sessions": [session, saved], "shells": [], "jobs": [job], "transfers": [moved],
+            "edits": [edited]});
 
         let expected = "\
 SESSION        STATE      WHERE             SINCE
@@ -239,7 +254,10 @@ JOB       SESSION     STATE    TIME   OUTPUT    COMMAND
 0123abcd  box (main)  running  1.5 s  12 bytes  sleep 9\\nrm x
 
 TRANSFER  SESSION  TIME  MOVED           FROM    TO
-download  box      5 ms  7 of 10 bytes  box:/b  a";
+download  box      5 ms  7 of 10 bytes  box:/b  a
+
+EDITED                SESSION  LINES  FILE
+2026-11-29T08:00:00Z  box      +1 −2  /etc/a\\nb";
 
         let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(squeezed(&format(&activity)), squeezed(expected));

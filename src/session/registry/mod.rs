@@ -20,6 +20,7 @@ pub use self::{
 };
 use super::{
     caller::Caller,
+    edits::Edits,
     error::SessionError,
     jobs::Jobs,
     live::{ConnectOptions, LiveSession, Reconnected, SessionEnv},
@@ -75,6 +76,8 @@ pub struct SessionRegistry {
     pub jobs: Jobs,
     /// Transfers in progress.
     pub transfers: Transfers,
+    /// Last edits of remote files.
+    pub edits: Edits,
     /// Pending notice about the store for the user.
     notice: Mutex<Option<String>>,
 }
@@ -133,6 +136,7 @@ impl SessionRegistry {
             sessions: Mutex::new(SessionMap::default()),
             jobs: Jobs::default(),
             transfers: Transfers::default(),
+            edits: Edits::default(),
             notice: Mutex::new(None),
         })
     }

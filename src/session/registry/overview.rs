@@ -7,6 +7,7 @@ use crate::{
     lock::lock,
     session::{
         causes::with_causes,
+        edits::EditEntry,
         error::SessionError,
         job::Job,
         status::{SessionStatus, ShellStatus},
@@ -25,6 +26,8 @@ pub struct Overview {
     pub jobs: Vec<Arc<Job>>,
     /// Transfers in progress, in the order of their start.
     pub transfers: Vec<Arc<TransferEntry>>,
+    /// Last edits of remote files, the oldest first.
+    pub edits: Vec<Arc<EditEntry>>,
     /// Notice for the user about the store; `None` if there is none.
     pub notice: Option<String>,
 }
@@ -54,6 +57,7 @@ impl SessionRegistry {
             shells,
             jobs: self.jobs.recent(),
             transfers: self.transfers.list(),
+            edits: self.edits.list(),
             // The notice is only copied: the agent has yet to receive it.
             notice: unreadable.or_else(|| lock(&self.notice).clone()),
         }

@@ -37,7 +37,7 @@ use super::{
     command::{limits::StopConditions, remote_host::RemoteHost},
     connect::connection::Connection,
 };
-pub use crate::tree::tally::counted;
+pub use crate::{edit::diff::Diff, tree::tally::counted};
 
 /// Shortest round-trip time at which a transfer uses several channels. At this distance, sshd's
 /// receive window of 2 MiB limits a channel to 250 MB/s.

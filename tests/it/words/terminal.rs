@@ -122,6 +122,7 @@ async fn nothing_that_others_say_moves_the_cursor_of_the_command_line() {
         "lastError": HOSTILE}], "shells": [{"shell": HOSTILE, "session": HOSTILE, "state": HOSTILE, "cwd": HOSTILE}],
         "jobs": [{"job": HOSTILE, "session": HOSTILE, "command": HOSTILE, "status": HOSTILE, "ending": HOSTILE}],
         "transfers": [{"session": HOSTILE, "direction": HOSTILE, "localPath": HOSTILE, "remotePath": HOSTILE}],
+        "edits": [{"session": HOSTILE, "path": HOSTILE, "editedAt": HOSTILE, "added": HOSTILE, "diff": HOSTILE}],
         "notice": HOSTILE})
         .to_string();
 
