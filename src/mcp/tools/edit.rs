@@ -10,7 +10,7 @@ use crate::{
     mcp::call::{Call, tool_error::ToolError},
     session::{
         error::SessionError,
-        live::{EditedFile, FinishedEdit},
+        live::{EditOptions, EditedFile, FinishedEdit},
         registry::OpenedSession,
     },
     ssh::transfer::{
@@ -38,6 +38,8 @@ struct EditParams {
     patch: Option<String>,
     #[serde(default)]
     dry_run: bool,
+    #[serde(default)]
+    sudo: bool,
     session: Option<String>,
 }
 
@@ -78,22 +80,35 @@ pub(super) fn tool() -> Tool {
 /// The arguments are wrong, or the edit was not made.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: EditParams = super::arguments(NAME, &mut call)?;
-    let (name, dry_run) = (params.session.clone(), params.dry_run);
+    let name = params.session.clone();
+    let options = EditOptions {
+        dry_run: params.dry_run,
+        sudo: params.sudo,
+    };
     let action = params.into_action()?;
 
     let OpenedSession {
         session, notice, ..
     } = call.registry.open(name.as_deref(), &call.caller).await?;
     let edit = session
-        .edit_files(action, dry_run, &call.caller)
+        .edit_files(action, options, &call.caller)
         .await
         .map_err(|error| explained(&error))?;
+
+    if !options.dry_run {
+        for file in &edit.files {
+            let (path, diff) = (file.prepared.change.path(), &file.prepared.diff);
+            call.registry
+                .edits
+                .record(session.saved.name.as_str(), path, diff);
+        }
+    }
 
     // With a single connected session its name would be noise in the answer.
     let is_named = call.registry.is_one_of_many();
     let name = is_named.then(|| format!("session {}", session.saved.name));
 
-    result(&edit, dry_run, name.into_iter().chain(notice))
+    result(&edit, options.dry_run, name.into_iter().chain(notice))
 }
 
 impl EditParams {

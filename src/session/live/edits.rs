@@ -20,6 +20,15 @@ use crate::{
 /// Attempts at an edit of a file that others change at the same time, or over links that are lost.
 const ATTEMPTS: usize = 5;
 
+/// Options of an edit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EditOptions {
+    /// True if nothing is written.
+    pub dry_run: bool,
+    /// True if root edits, through sudo.
+    pub sudo: bool,
+}
+
 /// Edit that was made, or in a dry run would be.
 #[derive(Debug)]
 pub struct FinishedEdit {
@@ -51,15 +60,14 @@ struct Writing {
 }
 
 impl LiveSession {
-    /// Edits files. Relative paths start in the directory of the default shell. With `dry_run`,
-    /// nothing is written.
+    /// Edits files. Relative paths start in the directory of the default shell.
     ///
     /// # Errors
     /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
     pub async fn edit_files(
         &self,
         action: EditAction,
-        dry_run: bool,
+        options: EditOptions,
         caller: &Caller,
     ) -> Result<FinishedEdit, SessionError> {
         let _running = self.running.token();
@@ -72,7 +80,7 @@ impl LiveSession {
         loop {
             let host = self.host(caller).await?;
             let edited = self
-                .edit_over(&host, &action, dry_run, &mut writing, caller)
+                .edit_over(&host, &action, options, &mut writing, caller)
                 .await;
             let error = match edited {
                 Ok(edit) => return Ok(edit),
@@ -82,6 +90,8 @@ impl LiveSession {
             let may_be_repeated = match &error {
                 TransferError::Edit(EditError::Changed(_)) => true,
                 TransferError::Ssh(error) => self.drop_dead(&host, error).await,
+                // The next connection shows if the change was made.
+                TransferError::Edit(EditError::Unsure { .. }) => host.is_closed(),
                 TransferError::Cancelled => return Err(SessionError::Cancelled),
                 _ => false,
             };
@@ -101,19 +111,33 @@ impl LiveSession {
         &self,
         host: &Arc<RemoteHost>,
         action: &EditAction,
-        dry_run: bool,
+        options: EditOptions,
         writing: &mut Option<Writing>,
         caller: &Caller,
     ) -> Result<FinishedEdit, TransferError> {
         let conditions = self.conditions(None, caller, &Signals::default());
-        let files = match self.idle_files(host) {
-            Some(files) => files,
-            None => RemoteFiles::open(host, &conditions).await?,
+        let files = if options.sudo {
+            Err(TransferError::NoSftp)
+        } else if let Some(files) = self.idle_files(host) {
+            Ok(files)
+        } else {
+            RemoteFiles::open(host, &conditions).await
         };
-        let editor = FileEditor::new(host, &files, &self.remote_temps);
+        let files = match files {
+            Ok(files) => files,
+            Err(TransferError::NoSftp | TransferError::Start(_)) => {
+                let root = options.sudo.then(|| self.sudo_sources(caller));
+                let editor = FileEditor::by_scripts(host, root);
+                return self
+                    .edit_with(&editor, action, options, writing, caller, &conditions)
+                    .await;
+            }
+            Err(error) => return Err(error),
+        };
 
+        let editor = FileEditor::over_sftp(host, &files, &self.remote_temps);
         let edit = self
-            .edit_with(&editor, action, dry_run, writing, caller, &conditions)
+            .edit_with(&editor, action, options, writing, caller, &conditions)
             .await;
         self.remove_remote_temps(host);
 
@@ -124,7 +148,7 @@ impl LiveSession {
         &self,
         editor: &FileEditor<'_>,
         action: &EditAction,
-        dry_run: bool,
+        options: EditOptions,
         writing: &mut Option<Writing>,
         caller: &Caller,
         conditions: &StopConditions,
@@ -132,7 +156,7 @@ impl LiveSession {
         if writing.is_none() {
             let prepared = editor.prepare(action, conditions).await?;
             let edit = self.checked(prepared, caller)?;
-            if dry_run {
+            if options.dry_run {
                 return Ok(edit);
             }
 

@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use self::{
     connection::Reconnected,
     detached::started,
-    edits::{EditedFile, FinishedEdit},
+    edits::{EditOptions, EditedFile, FinishedEdit},
 };
 use self::{files::IdleFiles, single_flight::SingleFlight};
 use super::{error::SessionError, saved::SavedSession, shown_files::ShownFiles};

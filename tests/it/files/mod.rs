@@ -1,5 +1,6 @@
 //! The tools that show remote files, against the real sshd.
 
+mod edit;
 mod read;
 mod read_more;
 mod shown;

@@ -59,7 +59,7 @@ impl Shown {
             limit: 2,
         };
         self.session
-            .read_file(request, &self.caller)
+            .read_file(request, false, &self.caller)
             .await
             .unwrap_or_else(|error| panic!("{path}: {error:?}"));
 
@@ -174,7 +174,7 @@ async fn a_failed_read_is_not_remembered() {
         start: Start::Line(1),
         limit: 2,
     };
-    let failed = bench.session.read_file(request, &bench.caller).await;
+    let failed = bench.session.read_file(request, false, &bench.caller).await;
     assert!(failed.is_err());
     assert_eq!(bench.shown(&path), old);
 }

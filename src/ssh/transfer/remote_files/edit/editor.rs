@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     EditAction, EditError, FileChange, InPlaceReason, Loaded, LoadedFile, PreparedEdit, Written,
+    load::parent,
     over_sftp::{NotStaged, SftpFiles},
     prepare::prepare,
 };
@@ -23,9 +24,16 @@ use crate::{
         read_file::SHELL,
     },
     ssh::{
-        command::{limits::StopConditions, remote_host::RemoteHost, script::RemoteScript},
+        command::{
+            limits::StopConditions, remote_host::RemoteHost, script::RemoteScript,
+            sudo::SudoSources,
+        },
         pool::Priority,
-        transfer::{RemoteTemp, TransferError, error::shown, remote_files::RemoteFiles},
+        transfer::{
+            RemoteTemp, TransferError,
+            error::shown,
+            remote_files::{RemoteFiles, ScriptFiles},
+        },
     },
 };
 
@@ -43,11 +51,14 @@ const PROBE_LIMIT: Duration = Duration::from_secs(10);
 /// Bytes of that answer, at most.
 const MAX_PROBE_BYTES: usize = 64 * 1024;
 
-/// Files of a host that an edit reads and writes, over SFTP.
-#[derive(Debug, Clone, Copy)]
+/// Files of a host that an edit reads and writes: over SFTP where that loses nothing, else by the
+/// programs of the host.
+#[derive(Debug)]
 pub struct FileEditor<'a> {
     host: &'a Arc<RemoteHost>,
-    sftp: SftpFiles<'a>,
+    /// Files over SFTP; `None` if the programs of the host do everything.
+    sftp: Option<SftpFiles<'a>>,
+    scripts: ScriptFiles,
 }
 
 /// State of a file whose change was interrupted.
@@ -65,13 +76,27 @@ impl<'a> FileEditor<'a> {
     /// Creates an editor over an SFTP channel. `temps` receives the temporary files, and keeps those
     /// that could not be removed.
     #[must_use]
-    pub fn new(
+    pub fn over_sftp(
         host: &'a Arc<RemoteHost>,
         files: &'a RemoteFiles,
         temps: &'a Mutex<Vec<RemoteTemp>>,
     ) -> Self {
-        let sftp = SftpFiles { files, temps };
-        Self { host, sftp }
+        Self {
+            host,
+            sftp: Some(SftpFiles { files, temps }),
+            scripts: ScriptFiles::new(host, None),
+        }
+    }
+
+    /// Creates an editor that runs programs of the host: as root with `root`, the sources of sudo's
+    /// password.
+    #[must_use]
+    pub fn by_scripts(host: &'a Arc<RemoteHost>, root: Option<SudoSources>) -> Self {
+        Self {
+            host,
+            sftp: None,
+            scripts: ScriptFiles::new(host, root),
+        }
     }
 
     /// Reads the files of an action, and prepares their changes. Nothing is written.
@@ -85,7 +110,10 @@ impl<'a> FileEditor<'a> {
     ) -> Result<PreparedEdit, TransferError> {
         // Boxed for the same reason as in `RemoteFiles::read`.
         let found: BoxFuture<'_, Result<_, TransferError>> = Box::pin(self.load_all(action));
-        let connection = self.sftp.files.client.connection();
+        let connection = match self.sftp {
+            Some(sftp) => sftp.files.client.connection(),
+            None => self.host.first(),
+        };
         let found = connection
             .unless_stopped(conditions, within_limit("reading", found))
             .await?;
@@ -103,10 +131,35 @@ impl<'a> FileEditor<'a> {
                 | FileChange::Rename { to: path, .. } => path,
                 _ => continue,
             };
-            self.sftp.files.directory_of(target).await?;
+            self.check_directory_of(target).await?;
         }
 
         Ok(prepared)
+    }
+
+    /// Checks that the directory of a new file exists.
+    async fn check_directory_of(&self, path: &[u8]) -> Result<(), TransferError> {
+        if let Some(sftp) = self.sftp {
+            return sftp.files.directory_of(path).await.map(drop);
+        }
+
+        match self.scripts.load(parent(path)).await {
+            Err(TransferError::Edit(EditError::NotAFile {
+                what: "a directory",
+                ..
+            })) => Ok(()),
+            Ok(Loaded::Missing(directory)) => Err(EditError::NoDirectory(shown(&directory)).into()),
+            Ok(Loaded::File(file)) => Err(TransferError::NotADirectory(shown(&file.path))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Loads the file at a path as typed.
+    async fn load(&self, path: &[u8]) -> Result<Loaded, TransferError> {
+        match self.sftp {
+            Some(sftp) => sftp.files.load(path).await,
+            None => self.scripts.load(path).await,
+        }
     }
 
     /// Loads all files of an action, by their paths as typed.
@@ -123,7 +176,7 @@ impl<'a> FileEditor<'a> {
         let mut bytes = 0;
         stream::iter(paths)
             .map(async |path| {
-                let loaded = self.sftp.files.load(&path).await?;
+                let loaded = self.load(&path).await?;
                 Ok((path, loaded))
             })
             .buffered(FILES_AT_ONCE)
@@ -151,15 +204,19 @@ impl<'a> FileEditor<'a> {
     }
 
     async fn write_change(&self, change: &FileChange) -> Result<Written, TransferError> {
+        let Some(sftp) = self.sftp else {
+            return self.write_by_scripts(change).await;
+        };
+
         match change {
             FileChange::Create {
                 path,
                 content,
                 makes_directories,
-            } => self.sftp.create(path, content, *makes_directories).await,
-            FileChange::Write { old, content } => self.replace(old, content).await,
+            } => sftp.create(path, content, *makes_directories).await,
+            FileChange::Write { old, content } => self.replace(sftp, old, content).await,
             FileChange::Rename { old, to, content } => {
-                self.sftp.rename(old, to).await?;
+                sftp.rename(old, to).await?;
                 let Some(content) = content else {
                     return Ok(Written::default());
                 };
@@ -168,21 +225,56 @@ impl<'a> FileEditor<'a> {
                     path: to.clone(),
                     ..old.clone()
                 };
-                self.replace(&renamed, content).await
+                self.replace(sftp, &renamed, content).await
             }
             FileChange::Delete { old } => {
-                self.sftp.delete(old).await?;
+                sftp.delete(old).await?;
                 Ok(Written::default())
             }
         }
     }
 
-    /// Gives a file a new content: by a rename, or in place where a rename would lose something.
-    async fn replace(&self, old: &LoadedFile, content: &[u8]) -> Result<Written, TransferError> {
-        let can_rename = self.sftp.files.client.offers("posix-rename@openssh.com");
+    /// Makes a change by programs of the host.
+    async fn write_by_scripts(&self, change: &FileChange) -> Result<Written, TransferError> {
+        let scripts = &self.scripts;
+        match change {
+            FileChange::Create {
+                path,
+                content,
+                makes_directories,
+            } => scripts.create(path, content, *makes_directories).await,
+            FileChange::Write { old, content } => scripts.write(old, content).await,
+            FileChange::Rename { old, to, content } => {
+                let written = scripts.rename(old, to, false).await?;
+                let Some(content) = content else {
+                    return Ok(written);
+                };
+
+                let renamed = LoadedFile {
+                    path: to.clone(),
+                    ..old.clone()
+                };
+                scripts.write(&renamed, content).await
+            }
+            FileChange::Delete { old } => {
+                scripts.delete(old).await?;
+                Ok(Written::default())
+            }
+        }
+    }
+
+    /// Gives a file a new content: over SFTP by a rename. Where that would lose something, programs
+    /// of the host do it, or it is written in place.
+    async fn replace(
+        &self,
+        sftp: SftpFiles<'_>,
+        old: &LoadedFile,
+        content: &[u8],
+    ) -> Result<Written, TransferError> {
+        let can_rename = sftp.files.client.offers("posix-rename@openssh.com");
         let (probed, staged) = tokio::join!(self.probe(&old.path), async {
             if can_rename {
-                self.sftp.stage(old, content).await
+                sftp.stage(old, content).await
             } else {
                 Ok(Err(NotStaged::Loses(InPlaceReason::NoRename)))
             }
@@ -190,19 +282,24 @@ impl<'a> FileEditor<'a> {
 
         let loses = probed.and_then(|probed| loses(old, &probed));
         let not_staged = match (staged?, loses) {
-            (Ok(staged), None) => match self.sftp.commit(staged, old, content).await? {
+            (Ok(staged), None) => match sftp.commit(staged, old, content).await? {
                 Ok(written) => return Ok(written),
                 Err(not_staged) => not_staged,
             },
             (Ok(staged), Some(reason)) => {
-                staged.discard(self.sftp).await;
+                staged.discard(sftp).await;
                 NotStaged::Loses(reason)
             }
             (Err(not_staged), _) => not_staged,
         };
 
+        // A program of the host carries more over, and says more exactly what fails.
+        if probed.is_some() {
+            return self.scripts.write(old, content).await;
+        }
+
         match not_staged {
-            NotStaged::Loses(reason) => self.sftp.write_in_place(old, content, reason).await,
+            NotStaged::Loses(reason) => sftp.write_in_place(old, content, reason).await,
             NotStaged::Refused(message) => Err(EditError::Failed {
                 doing: "writing",
                 path: shown(&old.path),
@@ -234,7 +331,7 @@ impl<'a> FileEditor<'a> {
     /// The file cannot be read.
     pub async fn state(&self, change: &FileChange) -> Result<ChangeState, TransferError> {
         let content_at = async |path: &[u8]| -> Result<Option<Vec<u8>>, TransferError> {
-            let loaded: BoxFuture<'_, _> = Box::pin(self.sftp.files.load(path));
+            let loaded: BoxFuture<'_, _> = Box::pin(self.load(path));
             Ok(match within_limit("reading", loaded).await? {
                 Loaded::File(file) => Some(file.content),
                 Loaded::Missing(_) => None,
