@@ -91,7 +91,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
 ];
 
 /// A library that only these parts may name.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("russh", &["ssh"]),
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
@@ -103,6 +103,8 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("vte", &["render"]),
     ("ignore", &["tree"]),
     ("similar", &["edit"]),
+    ("regex", &["edit"]),
+    ("regex_syntax", &["edit"]),
     ("getrandom", &["random"]),
 ];
 

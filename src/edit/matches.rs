@@ -11,29 +11,34 @@ use std::fmt::Write as _;
 use super::{
     display::{cut_around, escaped, grouped},
     lines::text,
+    search::{glob::Glob, pattern::Pattern},
 };
 
 /// Number of bytes of a line that are shown.
 pub const MAX_LINE_BYTES: usize = 300;
+/// Number of bytes that are kept of all names and lines together.
+const MAX_KEPT_BYTES: usize = 32_000;
 /// Number of bytes of a line that are searched for the match.
 const MAX_HELD_LINE: usize = 64 * 1024;
 /// Number of bytes of a name at most. Linux takes 4096.
 const MAX_NAME: usize = 16 * 1024;
 /// Line of `grep` and `rg` between two groups of lines.
 const SEPARATOR: &[u8] = b"--\n";
-/// Ends of messages that `rg` writes after the name of a file, with further text in brackets.
+/// Ends of messages that `rg` and `grep` write after the name of a file, with further text in brackets.
 const MESSAGES: [&[u8]; 2] = [
     b": binary file matches",
     b": WARNING: stopped searching binary file after match",
 ];
+/// Beginning of the message of other programs.
+const BINARY_FILE: &[u8] = b"Binary file ";
 
 /// Means of finding the match in a line, so that a long line is cut around the match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum MatchPlace {
     /// The program writes the column of the first match, as `rg --column` does.
     Column,
-    /// The text is part of each match, see [`literal_of`]. Case is ignored.
-    Literal(Vec<u8>),
+    /// The pattern of the search finds it.
+    Pattern(Box<Pattern>),
     /// The place is not known, so lines are cut at the end.
     Unknown,
 }
@@ -46,6 +51,10 @@ pub struct MatchReader {
     root: Vec<u8>,
     place: MatchPlace,
     limit: usize,
+    glob: Option<Glob>,
+    keeps_lines: bool,
+    /// Number of bytes that may still be kept.
+    room: usize,
     /// Bytes of the record that is not complete yet.
     held: Vec<u8>,
     /// True if the rest of a long line is left out.
@@ -71,6 +80,8 @@ pub struct Matches {
     pub total_files: u64,
     /// Number of lines that belong to no file for certain, such as messages of the program.
     pub ignored: u64,
+    /// Number of those lines which say that a binary file matches.
+    pub binary_files: u64,
 }
 
 /// Lines of one file that a search has found.
@@ -78,7 +89,9 @@ pub struct Matches {
 pub struct FileMatches {
     /// Name of the file as the program wrote it.
     pub path: Vec<u8>,
-    /// Matches and lines around them, in the order of the program.
+    /// Number of matches in the file.
+    pub count: u64,
+    /// Matches and lines around them, in the order of the program. Empty if only files are wanted.
     pub lines: Vec<FoundLine>,
 }
 
@@ -104,6 +117,9 @@ impl MatchReader {
             root,
             place,
             limit,
+            glob: None,
+            keeps_lines: true,
+            room: MAX_KEPT_BYTES,
             held: Vec::new(),
             is_cut: false,
             latest: Vec::new(),
@@ -111,6 +127,27 @@ impl MatchReader {
             is_closed: false,
             matches: Matches::default(),
         }
+    }
+
+    /// Leaves out files whose path below the root does not match. A file that is the root itself
+    /// stays.
+    #[must_use]
+    pub fn in_files(mut self, glob: Option<Glob>) -> Self {
+        self.glob = glob;
+        self
+    }
+
+    /// Keeps files instead of lines, at most as many as the limit.
+    #[must_use]
+    pub fn files_only(mut self) -> Self {
+        self.keeps_lines = false;
+        self
+    }
+
+    /// Returns the matches so far.
+    #[must_use]
+    pub fn so_far(&self) -> &Matches {
+        &self.matches
     }
 
     /// Reads the next bytes.
@@ -154,36 +191,52 @@ impl MatchReader {
             // A message that begins like a name looks like the first part of the next name.
             let next_root = [b"\n", self.root.as_slice()].concat();
             let is_certain = memchr::memmem::find(path, &next_root).is_none();
-            let line = Record::parse(rest.get(1..)?, self.place == MatchPlace::Column)?;
+            let line = Record::parse(rest.get(1..)?, matches!(self.place, MatchPlace::Column))?;
             is_certain.then_some((path, line))
         });
 
         match record {
             Some((path, line)) => self.add(path, &line),
-            None => self.matches.ignored += 1,
+            None => {
+                self.matches.ignored += 1;
+                self.matches.binary_files += u64::from(is_message(&held));
+            }
         }
     }
 
     /// Adds a line of a file, within the limit.
     fn add(&mut self, path: &[u8], line: &Record<'_>) {
+        let below = path.get(self.root.len()..).unwrap_or_default();
+        let is_left_out = |glob: &Glob| !below.is_empty() && !glob.matches(below);
+        if self.glob.as_ref().is_some_and(is_left_out) {
+            return;
+        }
+
         let is_new = self.latest != path || self.latest.is_empty();
         if is_new {
             self.latest = path.to_vec();
             self.latest_has_match = false;
-            self.is_closed = self.matches.shown >= self.limit;
+            self.is_closed = self.is_full();
         }
 
-        let has_room = self.matches.shown < self.limit;
+        let has_room = !self.is_full();
         if line.is_match {
             self.matches.total += 1;
             self.matches.total_files += u64::from(!self.latest_has_match);
+            if self.keeps_lines {
+                self.matches.shown += usize::from(has_room);
+                self.is_closed |= !has_room;
+            }
             self.latest_has_match = true;
-            self.matches.shown += usize::from(has_room);
-            self.is_closed |= !has_room;
+        }
+
+        if !self.keeps_lines {
+            self.count(path, is_new, line.is_match);
+            return;
         }
 
         // After the last match, the lines around that match still belong to it.
-        if !has_room && (line.is_match || self.is_closed) {
+        if !has_room && (line.is_match || self.is_closed || self.room == 0) {
             return;
         }
 
@@ -192,12 +245,39 @@ impl MatchReader {
             is_match: line.is_match,
             text: cut_around(line.text, line.place(&self.place), MAX_LINE_BYTES),
         };
+        self.room = self.room.saturating_sub(path.len() + found.text.len());
+        let count = u64::from(line.is_match);
         match self.matches.files.last_mut() {
-            Some(file) if !is_new => file.lines.push(found),
+            Some(file) if !is_new => {
+                file.count += count;
+                file.lines.push(found);
+            }
             _ => self.matches.files.push(FileMatches {
                 path: path.to_vec(),
+                count,
                 lines: vec![found],
             }),
+        }
+    }
+
+    /// Returns true if no further match is kept.
+    fn is_full(&self) -> bool {
+        self.matches.shown >= self.limit || self.room == 0
+    }
+
+    /// Counts a match of a file, within the limit of files.
+    fn count(&mut self, path: &[u8], is_new: bool, is_match: bool) {
+        let last = self.matches.files.last_mut();
+        if let Some(file) = last.filter(|file| !is_new && file.path == path) {
+            file.count += u64::from(is_match);
+        } else if is_match && self.latest_has_match && !self.is_full() {
+            self.room = self.room.saturating_sub(path.len());
+            self.matches.shown += 1;
+            self.matches.files.push(FileMatches {
+                path: path.to_vec(),
+                count: 1,
+                lines: Vec::new(),
+            });
         }
     }
 }
@@ -225,6 +305,17 @@ impl Matches {
         output
     }
 
+    /// Returns the files as `path: 3`, with the numbers of their matches.
+    #[must_use]
+    pub fn files_text(&self) -> String {
+        let mut output = String::new();
+        for file in &self.files {
+            let _ = writeln!(output, "{}: {}", escaped(&file.path), grouped(file.count));
+        }
+
+        output
+    }
+
     /// Describes the number of matches, as in `100 of 2,314 matches in 87 files`.
     #[must_use]
     pub fn summary(&self) -> String {
@@ -233,7 +324,17 @@ impl Matches {
         }
 
         let shown = u64::try_from(self.shown).unwrap_or(u64::MAX);
-        let of = if shown < self.total {
+        let has_lines = self.files.iter().any(|file| !file.lines.is_empty());
+        if !has_lines && shown < self.total_files {
+            return format!(
+                "{} of {} files with {} matches",
+                grouped(shown),
+                grouped(self.total_files),
+                grouped(self.total)
+            );
+        }
+
+        let of = if has_lines && shown < self.total {
             format!("{} of ", grouped(shown))
         } else {
             String::new()
@@ -253,29 +354,11 @@ impl Matches {
     }
 }
 
-/// Returns the longest part of a regular expression that each match is likely to contain.
-#[must_use]
-pub fn literal_of(pattern: &str) -> &str {
-    let is_special = |letter: char| r"\.[](){}*+?|^$".contains(letter);
-    let parts = pattern.split_inclusive(is_special);
-    let literals = parts.map(|part| {
-        // A repeated letter may be absent.
-        match part.strip_suffix(['*', '?', '{']) {
-            Some(text) => text
-                .char_indices()
-                .last()
-                .map_or(text, |(at, _)| text.get(..at).unwrap_or(text)),
-            None => part.strip_suffix(is_special).unwrap_or(part),
-        }
-    });
-
-    literals.max_by_key(|part| part.len()).unwrap_or_default()
-}
-
-/// Returns true for a message that begins with the name of a file.
+/// Returns true for a message about a binary file.
 fn is_message(line: &[u8]) -> bool {
     let mut messages = MESSAGES.iter();
-    messages.any(|message| memchr::memmem::find(line, message).is_some())
+    line.starts_with(BINARY_FILE)
+        || messages.any(|message| memchr::memmem::find(line, message).is_some())
 }
 
 /// Line of the program's output after the name of the file.
@@ -314,14 +397,11 @@ impl<'a> Record<'a> {
 
     /// Returns the position of the match in the text, or 0.
     fn place(&self, place: &MatchPlace) -> usize {
-        match place {
-            MatchPlace::Literal(literal) if !literal.is_empty() => self
-                .text
-                .windows(literal.len())
-                .position(|part| part.eq_ignore_ascii_case(literal))
-                .unwrap_or_default(),
-            _ => self.column.unwrap_or_default(),
-        }
+        let found = match place {
+            MatchPlace::Pattern(pattern) if self.is_match => pattern.find(self.text),
+            _ => self.column,
+        };
+        found.unwrap_or_default()
     }
 }
 
@@ -445,7 +525,10 @@ mod tests {
         let line = format!("{}Needle{}", "a".repeat(5_000), "b".repeat(90_000));
         for (head, place) in [
             ("1:5001:", MatchPlace::Column),
-            ("1:", MatchPlace::Literal(b"needle".to_vec())),
+            (
+                "1:",
+                MatchPlace::Pattern(Box::new(Pattern::parse("needle", true).unwrap())),
+            ),
         ] {
             let found = read(format!("./x\0{head}{line}\n").as_bytes(), 9, place);
             let text = found
@@ -467,21 +550,6 @@ mod tests {
             MatchPlace::Column,
         );
         assert_eq!(context.text(), "./x-1- 5:no column\n./x:2: yes\n");
-    }
-
-    #[test]
-    fn the_longest_literal_is_likely_in_each_match() {
-        for (pattern, literal) in [
-            ("listen", "listen"),
-            ("^server\\s+name$", "server"),
-            ("colou?r", "colo"),
-            ("(ab)+abc*", "ab"),
-            (".*", ""),
-            ("", ""),
-            ("é*", ""),
-        ] {
-            assert_eq!(literal_of(pattern), literal);
-        }
     }
 
     proptest! {

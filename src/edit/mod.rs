@@ -15,3 +15,4 @@ pub mod nearest;
 pub mod page;
 pub mod patch;
 pub mod replace;
+pub mod search;

@@ -6,7 +6,8 @@
 //! side can guess. [`exec`] writes the script of a command on a channel of its own, and [`sudo`]
 //! the script of a command as root. [`stop`] writes the script that ends a running command,
 //! [`detached`] those for commands that live on the remote machine, [`digest`] the one that compares
-//! a file, [`read_file`] those that show one, and [`edit_file`] those that change one.
+//! a file, [`read_file`] those that show one, [`edit_file`] those that change one, and [`search`] the
+//! one that searches a tree.
 
 pub mod decoder;
 pub mod detached;
@@ -20,6 +21,7 @@ pub mod mentioned;
 pub mod quoting;
 pub mod read_file;
 pub mod script;
+pub mod search;
 pub mod sentinel;
 pub mod shell_kind;
 pub mod snapshot;

@@ -16,7 +16,7 @@ use crate::{
     ssh::{
         command::output::Output,
         prompt::prompter::Banner,
-        transfer::{TransferCounters, TransferProgress},
+        transfer::{SearchProgress, TransferCounters, TransferProgress},
     },
 };
 
@@ -41,6 +41,8 @@ struct PendingWork {
     outputs: Vec<Output>,
     /// Counters of the transfer; `None` if the call runs commands.
     transfer: Option<TransferCounters>,
+    /// Progress of a search; `None` if the call does not search.
+    search: Option<SearchProgress>,
     /// Latest banner of a server while the log-in goes on (RFC 4252, section 5.4).
     banner: Option<Banner>,
 }
@@ -61,6 +63,11 @@ impl ProgressSource {
         self.lock().transfer.get_or_insert_default().clone()
     }
 
+    /// Returns the progress of the call's search. Created on the first call.
+    pub(in crate::mcp) fn search(&self) -> SearchProgress {
+        self.lock().search.get_or_insert_default().clone()
+    }
+
     /// Returns the line to show: the banner of a server during the log-in, or the latest line of
     /// the newest output. Returns `None` if there is no such line.
     fn latest(&self) -> Option<String> {
@@ -76,6 +83,10 @@ impl ProgressSource {
             return Some(escape_line(
                 format!("{} says: {}", banner.account, banner.words).as_bytes(),
             ));
+        }
+
+        if let Some(search) = &pending.search {
+            return Some(format!("{} found so far", search.found()));
         }
 
         // Of several commands, the one that wrote last has something new to show.

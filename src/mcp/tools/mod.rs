@@ -10,6 +10,7 @@ mod exec;
 mod job;
 mod read;
 mod reconnect;
+mod search;
 mod session;
 mod sessions;
 mod set_default;
@@ -34,6 +35,7 @@ pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         shell::tool(),
         job::tool(),
         read::tool(),
+        search::tool(),
         edit::tool(),
         upload::tool(),
         download::tool(),
@@ -58,6 +60,7 @@ pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult
         job::NAME => job::call(call).await,
         read::NAME => read::call(call).await,
         edit::NAME => edit::call(call).await,
+        search::NAME => search::call(call).await,
         upload::NAME => upload::call(call).await,
         download::NAME => download::call(call).await,
         sessions::NAME => sessions::call(call).await,

@@ -5,6 +5,7 @@ mod connection;
 mod detached;
 mod edits;
 mod files;
+mod search;
 mod single_flight;
 mod status;
 mod transfers;

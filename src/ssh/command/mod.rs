@@ -8,6 +8,7 @@ pub mod output;
 pub mod remote_host;
 pub(super) mod script;
 pub(super) mod script_as_root;
+pub(super) mod script_stream;
 pub mod shell;
 pub(super) mod signals;
 pub mod spec;

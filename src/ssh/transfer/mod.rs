@@ -27,9 +27,11 @@ pub use self::{
     progress::{TransferCounters, TransferProgress},
     remote_files::{
         ChangeState, EditAction, EditError, FileChange, FileContent, FileEditor, FileView,
-        ImageFormat, InPlaceReason, LenientHunk, Listing, Loaded, LoadedFile, MAX_EDITED_BYTES,
-        MAX_LINES, Page, Patch, PreparedEdit, PreparedFile, ReadRequest, RemoteFiles, ReplaceError,
-        ScriptFiles, Start, Written, hex_dump, read_by_script,
+        FoundNames, Glob, Hits, ImageFormat, InPlaceReason, LenientHunk, Listing, Loaded,
+        LoadedFile, MAX_EDITED_BYTES, MAX_LINES, Matches, Page, Patch, Pattern, PreparedEdit,
+        PreparedFile, Problems, ReadRequest, RemoteFiles, ReplaceError, ScriptFiles, SearchEnd,
+        SearchEngine, SearchProgress, SearchRequest, SearchResult, Start, Written, hex_dump,
+        read_by_script, search,
     },
     request::TransferRequest,
 };

@@ -32,12 +32,12 @@ pub(super) const USUAL_LINE_BYTES: u64 = 256;
 pub(super) type ReadContent = (FileContent, Option<[u8; 32]>);
 
 /// File that is open over SFTP.
-struct OpenFile<'a> {
-    files: &'a RemoteFiles,
-    path: &'a [u8],
-    handle: Handle,
+pub(super) struct OpenFile<'a> {
+    pub(super) files: &'a RemoteFiles,
+    pub(super) path: &'a [u8],
+    pub(super) handle: Handle,
     /// Length in bytes; 0 if the server reports none.
-    size: u64,
+    pub(super) size: u64,
 }
 
 /// Bytes at a position of a file.
@@ -245,7 +245,7 @@ impl OpenFile<'_> {
     }
 
     /// Returns the position after the last byte that may be read.
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         if self.size == 0 { u64::MAX } else { self.size }
     }
 
@@ -266,7 +266,7 @@ impl OpenFile<'_> {
 
     /// Returns the pieces from `start` up to `end` in order, with `window` bytes in flight. Ends
     /// early with the file.
-    fn pieces(
+    pub(super) fn pieces(
         &self,
         start: u64,
         end: u64,

@@ -8,6 +8,7 @@ mod edit;
 mod owners;
 mod path;
 mod script_files;
+mod search;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,14 +23,20 @@ pub use self::{
         LoadedFile, MAX_EDITED_BYTES, PreparedEdit, PreparedFile, Written,
     },
     script_files::ScriptFiles,
+    search::{
+        Hits, Problems, SearchEnd, SearchEngine, SearchProgress, SearchRequest, SearchResult,
+        search,
+    },
 };
 use super::{TransferError, client::SftpClient, error::shown, paths::absolute};
 pub use crate::edit::{
     kind::{ImageFormat, hex_dump},
     listing::Listing,
+    matches::Matches,
     page::{MAX_LINES, Page, Start},
     patch::{LenientHunk, Patch},
     replace::ReplaceError,
+    search::{glob::Glob, names::FoundNames, pattern::Pattern},
 };
 use crate::{
     sftp::attributes::{Attributes, FileType},

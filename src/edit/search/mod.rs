@@ -1,0 +1,11 @@
+//! Searches of a tree: the pattern and the glob, and what the programs of a host print. [`matches`]
+//! reads lines of matches.
+//!
+//! [`matches`]: super::matches
+
+pub mod blocks;
+mod extended;
+pub mod file;
+pub mod glob;
+pub mod names;
+pub mod pattern;
