@@ -35,12 +35,13 @@ use crate::{
 /// Introduction to this server, for the model. Codex shows only the first line, cut at 250
 /// characters.
 const INSTRUCTIONS: &str = "\
-SSH for remote servers: run shell commands (ssh_exec, ssh_shell), read and copy files over SFTP (ssh_read, ssh_upload, \
-ssh_download). `session` may be any host of ~/.ssh/config whose key is known: it connects on first use. ssh_connect opens others.
+SSH for remote servers: run shell commands (ssh_exec, ssh_shell), read, search, edit files (ssh_read, ssh_search, \
+ssh_edit), copy them over SFTP (ssh_upload, ssh_download). `session`: any known host of ~/.ssh/config; ssh_connect opens others.
 
-- Without `session`, a call goes to the default: the one of ssh_set_default, else the first connected. ssh_sessions \
-lists sessions and hosts.
-- ssh_shell keeps directory and variables; ssh_exec runs side by side.
+- Use ssh_read, ssh_search and ssh_edit rather than cat, grep and sed: an edit keeps mode, owner, links and encoding.
+- Without `session`, a call goes to the default: that of ssh_set_default, else the first connected. ssh_sessions lists \
+sessions and hosts.
+- ssh_shell keeps directory and variables, and file paths start there; ssh_exec runs side by side.
 - A command longer than waitMs (45 s) goes on as a job; ssh_job continues it. Interactive programs want pty: true; \
 ssh_job with ask lets the person type a secret.
 - A command that fails is a result: read the last line, such as [exit 1]. An error says what to do next.

@@ -32,7 +32,6 @@ const MAX_PATH_BYTES: usize = 1_000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct SearchParams {
-    /// Regular expression
     pattern: Option<String>,
     path: Option<String>,
     /// Such as *.conf or src/**/*.{c,h}
