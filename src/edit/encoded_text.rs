@@ -29,14 +29,14 @@ impl<'a> EncodedText<'a> {
         let mut decoder = Decoder::new(encoding);
         let mut text = decoder.push(content.get(encoding.mark_length()..).unwrap_or_default());
         text.extend(decoder.finish());
-        let decoded = Self {
+        let text = Self {
             encoding,
             text: text.into(),
         };
 
         // Every byte that an edit does not name has to stay, also where it is no valid text.
-        if decoded.encode(&decoded.text).as_deref() == Some(content) {
-            decoded
+        if text.encode(&text.text).as_deref() == Some(content) {
+            text
         } else {
             as_it_is
         }

@@ -59,12 +59,12 @@ impl ToolError {
 
     /// Returns the message, the details and the hint, each on lines of its own.
     pub(in crate::mcp) fn text(&self) -> String {
-        let details: String = self
-            .details
-            .iter()
-            .map(|line| format!("{line}\n"))
-            .collect();
-        format!("{}\n{details}hint: {}", self.message, self.hint)
+        let hint = format!("hint: {}", self.hint);
+        let lines = std::iter::once(&self.message)
+            .chain(&self.details)
+            .chain([&hint]);
+
+        lines.map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 }
 

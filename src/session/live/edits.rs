@@ -88,7 +88,7 @@ impl LiveSession {
             };
 
             let may_be_repeated = match &error {
-                TransferError::Edit(EditError::Changed(_)) => true,
+                TransferError::Edit(EditError::Changed(_)) => writing.is_none(),
                 TransferError::Ssh(error) => self.drop_dead(&host, error).await,
                 // The next connection shows if the change was made.
                 TransferError::Edit(EditError::Unsure { .. }) => host.is_closed(),
@@ -243,27 +243,31 @@ impl LiveSession {
 
         while let Some(file) = writing.edit.files.get_mut(writing.written) {
             let change = &file.prepared.change;
-            let is_made = match writing.is_resumed {
-                true => match editor.state(change).await? {
-                    ChangeState::Before => false,
-                    ChangeState::After => true,
-                    ChangeState::Other => {
-                        return Err(EditError::Unsure {
-                            path: shown(change.path()),
-                            message: "the link was lost while it was written".to_owned(),
-                        }
-                        .into());
-                    }
-                },
-                false => change.changes_nothing(),
+            let state = if writing.is_resumed {
+                editor.state(change).await?
+            } else if change.changes_nothing() {
+                ChangeState::After
+            } else {
+                ChangeState::Before
             };
 
-            if !is_made {
-                writing.is_resumed = true;
-                file.written = editor.write(change).await?;
+            match state {
+                ChangeState::Before => {
+                    writing.is_resumed = true;
+                    file.written = editor.write(change).await?;
+                }
+                ChangeState::After => {}
+                ChangeState::Other => {
+                    return Err(EditError::Unsure {
+                        path: shown(change.path()),
+                        message: "the link was lost while it was written".to_owned(),
+                    }
+                    .into());
+                }
             }
             writing.is_resumed = false;
             writing.written += 1;
+
             // The caller has not seen what others changed.
             if !file.was_changed_by_others {
                 self.note_change(change, caller);

@@ -210,6 +210,7 @@ impl TransferError {
 
 /// Formats a path for display: on a single line, and without the middle of a path longer than
 /// [`MAX_SHOWN_CHARS`].
+#[must_use]
 pub fn shown(path: &[u8]) -> String {
     let line = escape_line(path);
     let length = line.chars().count();

@@ -126,7 +126,7 @@ impl RemoteFiles {
             found.map_err(client.failed("reading", path))
         };
 
-        let (pieces, attributes) = tokio::try_join!(file.range(0, end), attributes)?;
+        let (pieces, attributes) = tokio::try_join!(Box::pin(file.range(0, end)), attributes)?;
         Ok((pieces.concat(), attributes))
     }
 }

@@ -122,16 +122,15 @@ impl<'a> FileEditor<'a> {
 
         // Everything that can be checked is checked before the first file is written.
         for file in &prepared.files {
-            let target = match &file.change {
-                FileChange::Create {
-                    path,
-                    makes_directories: false,
-                    ..
-                }
-                | FileChange::Rename { to: path, .. } => path,
-                _ => continue,
-            };
-            self.check_directory_of(target).await?;
+            if let FileChange::Create {
+                path,
+                makes_directories: false,
+                ..
+            }
+            | FileChange::Rename { to: path, .. } = &file.change
+            {
+                self.check_directory_of(path).await?;
+            }
         }
 
         Ok(prepared)

@@ -92,8 +92,8 @@ impl SftpFiles<'_> {
             permissions: old.mode,
             ..Attributes::default()
         };
-        let filled = self.fill(&created, content, &keeps);
-        let compared = self.is_still(&opened, old);
+        let filled = Box::pin(self.fill(&created, content, &keeps));
+        let compared = Box::pin(self.is_still(&opened, old));
         let (filled, compared) = self.files.in_order(filled, compared).await;
 
         let refused = match filled {
@@ -258,7 +258,9 @@ impl SftpFiles<'_> {
         };
 
         // What is in a private directory is private.
-        let is_private = directory.permissions.is_some_and(|mode| mode & 0o077 == 0);
+        let is_private = directory
+            .permissions
+            .is_some_and(|mode| mode.trailing_zeros() >= 6);
         let mode = if is_private { PRIVATE } else { USUAL };
 
         let temp = self.new_temp(path)?;
@@ -508,8 +510,8 @@ impl SftpFiles<'_> {
         let mut created = Vec::new();
         for directory in missing.into_iter().rev() {
             let mode = Attributes::mode(USUAL_DIRECTORY);
-            let made = self.files.client.mkdir(directory, mode).await;
-            made.map_err(|error| self.failure("creating", directory, error))?;
+            let done = self.files.client.mkdir(directory, mode).await;
+            done.map_err(|error| self.failure("creating", directory, error))?;
             created.push(directory.to_vec());
         }
 

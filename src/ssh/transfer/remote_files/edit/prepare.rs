@@ -84,11 +84,11 @@ fn content_of(
 /// Prepares the changes of a patch, whose paths are as typed.
 fn patched(patch: &Patch, found: &BTreeMap<Vec<u8>, Loaded>) -> Result<PreparedEdit, EditError> {
     // Different names of a file have to become the same.
-    let mut patch = patch.clone();
-    patch.resolve(|typed| {
-        Ok::<_, EditError>(match find(found, typed)? {
+    let mut resolved = patch.clone();
+    resolved.resolve(|as_typed| {
+        Ok::<_, EditError>(match find(found, as_typed)? {
             Loaded::File(file) => file.path.clone(),
-            Loaded::Missing(path) => path.clone(),
+            Loaded::Missing(missing) => missing.clone(),
         })
     })?;
 
@@ -108,7 +108,7 @@ fn patched(patch: &Patch, found: &BTreeMap<Vec<u8>, Loaded>) -> Result<PreparedE
         .map(|(path, text)| (path.to_vec(), text.text.to_vec()))
         .collect();
 
-    let applied = patch.apply(&contents)?;
+    let applied = resolved.apply(&contents)?;
     let file_at = |path: &[u8]| {
         files
             .get(path)
@@ -233,8 +233,8 @@ impl PreparedEdit {
 fn diff(change: &FileChange, deadline: Instant) -> Diff {
     let (old, new): (&[u8], &[u8]) = match change {
         FileChange::Create { content, .. } => (b"", content),
-        FileChange::Write { old, content } => (&old.content, content),
-        FileChange::Rename {
+        FileChange::Write { old, content }
+        | FileChange::Rename {
             content: Some(content),
             old,
             ..
