@@ -78,6 +78,9 @@ function testedAgainst() {
     ...shells,
     { name: 'posh', debianPackage: 'posh' },
     { name: 'busybox', debianPackage: 'busybox' },
+    // What else a file has, which an edit must keep.
+    { name: 'setfacl', debianPackage: 'acl' },
+    { name: 'setfattr', debianPackage: 'attr' },
     // Menus.
     { name: 'dialog', debianPackage: 'dialog' },
     { name: 'whiptail', debianPackage: 'whiptail' },

@@ -1,6 +1,9 @@
 //! The tools that show remote files, against the real sshd.
 
 mod edit;
+// Other systems keep other things of a file.
+#[cfg(target_os = "linux")]
+mod edit_table;
 mod read;
 mod read_more;
 mod shown;

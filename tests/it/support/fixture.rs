@@ -46,6 +46,11 @@ impl TestHost<OpenSshd> {
 
     /// Starts OpenSSH's server after `change` has had the settings.
     pub(crate) fn openssh_with(change: impl FnOnce(&mut OpenSshdSettings)) -> Self {
+        Self::openssh_at(|settings, _| change(settings))
+    }
+
+    /// Does the same. `change` has the home of the log-ins, too.
+    pub(crate) fn openssh_at(change: impl FnOnce(&mut OpenSshdSettings, &Path)) -> Self {
         let (folder, home) = folder_with_home();
         let mut settings = OpenSshdSettings {
             max_sessions: 300,
@@ -54,7 +59,7 @@ impl TestHost<OpenSshd> {
             ..OpenSshdSettings::default()
         };
 
-        change(&mut settings);
+        change(&mut settings, &home);
         let sshd = OpenSshd::start(&settings);
 
         Self {

@@ -25,7 +25,7 @@ const HASH: &str = "$6$mcpsshsessions$o093o/WnXqsmA4JjMXwgHpxYWM.m8U2F.RfJtdlWCa
 /// `changed` in the same form.
 const CHANGED: &str = "$6$mcpsshsessions$eC3L0FRvXLrHaanH8/8cAIS15.9q6RXvfekxpUAVDUbxgVtk0Jh2zcx1NaEkxsiyUKRuagOXt0zuo7P45d0Og1";
 /// Its user and group id.
-const ID: u32 = 64_321;
+pub(crate) const ID: u32 = 64_321;
 
 /// Asks for the password, without a delay after a wrong one.
 const ASKS: &str = "auth required pam_unix.so nodelay\n";
@@ -49,6 +49,8 @@ pub(crate) struct SudoHostSettings {
     pub(crate) shell: &'static str,
     /// As in [`OpenSshdSettings`].
     pub(crate) extra_config: &'static str,
+    /// As in [`OpenSshdSettings`].
+    pub(crate) sftp: &'static str,
 }
 
 impl Default for SudoHostSettings {
@@ -58,6 +60,7 @@ impl Default for SudoHostSettings {
             defaults: "",
             shell: "/bin/sh",
             extra_config: "",
+            sftp: "internal-sftp",
         }
     }
 }
@@ -120,6 +123,7 @@ impl SudoHost {
             before: before.map(str::to_owned).to_vec(),
             user: Some(USER),
             max_sessions: 100,
+            sftp: settings.sftp.to_owned(),
             extra_config: format!("{}\nSetEnv HOME={}", settings.extra_config, home.display()),
             ..OpenSshdSettings::default()
         });
