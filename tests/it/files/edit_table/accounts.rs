@@ -23,7 +23,7 @@ pub(super) fn rows() -> Vec<Row> {
             "a foreign group, setgid",
             "chgrp 2345 f; chmod 2755 f",
             beta(),
-            edited().or_refused(&[]),
+            edited().mode("f", 0o755).says(&["not kept", "mode"]),
         ),
         row(
             "a foreign file that all may read",

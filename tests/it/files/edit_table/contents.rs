@@ -21,7 +21,7 @@ fn new_files() -> Vec<Row> {
             "a new file",
             "",
             new(),
-            becomes("new", "one\ntwo").says(&["+one", "new"]),
+            becomes("new", "one\ntwo").says(&["created ", "+2"]),
         ),
         row(
             "a new file in a private directory",
@@ -33,7 +33,7 @@ fn new_files() -> Vec<Row> {
             "a new file, dryRun",
             "",
             with(new(), "dryRun", true),
-            unchanged().says(&["+one", "nothing written"]),
+            unchanged().says(&["+2", "nothing written"]),
         ),
         row(
             "a new file without content",

@@ -178,6 +178,13 @@ pub(super) fn differences(
         .map(|(name, content)| (*name, content))
         .collect();
 
+    let mode = |name: &str| {
+        let modes = &mut expected.modes.iter();
+        modes
+            .find(|(with_mode, _)| *with_mode == name)
+            .map(|(_, mode)| *mode)
+    };
+
     for (name, entry) in &before {
         let mut say = |what: String| found.push(format!("{name}: {what}"));
         match (after.get(name), changed.get(name.as_str())) {
@@ -185,12 +192,14 @@ pub(super) fn differences(
             (None, _) => say("is gone".into()),
             (Some(_), _) if expected.gone.contains(&name.as_str()) => say("is still there".into()),
             (Some(now), content) => {
+                let mut entry = entry.clone();
+                entry.mode = mode(name).unwrap_or(entry.mode);
                 entry.differences(now).into_iter().for_each(&mut say);
                 match content {
                     Some(content) => {
-                        as_changed(entry, now, &content.after(&entry.content), &mut say);
+                        as_changed(&entry, now, &content.after(&entry.content), &mut say);
                     }
-                    None => as_before(entry, now, &mut say),
+                    None => as_before(&entry, now, &mut say),
                 }
             }
         }
@@ -198,22 +207,13 @@ pub(super) fn differences(
 
     for (name, entry) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
         let mut say = |what: String| found.push(format!("{name}: {what}"));
-        let mode = expected.modes.iter().find(|(new, _)| new == name);
         match changed.get(name.as_str()) {
             Some(content) => {
-                as_new(
-                    entry,
-                    ('-', mode.map_or(0o644, |mode| mode.1), user),
-                    &mut say,
-                );
+                as_new(entry, ('-', mode(name).unwrap_or(0o644), user), &mut say);
                 compare(&content.after(b""), &entry.content, &mut say);
             }
             None if expected.directories.contains(&name.as_str()) => {
-                as_new(
-                    entry,
-                    ('d', mode.map_or(0o755, |mode| mode.1), user),
-                    &mut say,
-                );
+                as_new(entry, ('d', mode(name).unwrap_or(0o755), user), &mut say);
             }
             None => say("was left behind".into()),
         }

@@ -194,14 +194,6 @@ fn places() -> Vec<Row> {
         )
         .only(only)
         .finally("chattr -i d"),
-        row(
-            "an append-only directory",
-            "mkdir d; mv f d; chattr +a d || exit 75",
-            beta_in("$D/d/f"),
-            beta_becomes("d/f").or_refused(&[]),
-        )
-        .only(only)
-        .finally("chattr -a d; rm -rf d"),
     ]
 }
 

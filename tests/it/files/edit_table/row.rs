@@ -40,7 +40,7 @@ pub(super) struct Expected {
     pub(super) refused: bool,
     /// Files that have another content, and files that are new.
     pub(super) files: Vec<(&'static str, Content)>,
-    /// Modes of new files and directories; 0644 is expected of the others.
+    /// Modes that are new. Other files keep theirs, and other new files have 0644.
     pub(super) modes: Vec<(&'static str, u32)>,
     /// New directories.
     pub(super) directories: Vec<&'static str>,

@@ -204,27 +204,21 @@ impl Case<'_> {
 
         let after = folder::look(&self.folder);
         let expected = &self.row.expected;
+        let text = result.text();
+        let mut found = Vec::new();
+        if result.is_error() != expected.refused {
+            let may_be_refused = expected.or_refused.is_some();
+            found.extend((!result.is_error()).then(|| "not refused".to_owned()));
+            found.extend((result.is_error() && !may_be_refused).then(|| "refused".to_owned()));
+        }
+
+        // A refused call changes nothing, so the rest of the expectation would only be repeated.
         let refused = Expected {
-            refused: true,
             says: expected.or_refused.clone().unwrap_or_default(),
             ..Expected::default()
         };
-        let expected = if result.is_error() && expected.or_refused.is_some() {
-            &refused
-        } else {
-            expected
-        };
-
-        let mut found = Vec::new();
-        let text = result.text();
-        if result.is_error() != expected.refused {
-            let wanted = if expected.refused {
-                "not refused"
-            } else {
-                "refused"
-            };
-            found.push(wanted.to_owned());
-        }
+        let is_other = result.is_error() && !expected.refused;
+        let expected = if is_other { &refused } else { expected };
 
         if result.is_error() && !text.contains("\nhint: ") {
             found.push("no hint".to_owned());
@@ -238,10 +232,7 @@ impl Case<'_> {
             expected,
             self.server.writer(),
         ));
-
-        if !found.is_empty() {
-            found.push(format!("the answer was: {text}"));
-        }
+        found.extend((!found.is_empty()).then(|| format!("the answer was: {text}")));
 
         found
     }
