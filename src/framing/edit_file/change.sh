@@ -21,10 +21,9 @@ finish() {
 # Ends the script after the directories that it has made are removed.
 give_up() {
   clean
-  undone=$into
   while [ "$made" -gt 0 ]; do
-    rmdir "${undone%/}"
-    undone=${undone%/*/}/
+    rmdir "${innermost%/}"
+    innermost=${innermost%/*/}/
     made=$((made - 1))
   done
   finish "$@"
@@ -54,8 +53,9 @@ enter() {
 # Makes a directory in a directory, and enters it. Nobody else can change anything in it, even if
 # the outer directory belongs to somebody else, who could exchange the new directory.
 stage() {
-  said=$(mkdir -m 700 "$1$name" 2>&1) || return
+  # Before the directory is there, so that a signal leaves none behind.
   store=$1$name
+  said=$(mkdir -m 700 "$store" 2>&1) || { store=; return 1; }
   if cd "$store" && set -- $(ls -ldn .) && [ "$3" = "$(id -u)" ]; then
     case $1 in
       d????-??-*) return 0 ;;
@@ -78,6 +78,7 @@ same() {
       return
     fi
   done
+  command -v cksum >/dev/null || finish failed 'neither sha256sum nor cksum is installed'
   [ "$(cksum <"$1")" = "$crc" ]
 }
 
@@ -159,7 +160,7 @@ overwrite() {
 
   # From here on, a signal would leave half of the content.
   trap '' HUP INT TERM PIPE
-  same "$file" || finish changed
+  is_as_loaded "$path" && same "$file" || finish changed
   if fill "$file"; then
     restore_bits "$file"
     flush "$file"
@@ -222,7 +223,7 @@ parents() {
 
   parents "${1%/*/}/"
   said=$(mkdir "${1%/}" 2>&1) || give_up failed "$said"
-  made=$((made + 1))
+  made=$((made + 1)) innermost=$1
   say made "$1"
 }
 
@@ -245,7 +246,6 @@ place() {
 }
 
 create() {
-  into=$dir
   parents "$dir"
   enter || give_up changed
   mask .
@@ -259,8 +259,7 @@ create() {
 
 rename() {
   enter && is_as_loaded "./$base" || finish changed
-  into=${to%/*}/
-  parents "$into"
+  parents "${to%/*}/"
   place "./$base" "$to"
   finish done
 }

@@ -6,6 +6,7 @@ mod edit;
 mod edit_table;
 mod read;
 mod read_more;
+mod scripts;
 mod shown;
 mod without_sftp;
 
