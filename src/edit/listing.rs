@@ -38,6 +38,8 @@ pub struct Listing {
     pub shown: usize,
     /// Number of entries of the directory.
     pub total: usize,
+    /// True if the directory has further entries, which the host has not named.
+    pub is_cut: bool,
     /// True if the page has names only, because the whole lines have no room.
     pub has_names_only: bool,
 }
@@ -76,6 +78,7 @@ impl Listing {
             first: at.saturating_add(1),
             shown,
             total,
+            is_cut: false,
             has_names_only,
         }
     }
@@ -91,13 +94,18 @@ impl Listing {
     #[must_use]
     pub fn range(&self) -> String {
         let last = self.first.saturating_add(self.shown).saturating_sub(1);
+        let more_than = if self.is_cut { "more than " } else { "" };
+
         match (self.shown, self.total) {
-            (_, 0) => "empty directory".to_owned(),
-            (0, total) => format!("no entry {}, the directory has {total}", self.first),
-            (1, 1) => "1 entry".to_owned(),
-            (shown, total) if shown == total => format!("{total} entries"),
-            (1, total) => format!("entry {} of {total}", self.first),
-            (_, total) => format!("entries {}–{last} of {total}", self.first),
+            (_, 0) if !self.is_cut => "empty directory".to_owned(),
+            (0, total) => format!(
+                "no entry {}, the directory has {more_than}{total}",
+                self.first
+            ),
+            (1, 1) if !self.is_cut => "1 entry".to_owned(),
+            (shown, total) if shown == total && !self.is_cut => format!("{total} entries"),
+            (1, total) => format!("entry {} of {more_than}{total}", self.first),
+            (_, total) => format!("entries {}–{last} of {more_than}{total}", self.first),
         }
     }
 }
@@ -255,5 +263,9 @@ mod tests {
         );
         assert_eq!(Listing::new(&[], 5, 5).next_offset(), None);
         assert_eq!(Listing::new(&[entry("x", 0)], 4, 9).range(), "entry 5 of 9");
+
+        let mut cut = Listing::new(&[entry("x", 0), entry("y", 0)], 0, 2);
+        cut.is_cut = true;
+        assert_eq!(cut.range(), "entries 1–2 of more than 2");
     }
 }

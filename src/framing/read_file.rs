@@ -68,7 +68,7 @@ pub struct FileAnswer<'a> {
     pub resolved: Option<&'a [u8]>,
     /// First bytes of the file, for its byte order mark.
     pub first_bytes: Vec<u8>,
-    /// Bytes of the part, or names.
+    /// Bytes of the part, names, or the target of a symbolic link that leads to nothing.
     pub content: &'a [u8],
 }
 
@@ -87,7 +87,9 @@ here=$PWD first=
 {stat}
 resolved=$(readlink -f "$path" 2>/dev/null && echo /)
 show() {{ printf 'mcp-ssh-sessions:file:\0%s\0%s\0%s\0%s\0%s\0' "$1" "$facts" "$here" "$resolved" "$first"; }}
-if [ ! -e "$path" ]; then show missing
+if [ ! -e "$path" ]; then
+  show missing
+  if [ -L "$path" ]; then readlink "$path"; fi
 elif [ ! -r "$path" ]; then show denied
 elif [ -d "$path" ]; then
   cd "$path" 2>/dev/null || {{ show denied; exit; }}
@@ -95,6 +97,7 @@ elif [ -d "$path" ]; then
   for name in * .*; do
     if [ -e "$name" ] || [ -L "$name" ]; then printf '%s\0' "$name"; fi
   done
+  printf '\0'
 elif [ -f "$path" ]; then
   first=$(head -c 3 <"$path" | od -An -tx1)
   show file
@@ -142,6 +145,23 @@ pub fn parse(answer: &[u8]) -> Option<FileAnswer<'_>> {
         first_bytes,
         content: fields.next()?,
     })
+}
+
+/// Reads the names in a directory from the content of an answer, without `.` and `..`. The second
+/// value is false if the answer ends before the last name.
+#[must_use]
+pub fn names(content: &[u8]) -> (Vec<&[u8]>, bool) {
+    let is_whole = content == b"\0" || content.ends_with(b"\0\0");
+    // The last name may be cut.
+    let end = memchr::memrchr(0, content).unwrap_or(0);
+    let names = content
+        .get(..end)
+        .unwrap_or_default()
+        .split(|byte| *byte == 0)
+        .filter(|name| !matches!(*name, b"" | b"." | b".."))
+        .collect();
+
+    (names, is_whole)
 }
 
 /// Writes a script that prints the facts about entries of a directory, and the targets of links.
@@ -292,6 +312,23 @@ mod tests {
         let details = parse_details(answer, 3);
         assert_eq!((details.len(), details[0].0.mode), (3, None));
         assert_eq!(parse_details(b"", 2).len(), 2);
+    }
+
+    #[test]
+    fn a_cut_list_of_names_is_noticed() {
+        for (content, wanted, is_whole) in [
+            (&b"\0"[..], &[][..], true),
+            (b".\0..\0\0", &[], true),
+            (b"a\0.b\0.\0..\0\0", &["a", ".b"], true),
+            (b"a\0b\0", &["a", "b"], false),
+            (b"a\0b", &["a"], false),
+            (b"a", &[], false),
+            (b"", &[], false),
+        ] {
+            let (found, whole) = names(content);
+            let wanted: Vec<&[u8]> = wanted.iter().map(|name| name.as_bytes()).collect();
+            assert_eq!((found, whole), (wanted, is_whole), "{content:?}");
+        }
     }
 
     #[test]

@@ -154,7 +154,7 @@ fn result(
     view: &FileView,
     remarks: impl Iterator<Item = String>,
 ) -> Result<CallToolResult, ToolError> {
-    let path = ForeignText::from(&view.path);
+    let path = ForeignText::from(view.path_text());
     let mode = view.mode.map(|mode| format!("{mode:04o}"));
     let mut shown = Shown::of(view);
 
@@ -230,15 +230,24 @@ impl Shown {
                 text: listing.text.clone(),
                 kind: "directory",
                 what: listing.range(),
-                notes: listing
-                    .has_names_only
-                    .then(|| "names only; a smaller limit shows the rest".to_owned())
-                    .into_iter()
-                    .collect(),
+                notes: [
+                    (
+                        listing.has_names_only,
+                        "names only; a smaller limit shows the rest",
+                    ),
+                    (
+                        listing.is_cut,
+                        "further names are found with ssh_exec and find",
+                    ),
+                ]
+                .into_iter()
+                .filter(|(applies, _)| *applies)
+                .map(|(_, note)| note.to_owned())
+                .collect(),
                 page: Some(PageResult {
                     first: i64::try_from(listing.first).unwrap_or(i64::MAX),
                     shown: listing.shown as u64,
-                    total: Some(listing.total as u64),
+                    total: (!listing.is_cut).then_some(listing.total as u64),
                     next_offset: listing
                         .next_offset()
                         .and_then(|next| i64::try_from(next).ok()),

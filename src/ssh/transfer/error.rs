@@ -208,11 +208,24 @@ impl TransferError {
     }
 }
 
+/// Returns the path as text, with `\xNN` for each byte that is not UTF-8.
+pub(super) fn as_text(path: &[u8]) -> String {
+    let mut text = String::with_capacity(path.len());
+    for chunk in path.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+
+    text
+}
+
 /// Formats a path for display: on a single line, and without the middle of a path longer than
 /// [`MAX_SHOWN_CHARS`].
 #[must_use]
 pub fn shown(path: &[u8]) -> String {
-    let line = escape_line(path);
+    let line = escape_line(as_text(path));
     let length = line.chars().count();
     if length <= MAX_SHOWN_CHARS {
         return line;

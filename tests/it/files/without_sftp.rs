@@ -12,13 +12,13 @@ use crate::support::{
 };
 
 /// Two clients of one machine: with SFTP and without.
-struct Both {
-    with: ConnectedHost<OpenSshd>,
-    without: ConnectedHost<OpenSshd>,
+pub(super) struct Both {
+    pub(super) with: ConnectedHost<OpenSshd>,
+    pub(super) without: ConnectedHost<OpenSshd>,
 }
 
 impl Both {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let bare = TestHost::openssh_with(|settings| {
             settings.sftp = "/bin/false".into();
         });
@@ -36,7 +36,7 @@ impl Both {
     }
 
     /// Reads with SFTP and without, and asserts that the answers are the same.
-    async fn same(&mut self, path: &str, more: Value) -> ToolResult {
+    pub(super) async fn same(&mut self, path: &str, more: Value) -> ToolResult {
         let expected = self.with.read(path, more.clone()).await;
         let result = self.without.read(path, more.clone()).await;
         assert_eq!(result.0["content"], expected.0["content"], "{path} {more}");

@@ -59,6 +59,8 @@ pub struct RemoteHost {
     /// True if the server has refused to run a shell for comparing files, as a server for SFTP only
     /// does.
     pub(in crate::ssh) has_no_shell: AtomicBool,
+    /// True if SFTP could not be started for a tool that shows files, which has other ways.
+    pub(in crate::ssh) has_no_sftp: AtomicBool,
 }
 
 impl RemoteHost {
@@ -106,6 +108,7 @@ impl RemoteHost {
             probed: Event::new(),
             stops: Stops::default(),
             has_no_shell: AtomicBool::new(false),
+            has_no_sftp: AtomicBool::new(false),
         })
     }
 

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     FileContent, FileView, Listing, MAX_EDITED_BYTES, MAX_LINES, READ_LIMIT, ReadRequest,
-    ScriptFiles, Start, TransferError,
+    ScriptFiles, Start, TransferError, broken_link,
     content::{FIRST_TAIL, MAX_IMAGE_BYTES, USUAL_LINE_BYTES, WINDOW, binary},
     failure, path,
 };
@@ -39,26 +39,60 @@ pub async fn read_by_script(
     files.host.first().unless_stopped(conditions, page).await
 }
 
-/// Reads one part of the file after another until one is enough.
+/// Result of looking at a path.
+enum Attempt {
+    Read(FileView),
+    /// Nothing is there. The error says so.
+    Missing(TransferError),
+}
+
+/// Reads the file at the path of the request, as it was typed, or else without escapes.
 async fn read(files: &ScriptFiles, request: &ReadRequest) -> Result<FileView, TransferError> {
     let typed = path::resolve(&request.path, &request.directory)?;
+    let missing = match read_at(files, &typed, request).await? {
+        Attempt::Read(view) => return Ok(view),
+        Attempt::Missing(error) => error,
+    };
+
+    // A name that was shown with escaped bytes may be given as it was shown.
+    match path::unescaped(&typed) {
+        Some(bytes) => match read_at(files, &bytes, request).await? {
+            Attempt::Read(view) => Ok(view),
+            Attempt::Missing(_) => Err(missing),
+        },
+        None => Err(missing),
+    }
+}
+
+/// Reads one part of the file after another until one is enough.
+async fn read_at(
+    files: &ScriptFiles,
+    typed: &[u8],
+    request: &ReadRequest,
+) -> Result<Attempt, TransferError> {
     // No path begins with `-` for a program.
     let path = if typed.starts_with(b"/") {
-        typed.clone()
+        typed.to_vec()
     } else {
-        [b"./", typed.as_slice()].concat()
+        [b"./", typed].concat()
     };
 
     for part in parts(request.start) {
         let output = files
-            .run(("read", &typed), read_file::script(&path, part), READ_LIMIT)
+            .run(("read", typed), read_file::script(&path, part), READ_LIMIT)
             .await?;
         let answer = read_file::parse(&output)
-            .ok_or_else(|| failure(&typed, "/bin/sh does not answer as expected"))?;
-        let absolute = absolute(&typed, Some(answer.directory));
+            .ok_or_else(|| failure(typed, "/bin/sh does not answer as expected"))?;
+        let absolute = absolute(typed, Some(answer.directory));
 
         let content = match answer.found {
-            PathKind::Missing => return Err(failure(&absolute, "no such file or directory")),
+            PathKind::Missing => {
+                let error = match answer.content.strip_suffix(b"\n") {
+                    Some(target) => broken_link(&absolute, target),
+                    None => failure(&absolute, "no such file or directory"),
+                };
+                return Ok(Attempt::Missing(error));
+            }
             PathKind::Denied => return Err(failure(&absolute, "permission denied")),
             PathKind::Special => return Err(TransferError::NotAFile(shown(&absolute))),
             PathKind::Directory => Some(list(files, &path, answer.content, request).await?),
@@ -66,7 +100,7 @@ async fn read(files: &ScriptFiles, request: &ReadRequest) -> Result<FileView, Tr
         };
 
         if let Some(content) = content {
-            return Ok(FileView {
+            return Ok(Attempt::Read(FileView {
                 resolved: answer.resolved.map_or_else(|| absolute.clone(), Vec::from),
                 path: absolute,
                 size: answer.facts.size,
@@ -75,12 +109,12 @@ async fn read(files: &ScriptFiles, request: &ReadRequest) -> Result<FileView, Tr
                 sha256: sha256(&answer, part),
                 owner: answer.facts.owner,
                 content,
-            });
+            }));
         }
     }
 
     let message = "the page begins more than 8 MiB from the beginning, and the server has no SFTP";
-    Err(failure(&typed, message))
+    Err(failure(typed, message))
 }
 
 /// Returns the parts of a file that are read in turn, until one is enough.
@@ -182,10 +216,7 @@ async fn list(
     names: &[u8],
     request: &ReadRequest,
 ) -> Result<FileContent, TransferError> {
-    let mut names: Vec<&[u8]> = names
-        .split(|byte| *byte == 0)
-        .filter(|name| !matches!(*name, b"" | b"." | b".."))
-        .collect();
+    let (mut names, is_whole) = read_file::names(names);
     names.sort_unstable();
 
     let page = window(names.len(), request.start, request.limit);
@@ -206,9 +237,8 @@ async fn list(
         })
         .collect();
 
-    Ok(FileContent::Directory(Listing::new(
-        &entries,
-        page.start,
-        names.len(),
-    )))
+    let mut listing = Listing::new(&entries, page.start, names.len());
+    listing.is_cut = !is_whole;
+
+    Ok(FileContent::Directory(listing))
 }

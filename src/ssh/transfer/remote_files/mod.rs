@@ -10,9 +10,11 @@ mod path;
 mod script_files;
 mod search;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
-use bytes::Bytes;
 use futures_util::{TryFutureExt as _, future::BoxFuture};
 use tokio::time::timeout;
 
@@ -28,7 +30,12 @@ pub use self::{
         search,
     },
 };
-use super::{TransferError, client::SftpClient, error::shown, paths::absolute};
+use super::{
+    TransferError,
+    client::SftpClient,
+    error::{as_text, shown},
+    paths::absolute,
+};
 pub use crate::edit::{
     kind::{ImageFormat, hex_dump},
     listing::Listing,
@@ -119,8 +126,17 @@ struct Found {
     attributes: Attributes,
 }
 
+impl FileView {
+    /// Returns the path as text, with `\xNN` for each byte that is not UTF-8.
+    #[must_use]
+    pub fn path_text(&self) -> String {
+        as_text(&self.path)
+    }
+}
+
 impl RemoteFiles {
-    /// Starts SFTP over any connection to the host with room for a channel.
+    /// Starts SFTP over any connection to the host with room for a channel. A host without SFTP is
+    /// remembered until the next log-in, because each attempt costs round trips.
     ///
     /// # Errors
     /// The server has no SFTP, the connection ends, or the call is stopped.
@@ -128,8 +144,16 @@ impl RemoteFiles {
         host: &Arc<RemoteHost>,
         conditions: &StopConditions,
     ) -> Result<Self, TransferError> {
-        let client = SftpClient::open(host, conditions).await?;
-        Ok(Self { client })
+        if host.has_no_sftp.load(Ordering::Relaxed) {
+            return Err(TransferError::NoSftp);
+        }
+
+        let opened = SftpClient::open(host, conditions).await;
+        if matches!(opened, Err(TransferError::NoSftp | TransferError::Start(_))) {
+            host.has_no_sftp.store(true, Ordering::Relaxed);
+        }
+
+        Ok(Self { client: opened? })
     }
 
     /// Returns true if the channel works and may stay open without use. A server with one channel
@@ -213,32 +237,54 @@ impl RemoteFiles {
             }
         };
         let (found, resolved, home) =
-            tokio::join!(client.stat(&typed), client.realpath(&typed), home);
-        let found_at = |path: &[u8], resolved: Option<Bytes>, attributes| {
+            tokio::join!(client.stat(&typed), self.resolved(&typed), home);
+        let found_at = |path: &[u8], resolved: Option<Vec<u8>>, attributes| {
             let path = absolute(path, home.as_deref());
             Found {
-                resolved: resolved.map_or_else(|| path.clone(), Vec::from),
+                resolved: resolved.unwrap_or_else(|| path.clone()),
                 path,
                 attributes,
             }
         };
 
         let error = match found {
-            Ok(found) => return Ok(found_at(&typed, resolved.ok(), found)),
+            Ok(found) => return Ok(found_at(&typed, resolved, found)),
             Err(error) => error,
         };
 
         // A name that was shown with escaped bytes may be given as it was shown.
         if client.may_be_missing(&error)
             && let Some(bytes) = path::unescaped(&typed)
-            && let (Ok(found), resolved) =
-                tokio::join!(client.stat(&bytes), client.realpath(&bytes))
+            && let (Ok(found), resolved) = tokio::join!(client.stat(&bytes), self.resolved(&bytes))
         {
-            return Ok(found_at(&bytes, resolved.ok(), found));
+            return Ok(found_at(&bytes, resolved, found));
         }
 
         let path = absolute(&typed, home.as_deref());
+        // The server says the same of a link without a target as of a path without a file.
+        if client.may_be_missing(&error)
+            && let Ok(target) = client.readlink(&typed).await
+        {
+            return Err(broken_link(&path, &target));
+        }
+
         Err(client.failed("reading", &path)(error))
+    }
+
+    /// Returns the absolute path with symbolic links resolved; `None` if the server refuses that.
+    async fn resolved(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let client = &self.client;
+        if client.is_openssh() {
+            return client.realpath(path).await.ok().map(Vec::from);
+        }
+
+        // Some servers only tidy the spelling of a path.
+        let (resolved, link) = tokio::join!(client.realpath(path), client.lstat(path));
+        let resolved = Vec::from(resolved.ok()?);
+        match link {
+            Ok(link) if link.kind() == FileType::Link => self.end_of_link(resolved).await.ok(),
+            _ => Some(resolved),
+        }
     }
 }
 
@@ -249,6 +295,15 @@ fn no_end(path: &str) -> TransferError {
         path: shown(path.as_bytes()),
         message: format!("no answer within {READ_LIMIT:?}"),
     }
+}
+
+/// Creates the error for a symbolic link whose target does not exist, or is the link itself.
+fn broken_link(link: &[u8], target: &[u8]) -> TransferError {
+    let target = shown(target);
+    failure(
+        link,
+        format!("no such file or directory; it is a symbolic link to \"{target}\""),
+    )
 }
 
 /// Creates the error for a path that cannot be shown.

@@ -94,7 +94,10 @@ impl RemoteFiles {
     }
 
     /// Follows links by their targets until the path is that of a file.
-    async fn end_of_link(&self, mut path: Vec<u8>) -> Result<Vec<u8>, TransferError> {
+    pub(in crate::ssh::transfer::remote_files) async fn end_of_link(
+        &self,
+        mut path: Vec<u8>,
+    ) -> Result<Vec<u8>, TransferError> {
         let client = &self.client;
         for _ in 0..MAX_LINKS {
             match client.lstat(&path).await {
