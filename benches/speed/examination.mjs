@@ -3,6 +3,7 @@
 import { Stop } from '../../scripts/lib/repository.mjs';
 import { dropConnections } from '../../scripts/lib/sshd.mjs';
 import { reopen, within } from './contest.mjs';
+import { fileProbes } from './files.mjs';
 import { CHANGED_KEY, UNKNOWN_KEY, probes, trustsChangedKey, trustsUnknownKey } from './probes.mjs';
 
 /**
@@ -16,9 +17,10 @@ import { CHANGED_KEY, UNKNOWN_KEY, probes, trustsChangedKey, trustsUnknownKey } 
  * @param {new (place: import('./contestant.mjs').Place) => import('./contestant.mjs').McpServer} Kind
  * @param {import('./stage.mjs').Stage} stage
  * @param {number} limitMs an answer that takes longer is wrong
+ * @param {import('./files.mjs').RemoteFiles} remote
  * @returns {Promise<Verdict[]>}
  */
-export async function examine(Kind, stage, limitMs) {
+export async function examine(Kind, stage, limitMs, remote) {
   const sshd = await stage.sshd();
   const contestant = new Kind(stage.place(sshd, { probed: true }));
   await reopen(contestant);
@@ -35,6 +37,10 @@ export async function examine(Kind, stage, limitMs) {
       await reopen(contestant);
     }
     verdicts.push({ title, ways, wrong });
+  }
+  for (const { title, way, ask } of fileProbes) {
+    const problem = contestant[way] && (await asked(ask(contestant, remote), limitMs));
+    verdicts.push({ title, ways: contestant[way] ? [way] : [], wrong: problem ? { [way]: problem } : {} });
   }
   await contestant.stop();
   verdicts.push(await trust(UNKNOWN_KEY, new Kind(stage.place(sshd, { known: false })), trustsUnknownKey, limitMs));

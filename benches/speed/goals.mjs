@@ -13,9 +13,8 @@ const LEVEL = 1.1;
  * @param {import('./table.mjs').Further} further
  * @param {{ near: { id: string, title: string }[], far: { id: string, title: string }[] }} columns
  */
-export function goals([loopback, distant], { verdicts, perConnection, binaryBytes }, { near, far }) {
-  const of = (section, id, Kind) => middle(section.results.get(id).get(Kind.title));
-  const ours = (section, id) => of(section, id, Ours);
+export function goals([loopback, distant], further, { near, far }) {
+  const { verdicts, perConnection, binaryBytes } = further;
   const behind = [...notFirst(loopback, [...near, ...far]), ...notFirst(distant, far)];
   const wrong = verdicts[0].verdicts.filter((one) => Object.keys(one.wrong).length > 0);
   const rows = [
@@ -38,9 +37,31 @@ export function goals([loopback, distant], { verdicts, perConnection, binaryByte
       behind.length > 0 ? `behind in ${behind.join('; ')}` : '',
       met(behind.length === 0),
     ],
+    ...fileRows([loopback, distant], further),
     ['no wrong answer', wrong.map(({ title }) => title).join('; '), met(wrong.length === 0)],
   ];
   return table(['goal', 'reached', ''], rows, false);
+}
+
+/** The goals of a run with files alone. */
+export function fileGoals(sections, further) {
+  return table(['goal', 'reached', ''], fileRows(sections, further), false);
+}
+
+function fileRows([loopback, distant], { hostSearchMs, memoryAfterFiles }) {
+  // The host's own program takes as long wherever it is asked from.
+  const search = (section) => ours(section, 'search') / (hostSearchMs + 2 * section.line.measured.roundTripMs);
+  const ownSearch = "× the host's own search and 2 round trips";
+  return [
+    atMost('read 2,000 lines, loopback', ours(loopback, 'read'), 3, 'ms'),
+    atMost('read 2,000 lines, 40 ms', ours(distant, 'read'), 135, 'ms'),
+    atMost('edit one line, loopback', ours(loopback, 'edit'), 10, 'ms'),
+    atMost('edit one line, 40 ms', ours(distant, 'edit'), 260, 'ms'),
+    atMost('the end of 10 GB, 40 ms', ours(distant, 'tail'), 175, 'ms'),
+    atMost('search, loopback', search(loopback), LEVEL, ownSearch),
+    atMost('search, 40 ms', search(distant), LEVEL, ownSearch),
+    atMost('memory after files', memoryAfterFiles / 1e6, 16, 'MB'),
+  ];
 }
 
 /** The columns in which somebody else, whose answers were complete, is better. */
@@ -54,6 +75,14 @@ function notFirst({ title, results }, columns) {
     if (!best) return [];
     return mine && middle(mine) <= middle(best[1]) * LEVEL ? [] : [`${what}, ${title} (first: ${best[0]})`];
   });
+}
+
+function ours(section, id) {
+  return of(section, id, Ours);
+}
+
+function of({ results }, id, Kind) {
+  return middle(results.get(id).get(Kind.title));
 }
 
 function middle(result) {

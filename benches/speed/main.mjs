@@ -7,6 +7,7 @@
 //     --binary PATH                 takes that program
 //     --quick                       fewer rounds, and less in bulk: three minutes
 //     --only TEXT                   of the others those whose name holds it
+//     --files                       only what is measured of files, and no right answers
 //     --write                       writes the results into docs/benchmarks.md
 
 import { mkdirSync, statSync } from 'node:fs';
@@ -16,9 +17,11 @@ import { needProgram } from '../../scripts/lib/programs.mjs';
 import { Stop, fail, seconds } from '../../scripts/lib/repository.mjs';
 import { scratchFolder } from '../../scripts/lib/scratch.mjs';
 import { distant, loopback } from '../lib/lines.mjs';
+import { medianOf } from '../lib/numbers.mjs';
 import { binaryOf, commandLine, machine, versions, write } from '../lib/run.mjs';
 import { contest, launches } from './contest.mjs';
 import { examine } from './examination.mjs';
+import { fileMeasures, hostSearch, makeRemoteFiles, memoryAfterFiles } from './files.mjs';
 import { makeSource, measures } from './measures.mjs';
 import { ControlMaster, PlainSsh } from './openssh.mjs';
 import { Ours } from './ours.mjs';
@@ -29,7 +32,7 @@ import { McpSshManager } from './peers/mcp-ssh-manager.mjs';
 import { SshMcp } from './peers/ssh-mcp.mjs';
 import { perConnection } from './sessions.mjs';
 import { Stage } from './stage.mjs';
-import { BEGIN, END, report } from './table.mjs';
+import { BEGIN, END, report, reportOfFiles } from './table.mjs';
 
 const PEERS = [FastMcpSsh, ExeckitMcp, McpSshGateway, SshMcp, McpSshManager];
 
@@ -42,6 +45,7 @@ const FULL = {
   parallel: 3,
   bulk: 3,
   mib: 64,
+  treeFiles: 100_000,
   sessions: 1000,
   limitMs: 110_000,
   probeMs: 10_000,
@@ -54,6 +58,7 @@ const QUICK = {
   parallel: 1,
   bulk: 1,
   mib: 2,
+  treeFiles: 2_000,
   sessions: 20,
   limitMs: 6_000,
   probeMs: 7_000,
@@ -67,34 +72,44 @@ try {
     binary: { type: 'string' },
     quick: { type: 'boolean' },
     only: { type: 'string', default: '' },
+    files: { type: 'boolean' },
     write: { type: 'boolean' },
   };
   const { values } = parseArgs({ options });
-  if (values.write && (values.quick || values.only)) throw new Stop('--write is for all of it: no --quick, no --only');
+  const isPart = values.quick || values.only || values.files;
+  if (values.write && isPart) throw new Stop('--write is for all of it: no --quick, no --only, no --files');
   const sizes = values.quick ? QUICK : FULL;
   for (const program of ['ssh', 'scp', 'ssh-keygen']) needProgram(program, 'openssh-client');
   const sshd = needProgram('sshd', 'openssh-server');
   Ours.binary = binaryOf(values.binary);
-  const { kinds, absent } = await takingPart(PEERS.filter(({ title }) => title.includes(values.only)));
+  const peers = values.files ? [] : PEERS.filter(({ title }) => title.includes(values.only));
+  const { kinds, absent } = await takingPart(peers);
 
   const files = join(scratch, 'files');
   mkdirSync(files, { mode: 0o700 });
   makeSource(files, sizes.mib);
+  const remote = makeRemoteFiles(join(scratch, 'remote'), sizes.treeFiles);
   const places = [
     { title: 'loopback', roundTripMs: 0, open: loopback },
     { title: '40 ms', roundTripMs: 40, open: () => distant(40) },
   ];
   const sections = [];
-  const further = {};
+  const further = { treeFiles: sizes.treeFiles };
   for (const { title, roundTripMs, open } of places) {
     const line = await open();
     console.log(`\n── ${title}: ${line.how}`);
     const stage = new Stage(sshd, join(scratch, `line-${roundTripMs}`), line, files);
-    sections.push({ title, line, results: await measured(title, stage, kinds, sizes, files) });
+    const wanted = [...(values.files ? [] : measures(sizes, { files })), ...fileMeasures(sizes, remote)];
+    const results = await measured(title, stage, kinds, sizes, wanted, !values.files);
+    sections.push({ title, line, results });
     if (roundTripMs === 0) {
+      further.hostSearchMs = await medianOf(sizes.bulk, () => hostSearch(remote));
+      further.memoryAfterFiles = await memoryAfterFiles(stage, remote);
+    }
+    if (roundTripMs === 0 && !values.files) {
       console.log('right answers …');
       further.verdicts = await Promise.all(
-        kinds.map(async (Kind) => ({ title: Kind.title, verdicts: await examine(Kind, stage, sizes.probeMs) })),
+        kinds.map(async (Kind) => ({ title: Kind.title, verdicts: await examine(Kind, stage, sizes.probeMs, remote) })),
       );
       console.log(`${sizes.sessions} connections …`);
       further.perConnection = await perConnection(stage, sizes.sessions);
@@ -103,7 +118,8 @@ try {
   }
   further.binaryBytes = statSync(Ours.binary).size;
 
-  const results = report(facts(values, sizes, absent), sections, further, sizes);
+  const render = values.files ? reportOfFiles : report;
+  const results = render(facts(values, sizes, absent), sections, further, sizes);
   console.log(`\n${results}\nDone in ${seconds(Date.now() - start)}.`);
   if (values.quick) console.log('A quick run compares little: the goals are about the full one.');
   if (values.write) write(results, BEGIN, END);
@@ -130,13 +146,15 @@ async function takingPart(peers) {
   return { kinds, absent };
 }
 
-/** All measures over one line. */
-async function measured(title, stage, kinds, sizes, files) {
+/** The measures that are wanted over one line, and perhaps the start of each program. */
+async function measured(title, stage, kinds, sizes, wanted, startsAnew) {
   const sshd = await stage.sshd();
   const results = new Map();
-  console.log(`${title}: from the start to the first command`);
-  const newOnes = kinds.map((Kind) => ({ title: Kind.title, renewed: () => new Kind(stage.place(sshd)) }));
-  for (const [id, found] of await launches(newOnes, sizes.launch, sizes.limitMs)) results.set(id, found);
+  if (startsAnew) {
+    console.log(`${title}: from the start to the first command`);
+    const newOnes = kinds.map((Kind) => ({ title: Kind.title, renewed: () => new Kind(stage.place(sshd)) }));
+    for (const [id, found] of await launches(newOnes, sizes.launch, sizes.limitMs)) results.set(id, found);
+  }
 
   const entries = [];
   for (const Kind of kinds) {
@@ -148,7 +166,7 @@ async function measured(title, stage, kinds, sizes, files) {
       console.log(`  ${Kind.title}: ${error.message.trim().split('\n')[0]}`);
     });
   }
-  for (const measure of measures(sizes, { files })) {
+  for (const measure of wanted) {
     console.log(`${title}: ${measure.title}`);
     results.set(measure.id, await contest(entries, measure, sizes.limitMs));
   }
@@ -158,7 +176,7 @@ async function measured(title, stage, kinds, sizes, files) {
 
 function facts(options, sizes, absent) {
   return [
-    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench', options, ['quick', 'only', 'write'])}\``,
+    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench', options, ['quick', 'only', 'files', 'write'])}\``,
     `${versions(Ours.binary, options)}, Node ${process.versions.node} for those that need it; ${machine()}`,
     `medians; commands one after the other: ${sizes.latency} rounds of ${sizes.batch}, or of ${sizes.batchMs / 1000} s`,
     ...absent,

@@ -50,6 +50,23 @@ export class PlainSsh {
     await this.#copy(`${this.place.host}:${remote}`, local);
   }
 
+  async read(path) {
+    return this.#printed(`cat -- ${quoted(path)}`);
+  }
+
+  async tail(path, count) {
+    return this.#printed(`tail -n ${count} -- ${quoted(path)}`);
+  }
+
+  /** Neither text has a character that means something to sed. */
+  async edit(path, from, to) {
+    return this.#printed(`sed -i 's/${from}/${to}/' -- ${quoted(path)}`);
+  }
+
+  async search(pattern, folder) {
+    return this.#printed(searchCommand(pattern, folder));
+  }
+
   /** What goes before the other arguments of `ssh` and `scp`. */
   options() {
     return ['-F', join(this.place.home, '.ssh', 'config')];
@@ -57,6 +74,12 @@ export class PlainSsh {
 
   ssh(args, options) {
     return this.place.runner.run(['ssh', ...this.options(), ...args], options);
+  }
+
+  async #printed(command) {
+    const { stdout, stderr, status, ms } = await this.exec(command);
+    if (status !== 0) throw new Failed(stderr.trim());
+    return { text: stdout, ms };
   }
 
   async #copy(from, to) {
@@ -82,4 +105,14 @@ export class ControlMaster extends PlainSsh {
   async stop() {
     await this.ssh(['-O', 'exit', this.place.host]);
   }
+}
+
+/** Searches a folder with what a host has. */
+export function searchCommand(pattern, folder) {
+  const [what, where] = [pattern, folder].map(quoted);
+  return `if command -v rg > /dev/null; then rg -n -- ${what} ${where}; else grep -rn -- ${what} ${where}; fi`;
+}
+
+function quoted(word) {
+  return `'${word.replaceAll("'", String.raw`'\''`)}'`;
 }

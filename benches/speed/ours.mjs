@@ -39,6 +39,22 @@ export class Ours extends McpServer {
     await this.use('ssh_download', { remotePath, localPath });
   }
 
+  async read(path) {
+    return this.use('ssh_read', { path });
+  }
+
+  async tail(path, count) {
+    return this.use('ssh_read', { path, offset: -count });
+  }
+
+  async edit(path, oldText, newText) {
+    return this.use('ssh_edit', { path, oldText, newText });
+  }
+
+  async search(pattern, path) {
+    return this.use('ssh_search', { pattern, path });
+  }
+
   async #run(tool, command, { timeoutMs, signal } = {}) {
     const { isError, text, blocks, meta } = await this.call(tool, { command, timeoutMs }, signal);
     const outcome = meta?.['mcp-ssh-sessions/outcome'];

@@ -14,6 +14,8 @@ import { Stop } from '../../scripts/lib/repository.mjs';
  * @property {string} stderr
  */
 
+const ENDED = 'what runs programs on the near side has ended';
+
 export class Runner {
   #child;
   #waiting = new Map();
@@ -26,8 +28,11 @@ export class Runner {
     this.#child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'] });
     createInterface({ input: this.#child.stdout }).on('line', (line) => {
       const { id, ...ended } = JSON.parse(line);
-      this.#waiting.get(id)(ended);
+      this.#waiting.get(id).resolve(ended);
       this.#waiting.delete(id);
+    });
+    this.#child.on('exit', () => {
+      for (const { reject } of this.#waiting.values()) reject(new Stop(ENDED));
     });
   }
 
@@ -44,8 +49,8 @@ export class Runner {
     const send = (message) => this.#child.stdin.write(`${JSON.stringify({ id, ...message })}\n`);
     signal?.addEventListener('abort', () => send({ kill: true }));
     return new Promise((resolve, reject) => {
-      if (this.#child.exitCode !== null) reject(new Stop('what runs programs on the near side has ended'));
-      this.#waiting.set(id, resolve);
+      if (this.#child.exitCode !== null) reject(new Stop(ENDED));
+      this.#waiting.set(id, { resolve, reject });
       send({ command, timeoutMs, discard });
     });
   }

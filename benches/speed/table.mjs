@@ -3,7 +3,7 @@
 import { hostname, tmpdir } from 'node:os';
 import { mebibytes, round, table, time } from '../lib/markdown.mjs';
 import { median, percentile } from '../lib/numbers.mjs';
-import { goals } from './goals.mjs';
+import { fileGoals, goals } from './goals.mjs';
 
 /** Where a report goes in docs/benchmarks.md. */
 export const BEGIN = '<!-- npm run bench -- --write: begin -->';
@@ -19,6 +19,9 @@ export const END = '<!-- end -->';
  * @property {{ title: string, verdicts: import('./examination.mjs').Verdict[] }[]} verdicts
  * @property {{ count: number, bytes: number }} perConnection
  * @property {number} binaryBytes
+ * @property {number} treeFiles
+ * @property {number} hostSearchMs the host's own search of the tree, without a connection
+ * @property {number} memoryAfterFiles bytes
  */
 
 /** Of commands one after the other the slowest count, too. */
@@ -44,6 +47,14 @@ const columns = (mib) => [
   { id: 'down', title: `${mib} MiB down`, cell: whole },
 ];
 
+/** What is measured of files, of those that have a way to it. */
+const fileColumns = (count) => [
+  { id: 'read', title: 'read 2,000 lines, p50 / p99', cell: latency },
+  { id: 'edit', title: 'edit one line, p50 / p99', cell: latency },
+  { id: 'tail', title: 'last 100 lines of 10 GB, p50 / p99', cell: latency },
+  { id: 'search', title: `search ${count.toLocaleString('en')} files`, cell: whole },
+];
+
 /**
  * @param {string[]} facts what was measured, with what
  * @param {Section[]} sections the first one is loopback
@@ -52,7 +63,7 @@ const columns = (mib) => [
  */
 export function report(facts, sections, further, { mib }) {
   const measured = sections.flatMap((section, index) =>
-    sectionOf(section, columns(mib), index === 0, further.verdicts),
+    sectionOf(section, columns(mib), index === 0, further),
   );
   const parts = [
     facts.map((fact) => `- ${fact}`).join('\n'),
@@ -66,27 +77,59 @@ export function report(facts, sections, further, { mib }) {
   return `${parts.join('\n\n')}\n`;
 }
 
-function sectionOf({ title, line, results }, far, near, verdicts) {
+/** The same for a run with files alone. */
+export function reportOfFiles(facts, sections, further) {
+  const wanted = fileColumns(further.treeFiles);
+  const parts = [
+    facts.map((fact) => `- ${fact}`).join('\n'),
+    ...sections.flatMap((section) => [heading(section), fileTable(section, wanted), remarks(section, wanted)]),
+    '### Goals',
+    fileGoals(sections, further),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+function sectionOf(section, far, near, { verdicts, treeFiles }) {
   const wanted = near ? [...NEAR, ...far] : far;
+  const files = fileColumns(treeFiles);
   const rows = verdicts.map(({ title: name, verdicts: all }, row) => [
     row === 0 ? `**${name}**` : name,
     ...(near ? [tally(all)] : []),
+    ...wanted.map((column) => cell(section.results.get(column.id).get(name), column)),
+  ]);
+  return [
+    heading(section),
+    table(['', ...(near ? ['right answers'] : []), ...wanted.map((column) => column.title)], rows, true),
+    fileTable(section, files),
+    remarks(section, [...wanted, ...files]),
+  ];
+}
+
+function heading({ title }) {
+  return `### ${title[0].toUpperCase()}${title.slice(1)}`;
+}
+
+/** Only those that have such things. */
+function fileTable({ results }, wanted) {
+  const [first, ...others] = [...results.get('read')].filter(([, result]) => result).map(([name]) => name);
+  const rows = [first, ...others].map((name) => [
+    name === first ? `**${name}**` : name,
     ...wanted.map((column) => cell(results.get(column.id).get(name), column)),
   ]);
+  return table(['files', ...wanted.map((column) => column.title)], rows, true);
+}
+
+function remarks({ line, results }, wanted) {
   const failures = wanted.flatMap(({ id, title: what }) =>
     [...results.get(id)]
       .filter(([, result]) => result?.why)
       .map(([name, { why }]) => `${name}, ${what}: ${short(why)}`),
   );
-  const remarks = [
+  const all = [
     `Line: ${line.how}; round trip ${line.measured.roundTripMs.toFixed(1)} ms.`,
     ...(failures.length > 0 ? [`Failed: ${failures.join('; ')}`] : []),
   ];
-  return [
-    `### ${title[0].toUpperCase()}${title.slice(1)}`,
-    table(['', ...(near ? ['right answers'] : []), ...wanted.map((column) => column.title)], rows, true),
-    remarks.map((remark) => `- ${remark}`).join('\n'),
-  ];
+  return all.map((remark) => `- ${remark}`).join('\n');
 }
 
 function cell(result, column) {
