@@ -5,6 +5,9 @@ mod calls;
 mod connecting;
 mod disks;
 mod killed;
+// The server's processes are found in /proc.
+#[cfg(target_os = "linux")]
+mod killed_edits;
 mod loss;
 mod servers;
 

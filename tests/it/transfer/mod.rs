@@ -57,7 +57,7 @@ impl<S> ConnectedHost<S> {
 }
 
 /// OpenSSH's own SFTP server, as a program.
-fn sftp_server() -> Option<String> {
+pub(crate) fn sftp_server() -> Option<String> {
     let places = [
         "/usr/lib/openssh",
         "/usr/libexec/openssh",

@@ -2,6 +2,7 @@
 //! was there before is whole, nothing half-made is left, memory and time are bounded, the session goes on, and what the
 //! agent reads is short and harmless.
 
+mod dying;
 mod faults;
 mod table;
 
