@@ -1,7 +1,8 @@
 // `npm run clients`: the packages, and the daemon, in real clients. Installs Claude Code and Codex CLI from npm into a
 // temporary folder, adds the server to them with the documented commands and files, and sees it connected and its tools
-// answering. Then a scripted model on 127.0.0.1 shows that our words arrive, and which tools a search finds. Needs the npm
-// registry for the installations alone (a gigabyte when unpacked), and no account: no real model is asked anything.
+// answering. Then a scripted model on 127.0.0.1 shows that our words arrive, which tools a search finds, and that work on
+// files needs no command. Needs the npm registry for the installations alone (a gigabyte when unpacked), and no account:
+// no real model is asked anything.
 //
 //   node scripts/clients.mjs                    builds the release program and the demo's SSH server first
 //   node scripts/clients.mjs --binary PATH      takes that program
@@ -14,6 +15,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { claude } from './clients/claude.mjs';
 import { codex } from './clients/codex.mjs';
+import { files } from './clients/files.mjs';
 import { install } from './clients/install.mjs';
 import { Stage } from './clients/stage.mjs';
 import { words } from './clients/words.mjs';
@@ -84,6 +86,7 @@ async function tryOut({ name, packageName, bin, proof }, binary, wordsOnly) {
     try {
       if (!wordsOnly) await proof(client, stage);
       await words(client, stage, binary);
+      await files(client, stage, binary);
       seen.push(client);
     } catch (error) {
       if (!(error instanceof Stop)) throw error;

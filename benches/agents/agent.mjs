@@ -11,12 +11,13 @@ const THOUGHT_MS = 300;
  * @property {number} turns answers of the model that contain calls
  * @property {number} written tokens of the names and arguments
  * @property {number} read tokens of the results
+ * @property {number} characters of the results
  * @property {number} ms until the results are there
  */
 
 export class Agent {
   /** @type {Counts} */
-  counts = { calls: 0, turns: 0, written: 0, read: 0, ms: 0 };
+  counts = { calls: 0, turns: 0, written: 0, read: 0, characters: 0, ms: 0 };
   /** Every result of the current task. */
   results = [];
 
@@ -54,7 +55,10 @@ export class Agent {
     this.counts.calls += calls.length;
 
     for (const [tool, args] of calls) this.counts.written += this.#count(`${tool} ${JSON.stringify(args)}`);
-    for (const { text } of results) this.counts.read += this.#count(text);
+    for (const { text } of results) {
+      this.counts.read += this.#count(text);
+      this.counts.characters += this.#short(text).length;
+    }
     this.results.push(...results.map(({ text }) => text));
     return results;
   }

@@ -9,6 +9,8 @@ export const END = '<!-- end -->';
 
 /** Goals for the thirteen tasks of every day, without the definitions. */
 const GOALS = { calls: 14, tokens: 3000 };
+/** For the task that finds, changes and checks a line. */
+const EDIT = { id: 'find-edit', calls: 2, characters: 900 };
 
 /**
  * @typedef {object} Outcome of a task
@@ -49,7 +51,7 @@ export function report(facts, tasks, columns, lineTitles) {
     'calls · turns · tokens written + read',
     table(['', ...present.map(({ title }) => title)], rows, true),
     problems(present, tasks, lineTitles),
-    ...(first.length === everyday.length && present.length > 0 ? [goals(present[0], first)] : []),
+    goals(present[0], first),
   ];
   return `${parts.filter(Boolean).join('\n\n')}\n`;
 }
@@ -90,16 +92,27 @@ function problems(columns, tasks, lineTitles) {
   return lines.length > 0 ? `What was not done:\n\n${lines.join('\n')}` : '';
 }
 
-function goals({ id, lines: [outcomes] }, tasks) {
-  if (id !== 'ours' || tasks.some((task) => outcomes.get(task.id).problem)) return '';
+/** Those of the tasks that were done; of the tasks of every day if all were. */
+function goals(column, tasks) {
+  if (column?.id !== 'ours') return '';
+  const [outcomes] = column.lines;
   const total = (name) => tasks.reduce((sum, task) => sum + outcomes.get(task.id).counts[name], 0);
-  const reached = { calls: total('calls'), tokens: total('written') + total('read') };
-  const rows = Object.entries(GOALS).map(([name, goal]) => [
-    `${name} of the tasks of every day: at most ${count(goal)}`,
-    count(reached[name]),
-    reached[name] <= goal ? 'met' : '**not met**',
-  ]);
-  return table(['goal', 'reached', ''], rows, false);
+  const row = (what, reached, goal) => [
+    `${what}: at most ${count(goal)}`,
+    count(reached),
+    reached <= goal ? 'met' : '**not met**',
+  ];
+  const rows = [];
+  if (tasks.length === everyday.length && tasks.every(({ id }) => !outcomes.get(id).problem)) {
+    rows.push(row('calls of the tasks of every day', total('calls'), GOALS.calls));
+    rows.push(row('tokens of the tasks of every day', total('written') + total('read'), GOALS.tokens));
+  }
+  const edit = outcomes.get(EDIT.id);
+  if (edit && !edit.problem) {
+    rows.push(row('calls to find, change and check a line', edit.counts.calls, EDIT.calls));
+    rows.push(row('characters of the answers to them', edit.counts.characters, EDIT.characters));
+  }
+  return rows.length > 0 ? table(['goal', 'reached', ''], rows, false) : '';
 }
 
 function count(number) {

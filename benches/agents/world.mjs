@@ -145,7 +145,7 @@ function furnish(home, host, slowSeconds) {
 }
 
 /** A file of 240 lines. */
-function settings(end) {
+export function settings(end) {
   const lines = Array.from({ length: 240 }, (_, n) => (n === 119 ? 'workers = 4' : `option_${n + 1} = ${n * 7}`));
   return lines.map((line) => line + end).join('');
 }

@@ -39,7 +39,8 @@ export class ScriptedModel {
   /**
    * What the model has received for each step.
    *
-   * @returns {{ text: string, tools: string[] }[]} the words, and the tools that a search has found
+   * @returns {{ text: string, images: string[], tools: string[] }[]} the words, the images in base64, and the tools
+   *   that a search has found
    */
   received() {
     const last = this.requests.at(-1);
@@ -48,7 +49,7 @@ export class ScriptedModel {
     return this.#steps.map((_, index) => {
       const own = items.filter((item) => [item.call_id, item.tool_use_id].includes(id(index)));
       const answers = own.filter(({ type }) => ['tool_result', 'function_call_output', 'tool_search_output'].includes(type));
-      return { text: answers.map(textOf).join(''), tools: answers.flatMap(toolsOf) };
+      return { text: answers.map(textOf).join(''), images: answers.flatMap(imagesOf), tools: answers.flatMap(toolsOf) };
     });
   }
 
@@ -123,6 +124,13 @@ function textOf({ content, output }) {
   const all = content ?? output ?? '';
   if (typeof all === 'string') return all;
   return Array.isArray(all) ? all.map(({ text = '' }) => text).join('') : String(all.content ?? JSON.stringify(all));
+}
+
+/** The images of a result, of whichever shape. */
+function imagesOf({ content, output }) {
+  const all = content ?? output;
+  if (!Array.isArray(all)) return [];
+  return all.flatMap(({ source, image_url: url }) => source?.data ?? url?.replace(/^data:image\/\w+;base64,/, '') ?? []);
 }
 
 /** The names of tools that a search has found, in its order. */

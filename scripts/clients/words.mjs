@@ -1,17 +1,12 @@
 // Our words on their way through a client to a model: each tool is called once, and the text that the server has sent is
 // compared with the text that the model receives. Ten searches show which of our tools the client finds for a task.
 
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { run } from '../../npm/peer.mjs';
 import { title } from '../demo/screen.mjs';
 import { Stop } from '../lib/repository.mjs';
 import { toolsOf } from '../lib/tools.mjs';
-import { ScriptedModel } from './model.mjs';
-
-/** A tool has to be among so many that are found. */
-const FIRST = 5;
+import { DRIVERS, FIRST, converse, goal, sentIn, server } from './conversation.mjs';
 
 /** What an agent may search for, and the tools of which one is right. */
 const PHRASES = [
@@ -49,25 +44,6 @@ const calls = (home) => [
   ['ssh_disconnect', { session: 'demo' }],
 ];
 
-/** How each client is driven: what its searches and calls look like, and how it is started. */
-const DRIVERS = {
-  claude: {
-    search: (query) => ({ tool: 'ToolSearch', args: { query, max_results: FIRST } }),
-    load: (names) => [{ tool: 'ToolSearch', args: { query: `select:${names.map((name) => `mcp__ssh__${name}`)}`, max_results: names.length } }],
-    call: (name) => `mcp__ssh__${name}`,
-    start: startClaude,
-  },
-  codex: {
-    search: (query) => ({ tool: 'tool_search', search: true, args: { query, limit: 8 } }),
-    load: () => [],
-    call: (name) => `mcp__ssh/${name}`,
-    start: startCodex,
-  },
-};
-
-/** What it takes for all steps on a slow machine. */
-const PATIENCE_MS = 300_000;
-
 /**
  * @param {import('./install.mjs').Client} client
  * @param {import('./stage.mjs').Stage} stage
@@ -83,27 +59,14 @@ export async function words(client, stage, binary) {
   const uncalled = names.filter((name) => !wanted.some(([label]) => label === name));
   if (uncalled.length > 0) throw new Stop(`no call is written down for ${uncalled.join(', ')}`);
 
+  const log = join(home.path, 'server.log');
   // The first search waits until the client has connected the server, and is not counted.
   const searches = ['ssh', ...PHRASES.map(([phrase]) => phrase)].map((phrase) => driver.search(phrase));
   const loads = driver.load(names);
   const uses = wanted.map(([label, args]) => ({ tool: driver.call(toolOf(label)), args }));
-  const model = new ScriptedModel([...searches, ...loads, ...uses]);
-  const log = join(home.path, 'server.log');
-  const tee = fileURLToPath(new URL('tee.mjs', import.meta.url));
-  const server = { command: process.execPath, args: [tee, log, binary], env: { MCP_SSH_CONFIG: stage.sshd.sshConfig } };
-  try {
-    const { args, env } = driver.start(home, await model.open(), server);
-    const command = { command: client.command, args: [...client.args, ...args] };
-    const ended = await run(command, { cwd: process.cwd(), env: { ...home.env, ...env }, timeout: PATIENCE_MS });
-    const received = model.received();
-    if (ended.status !== 0 || received.length === 0) {
-      throw new Stop(`${client.bin} ends with ${ended.signal ?? ended.status}: ${(ended.stderr || ended.stdout).slice(-1000)}`);
-    }
-    showSearches(received.slice(1, searches.length));
-    showWords(wanted, received.slice(searches.length + loads.length), sentIn(log));
-  } finally {
-    model.close();
-  }
+  const received = await converse(client, home, server(log, binary, stage), [...searches, ...loads, ...uses]);
+  showSearches(received.slice(1, searches.length));
+  showWords(wanted, received.slice(searches.length + loads.length), sentIn(log));
 }
 
 function showSearches(received) {
@@ -135,61 +98,6 @@ function showWords(wanted, received, sent) {
   goal('a large answer keeps the status line', received[large].text.includes(status));
 }
 
-function goal(text, reached) {
-  if (!reached) throw new Stop(`goal not reached: ${text}`);
-  console.log(`    ✓ ${text}`);
-}
-
 function toolOf(label) {
   return label.split(',')[0];
-}
-
-/** The blocks of each result of a call that the server has sent, in order. */
-function sentIn(log) {
-  if (!existsSync(log)) throw new Stop('the client has not started the server');
-  const messages = readFileSync(log, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
-  const results = messages.filter(({ result }) => Array.isArray(result?.content));
-  return results.map(({ result }) => result.content.map(({ text = '' }) => text));
-}
-
-function startClaude(home, url, server) {
-  const file = join(home.path, 'mcp.json');
-  writeFileSync(file, JSON.stringify({ mcpServers: { ssh: server } }));
-  const args = ['-p', 'go', '--mcp-config', file, '--strict-mcp-config', '--allowedTools', 'mcp__ssh'];
-  const env = {
-    ANTHROPIC_BASE_URL: url,
-    ANTHROPIC_API_KEY: 'none',
-    // With another address than its maker's it loads all tools at once, unless it is asked to search.
-    ENABLE_TOOL_SEARCH: 'true',
-    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: '1',
-  };
-  return { args, env };
-}
-
-function startCodex(home, url, { command, args, env }) {
-  mkdirSync(join(home.path, '.codex'));
-  const text = JSON.stringify;
-  const config = [
-    'model = "gpt-5.5"',
-    'model_provider = "scripted"',
-    'check_for_update_on_startup = false',
-    '[model_providers.scripted]',
-    'name = "scripted"',
-    `base_url = ${text(`${url}/v1`)}`,
-    'wire_api = "responses"',
-    'request_max_retries = 0',
-    '[analytics]',
-    'enabled = false',
-    '[features]',
-    'apps = false',
-    'plugins = false',
-    '[mcp_servers.ssh]',
-    `command = ${text(command)}`,
-    `args = ${text(args)}`,
-    `env = { ${Object.entries(env).map(([name, value]) => `${name} = ${text(value)}`).join(', ')} }`,
-  ];
-  appendFileSync(join(home.path, '.codex', 'config.toml'), `${config.join('\n')}\n`);
-
-  // Our server alone is called, and only its tools.
-  return { args: ['exec', '--skip-git-repo-check', '--dangerously-bypass-approvals-and-sandbox', 'go'], env: {} };
 }

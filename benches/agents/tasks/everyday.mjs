@@ -4,7 +4,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { running } from '../sets/ours.mjs';
-import { KNOWN } from '../world.mjs';
+import { KNOWN, settings } from '../world.mjs';
 import { ended, filesIn, lacks } from './checks.mjs';
 
 const ENV_FILE = `# it's "quoted"\nGREETING='hello $USER'\nPATH_TO="/opt/a b"\n`;
@@ -40,8 +40,8 @@ export const everyday = [
       },
     },
     check: (world) => {
-      const lines = world.read('web', 'app/app.conf').split('\n');
-      return lines.length === 241 && lines[119] === 'workers = 8' ? undefined : 'the line is not as wanted';
+      const wanted = settings('\n').replace('workers = 4\n', 'workers = 8\n');
+      return world.read('web', 'app/app.conf') === wanted ? undefined : 'the file is not as wanted';
     },
   },
   {

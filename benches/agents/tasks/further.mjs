@@ -7,9 +7,35 @@ import { PASSWORD } from '../world.mjs';
 import { ended, lacks } from './checks.mjs';
 
 const EDIT_SECRET = "sed -i 's/old/new/' app/secret.conf";
+const CHANGE = { from: 'option_77 = 532', to: 'option_77 = 99' };
 const EDIT_CRLF = "sed -i 's/^mode=slow/mode=fast/' app/legacy.ini && grep -n '^mode' app/legacy.ini";
 
 export const further = [
+  {
+    id: 'find-edit',
+    title: 'find, change and check one line of 240',
+    prepare: (world) => {
+      world.before = world.read('web', 'app/app.conf');
+    },
+    plans: {
+      any: async (agent, set) => {
+        await set.run(agent, 'web', "grep -n 'option_77' app/app.conf");
+        const change = `sed -i 's/^${CHANGE.from}$/${CHANGE.to}/' app/app.conf`;
+        return set.run(agent, 'web', `${change} && grep -n -C 2 'option_77' app/app.conf`);
+      },
+      ours: async (agent, set, world) => {
+        if (!set.has('ssh_edit') || !set.has('ssh_search')) return planOfAny('find-edit', agent, set);
+        const [path, session] = [world.at('web', 'app/app.conf'), await set.on(agent, 'web')];
+        await agent.call('ssh_search', { pattern: 'option_77', path, ...session });
+        return agent.call('ssh_edit', { path, oldText: CHANGE.from, newText: CHANGE.to, ...session });
+      },
+    },
+    check: (world, results) => {
+      const wanted = world.before.replace(`${CHANGE.from}\n`, `${CHANGE.to}\n`);
+      if (wanted === world.before || world.read('web', 'app/app.conf') !== wanted) return 'the file is not as wanted';
+      return lacks(results, CHANGE.from, CHANGE.to);
+    },
+  },
   {
     id: 'root',
     title: 'change a file that only root may write',
@@ -121,6 +147,10 @@ export const further = [
     check: (_, results) => ended(results, 'event 10'),
   },
 ];
+
+function planOfAny(id, agent, set) {
+  return further.find((task) => task.id === id).plans.any(agent, set);
+}
 
 /** Starts what writes the log, and follows it until that has ended. */
 function follow({ slowSeconds }) {
