@@ -6,7 +6,10 @@
 //   node scripts/soak.mjs --binary PATH    takes that program
 //   node scripts/soak.mjs --minutes 60     instead, for so long: everything at once over a link that is cut all the time,
 //                                          and a table of what the daemon takes, minute by minute; for Linux
+//   node scripts/soak.mjs --kills 1000     instead: kills our process, the server's session or its sftp-server at so many
+//                                          random moments of an edit, and looks at the file; for Linux
 
+import { spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -15,7 +18,7 @@ import { build, needCargo } from './lib/cargo.mjs';
 import { Daemon, privateEnv } from './lib/daemon.mjs';
 import { Legacy, Sessionful, Stateless } from './lib/mcp/http.mjs';
 import { needProgram } from './lib/programs.mjs';
-import { Stop, fail, seconds } from './lib/repository.mjs';
+import { Stop, fail, root, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
 import { startSshd } from './lib/sshd.mjs';
 import { mixed } from './soak/mixed.mjs';
@@ -51,9 +54,14 @@ const start = Date.now();
 const scratch = scratchFolder('soak');
 
 try {
-  const { values } = parseArgs({ options: { binary: { type: 'string' }, minutes: { type: 'string' } } });
+  const text = { type: 'string' };
+  const { values } = parseArgs({ options: { binary: text, minutes: text, kills: text } });
   needProgram('ssh', 'openssh-client');
   const sshdProgram = needProgram('sshd', 'openssh-server');
+  if (values.kills) {
+    killEdits(values.kills);
+    process.exit(0);
+  }
   const binary = values.binary ? resolve(values.binary) : built();
   if (values.minutes) {
     await mixed(binary, sshdProgram, scratch, Number(values.minutes));
@@ -84,6 +92,14 @@ try {
 function built() {
   needCargo();
   return build(['--release', '--bin', NAME]).get(NAME);
+}
+
+/** The test of that has a quick form in every check. */
+function killEdits(count) {
+  needCargo();
+  const args = ['test', '--locked', '--test', 'it', 'killed_edits', '--', '--nocapture'];
+  const { status } = spawnSync('cargo', args, { cwd: root, env: { ...process.env, EDIT_KILLS: count }, stdio: 'inherit' });
+  if (status !== 0) throw new Stop('an edit that was interrupted has damaged a file');
 }
 
 async function manyCommands(daemon) {
@@ -139,7 +155,7 @@ async function visit(url, number) {
   const client = deserts ? new Sessionful(url) : newClient(number, url);
   await client.open();
   const { tools } = await client.request('tools/list', {});
-  if (tools.length !== 10) throw new Stop(`visitor ${number}: ${tools.length} tools`);
+  if (!tools.some(({ name }) => name === 'ssh_exec')) throw new Stop(`visitor ${number}: ${tools.length} tools`);
   // Later every third of each dialect.
   await client.leave(!deserts && Math.floor(number / 3) % 3 !== 0);
 }

@@ -85,6 +85,21 @@ exec sleep 31415`;
   await uploading;
   await until('the end of the transfer', () => browser.evaluate("!document.querySelector('progress')"));
 
+  title('An edit, and its diff');
+  const edited = join(folder, 'edited.conf');
+  writeFileSync(edited, 'first\n<script>document.title = 2</script>\nlast\n');
+  const oldText = '<script>document.title = 2</script>';
+  await call('ssh_edit', { session: 'web', path: edited, oldText, newText: '<b>new</b>' });
+  await shows('+<b>new</b>');
+  const diff = `[...document.querySelectorAll('#edits details:first-of-type pre > *')].map(({ nodeName, textContent }) => nodeName + textContent)`;
+  const lines = await browser.evaluate(diff);
+  fact('lines that went and came are marked, and are text', lines.join() === `DEL-${oldText},INS+<b>new</b>`, lines);
+  await browser.click('#edits summary');
+  await call('ssh_exec', { session: 'db', command: 'echo beside' });
+  await shows('echo beside');
+  fact('it stays open when something else changes', await browser.evaluate("document.querySelector('#edits details').open"));
+  await pictures('watch-edit');
+
   title('A button stays where it is');
   await browser.evaluate(`window.button = document.querySelector('#running form[action="/stop"] button'); 0`);
   await call('ssh_exec', { session: 'db', command: 'echo another' });

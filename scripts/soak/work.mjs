@@ -198,7 +198,7 @@ export async function visit(stage) {
 export async function look({ calls, newClient }, kind) {
   const client = await newClient(kind);
   const { tools } = await answered(client.request('tools/list', {}), 'tools/list');
-  calls.judge(tools.length === 10, () => `a visitor sees ${tools.length} tools`);
+  calls.judge(tools.some(({ name }) => name === 'ssh_exec'), () => `a visitor sees ${tools.length} tools`);
   const { word, command } = calls.mark();
   const args = { session: 'exec', command: `${command}; echo ${word}` };
   const answer = await calls.call(client, 'ssh_exec', args, { word });

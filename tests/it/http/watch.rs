@@ -346,6 +346,26 @@ async fn every_answer_of_the_dashboard_forbids_caches_and_frames() {
     );
 }
 
+#[tokio::test]
+async fn an_edit_is_shown_with_its_diff() {
+    let host = TestHost::openssh();
+    fs::write(host.remote("file"), "first\n<b>old</b>\nlast\n").unwrap();
+    let daemon = host.daemon(&[]).await;
+    let mut client = daemon.connected(Dialect::Stateless).await;
+    let edit = json!({"path": host.remote("file"), "oldText": "<b>old</b>", "newText": "new"});
+    let dry = json!({"path": host.remote("file"), "oldText": "last", "newText": "x", "dryRun": true});
+    client.call("ssh_edit", edit).await.ok();
+    client.call("ssh_edit", dry).await.ok();
+
+    let browser = Browser::open(&daemon).await;
+    let shown = " first\n<del>-&lt;b&gt;old&lt;/b&gt;</del>\n<ins>+new</ins>\n last\n</pre>";
+    let page = browser
+        .shows(&["Edited lately", "<b>host</b>", "/home/file</p>"])
+        .await;
+    assert!(page.contains(shown), "{page}");
+    assert_eq!(page.matches("id=\"edit-").count(), 1, "a dry run is no edit");
+}
+
 /// A command that says hostile things and goes on, as a call that waits for it.
 const HOSTILE: &str =
     "printf 'first\\n<script>alert(1)</script>\\033[31m\\n'; echo oops >&2; exec sleep 31415";
