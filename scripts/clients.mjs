@@ -7,7 +7,7 @@
 //   node scripts/clients.mjs                    builds the release program and the demo's SSH server first
 //   node scripts/clients.mjs --binary PATH      takes that program
 //   node scripts/clients.mjs --sshd PATH        takes that `demo-sshd`
-//   node scripts/clients.mjs --words            the part with the scripted model only
+//   node scripts/clients.mjs --words            the parts with the scripted model only
 //   node scripts/clients.mjs --require          a client that cannot be installed is a failure, too
 
 import { constants } from 'node:os';
@@ -75,7 +75,7 @@ function built(name, args) {
   return build(args).get(name);
 }
 
-/** One client, in each of its versions. What goes wrong with it keeps no other one from its turn. */
+/** One client, in each of its versions. What goes wrong keeps nothing else from its turn. */
 async function tryOut({ name, packageName, bin, proof }, binary, wordsOnly) {
   const remark = `what npm chooses for Node ${process.version}, and the newest version if that is another`;
   title(`${name} from npm`, remark);
@@ -83,15 +83,15 @@ async function tryOut({ name, packageName, bin, proof }, binary, wordsOnly) {
   absent.push(...problems.map((problem) => `${name}: ${problem}`));
   for (const problem of problems) console.log(`    not run: ${problem}`);
   for (const client of versions) {
-    try {
-      if (!wordsOnly) await proof(client, stage);
-      await words(client, stage, binary);
-      await files(client, stage, binary);
-      seen.push(client);
-    } catch (error) {
-      if (!(error instanceof Stop)) throw error;
-      failed.push(`${name} ${client.version}: ${error.message.split('\n')[0]}`);
-      console.log(`    ✗ ${error.message}`);
+    for (const part of wordsOnly ? [words, files] : [proof, words, files]) {
+      try {
+        await part(client, stage, binary);
+      } catch (error) {
+        if (!(error instanceof Stop)) throw error;
+        failed.push(`${name} ${client.version}: ${error.message.split('\n')[0]}`);
+        console.log(`    ✗ ${error.message}`);
+      }
     }
+    seen.push(client);
   }
 }

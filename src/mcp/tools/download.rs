@@ -30,7 +30,7 @@ struct DownloadParams {
 pub(super) fn tool() -> Tool {
     super::describe::<DownloadParams>(
         NAME,
-        "Copy a remote file or directory to this machine (SFTP), as cp -r.",
+        "Copy a file or directory from the remote server to this machine (SFTP), as cp -r.",
         Effect::Destructive,
     )
 }

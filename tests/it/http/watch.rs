@@ -353,7 +353,8 @@ async fn an_edit_is_shown_with_its_diff() {
     let daemon = host.daemon(&[]).await;
     let mut client = daemon.connected(Dialect::Stateless).await;
     let edit = json!({"path": host.remote("file"), "oldText": "<b>old</b>", "newText": "new"});
-    let dry = json!({"path": host.remote("file"), "oldText": "last", "newText": "x", "dryRun": true});
+    let dry =
+        json!({"path": host.remote("file"), "oldText": "last", "newText": "x", "dryRun": true});
     client.call("ssh_edit", edit).await.ok();
     client.call("ssh_edit", dry).await.ok();
 
@@ -363,7 +364,11 @@ async fn an_edit_is_shown_with_its_diff() {
         .shows(&["Edited lately", "<b>host</b>", "/home/file</p>"])
         .await;
     assert!(page.contains(shown), "{page}");
-    assert_eq!(page.matches("id=\"edit-").count(), 1, "a dry run is no edit");
+    assert_eq!(
+        page.matches("id=\"edit-").count(),
+        1,
+        "a dry run is no edit"
+    );
 }
 
 /// A command that says hostile things and goes on, as a call that waits for it.

@@ -134,7 +134,14 @@ async fn ends_at_each_step(row: &Row, poses_as_openssh: bool) {
         let what = format!("{}, as OpenSSH {poses_as_openssh}, step {step}", row.name);
         row.set_up(&host.home);
         left.store(step, Ordering::SeqCst);
+        let begun = std::time::Instant::now();
         let result = host.mcp.call("ssh_edit", (row.arguments)()).await;
+        eprintln!(
+            "{what}: {:?} {} {:.300}",
+            begun.elapsed(),
+            result.is_error(),
+            result.text().replace('\n', "|")
+        );
         let was_reached = left.swap(0, Ordering::SeqCst) == 0;
         row.check(&host.home, &what, result.is_error(), &result.text());
         if !was_reached {
