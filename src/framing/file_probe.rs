@@ -15,7 +15,8 @@ pub struct ProbedFile {
     pub owner: (u32, u32),
     /// Length in bytes.
     pub size: u64,
-    /// True if the file surely has neither an access control list nor extended attributes.
+    /// True if the file surely has neither an access control list nor extended attributes, and a
+    /// new file in its directory would have none either.
     pub is_plain: bool,
 }
 
@@ -26,7 +27,8 @@ pub fn script(path: &[u8]) -> Vec<u8> {
     // and prints nothing.
     let rest = r#"
 attributes=$(tar --xattrs -cPf - -- "$path" 2>/dev/null | head -c 4096 | tr -cd 'A-Za-z.')
-printf 'mcp-ssh-sessions:probe:\0%s\0%s\0' "$(ls -ldn "$path" 2>/dev/null)" "$attributes"
+printf 'mcp-ssh-sessions:probe:\0%s\0' "$(ls -ldn "$path" 2>/dev/null)"
+printf '%s\0%s\0' "$(ls -ldn "${path%/*}/." 2>/dev/null)" "$attributes"
 "#;
 
     [b"path=", quoted(path).as_slice(), rest.as_bytes()].concat()
@@ -36,8 +38,9 @@ printf 'mcp-ssh-sessions:probe:\0%s\0%s\0' "$(ls -ldn "$path" 2>/dev/null)" "$at
 #[must_use]
 pub fn parse(answer: &[u8]) -> Option<ProbedFile> {
     let start = memchr::memmem::find(answer, MARK)? + MARK.len();
-    let mut fields = answer.get(start..)?.splitn(3, |byte| *byte == 0);
+    let mut fields = answer.get(start..)?.splitn(4, |byte| *byte == 0);
     let listed = String::from_utf8_lossy(fields.next()?);
+    let directory = fields.next()?;
     let attributes = fields.next()?;
     // Without the end, the answer was cut off.
     fields.next()?;
@@ -49,7 +52,11 @@ pub fn parse(answer: &[u8]) -> Option<ProbedFile> {
     let (links, user, group, size) = (number()?, number()?, number()?, number()?);
     let owner = (u32::try_from(user).ok()?, u32::try_from(group).ok()?);
 
-    let has_mark = mode.len() > "-rw-r--r--".len();
+    // The list of a directory is that of later files as well.
+    let has_mark = [mode.as_bytes(), directory].iter().any(|line| {
+        line.get("-rw-r--r--".len())
+            .is_some_and(|mark| *mark != b' ')
+    });
     let has_attributes = memchr::memmem::find(attributes, b"SCHILY.").is_some();
 
     Some(ProbedFile {
@@ -68,29 +75,39 @@ mod tests {
     fn only_a_file_without_attributes_is_plain() {
         for (answer, facts) in [
             (
-                "-rw-r--r-- 1 0 5 42 Nov 1 1:00 /a b\0ustar\0",
+                "-rw-r--r-- 1 0 5 42 Nov 1 1:00 /a b\0drwxr-xr-x 2 0 0\0ustar\0",
                 Some((1, true)),
             ),
             (
-                "-rw-r--r-- 2 0 5 42 Nov 1 1:00 /a\0ustar\0",
+                "-rw-r--r-- 2 0 5 42 Nov 1 1:00 /a\0drwxr-xr-x 2 0 0\0ustar\0",
                 Some((2, true)),
             ),
             (
-                "-rw-r--r--+ 1 0 5 42 Nov 1 1:00 /a\0ustar\0",
+                "-rw-r--r--+ 1 0 5 42 Nov 1 1:00 /a\0drwxr-xr-x 2 0 0\0ustar\0",
                 Some((1, false)),
             ),
             (
-                "-rw-r--r--. 1 0 5 42 Nov 1 1:00 /a\0ustar\0",
+                "-rw-r--r--. 1 0 5 42 Nov 1 1:00 /a\0drwxr-xr-x 2 0 0\0ustar\0",
                 Some((1, false)),
             ),
             (
-                "-rw-r--r-- 1 0 5 42 /a\0PaxHeaders.SCHILY.xattr.user.a\0",
+                "-rw-r--r-- 1 0 5 42 /a\0drwxr-xr-x 2 0 0\0PaxHeaders.SCHILY.xattr.user.a\0",
                 Some((1, false)),
             ),
-            ("-rw-r--r-- 1 0 5 42 /a\0\0", Some((1, false))),
-            ("-rw-r--r-- 1 0 5 42 /a\0ustar", None),
-            ("-rw-r--r-- 1 root root 42 /a\0ustar\0", None),
-            ("\0\0", None),
+            (
+                "-rw-r--r-- 1 0 5 42 /a\0drwxr-xr-x 2 0 0\0\0",
+                Some((1, false)),
+            ),
+            ("-rw-r--r-- 1 0 5 42 /a\0drwxr-xr-x 2 0 0\0ustar", None),
+            (
+                "-rw-r--r-- 1 0 5 42 /a\0drwxr-xr-x+ 2 0 0\0ustar\0",
+                Some((1, false)),
+            ),
+            (
+                "-rw-r--r-- 1 root root 42 /a\0drwxr-xr-x 2 0 0\0ustar\0",
+                None,
+            ),
+            ("\0\0\0", None),
         ] {
             let answer = ["motd\nmcp-ssh-sessions:probe:\0", answer].concat();
             let probed = parse(answer.as_bytes());

@@ -214,6 +214,9 @@ fn hint(error: &EditError) -> &'static str {
         }
         EditError::Exists(_) => "choose another path, or change the existing file",
         EditError::Changed(_) => "call again when nothing else writes to the file",
+        EditError::Busy { .. } => {
+            "call again in a minute; if it stays so, compare the two files with ssh_exec and remove the temporary one"
+        }
         EditError::NotRead(_) | EditError::ChangedSinceRead(_) => {
             "read it with ssh_read, then call again; or change a part of it with oldText and newText"
         }
@@ -352,6 +355,7 @@ fn in_place(reason: InPlaceReason) -> &'static str {
         InPlaceReason::HardLinks => "it has several hard links",
         InPlaceReason::Attributes => "it has an ACL or extended attributes",
         InPlaceReason::Owner => "it belongs to another user or group",
+        InPlaceReason::Unseen => "the server does not show its hard links and attributes",
         InPlaceReason::Directory => "no file can be created in its directory",
         InPlaceReason::NoRename => "the server does not rename over files",
     }

@@ -1,9 +1,19 @@
 //! Edits of files of the remote host.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, Weak},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    sync::{Mutex as AsyncMutex, OwnedMutexGuard},
+    time::sleep,
+};
 
 use super::LiveSession;
 use crate::{
+    lock::lock,
     session::{caller::Caller, error::SessionError, shown_files::ShownFile},
     ssh::{
         command::{
@@ -18,7 +28,11 @@ use crate::{
 };
 
 /// Attempts at an edit of a file that others change at the same time, or over links that are lost.
-const ATTEMPTS: usize = 5;
+const ATTEMPTS: usize = 8;
+/// Time for which an edit waits for one of another process.
+const BUSY_LIMIT: Duration = Duration::from_secs(10);
+/// Pause before another look at the edit of the other process.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Options of an edit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -30,7 +44,7 @@ pub struct EditOptions {
 }
 
 /// Edit that was made, or in a dry run would be.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FinishedEdit {
     /// Files that changed, in the order of writing.
     pub files: Vec<EditedFile>,
@@ -49,13 +63,27 @@ pub struct EditedFile {
     pub was_changed_by_others: bool,
 }
 
+/// Turns of the edits of a session, by the paths of the files. Edits of other files go on meanwhile.
+#[derive(Debug, Default)]
+pub(super) struct EditTurns(Mutex<HashMap<Vec<u8>, Weak<AsyncMutex<()>>>>);
+
+/// Edit on its way, which may take several attempts.
+struct EditRun<'a> {
+    session: &'a LiveSession,
+    action: &'a EditAction,
+    options: EditOptions,
+    caller: &'a Caller,
+    /// State once the files are being written.
+    writing: Option<Writing>,
+}
+
 /// Edit whose files are being written.
 #[derive(Debug)]
 struct Writing {
     edit: FinishedEdit,
     /// Number of files that are written.
     written: usize,
-    /// True if the link was lost while the next file was written.
+    /// True if an attempt to write the next file was interrupted.
     is_resumed: bool,
 }
 
@@ -76,115 +104,238 @@ impl LiveSession {
             .in_directory(&directory)
             .map_err(|error| self.transfer(error))?;
 
-        let (mut writing, mut attempt) = (None, 1);
+        let _turns = self.edits.wait(&action).await;
+        let mut run = EditRun {
+            session: self,
+            action: &action,
+            options,
+            caller,
+            writing: None,
+        };
+
+        let (mut attempts, mut busy_since) = (0, None);
         loop {
             let host = self.host(caller).await?;
-            let edited = self
-                .edit_over(&host, &action, options, &mut writing, caller)
-                .await;
-            let error = match edited {
+            let error = match run.over(&host).await {
                 Ok(edit) => return Ok(edit),
                 Err(error) => error,
             };
 
             let may_be_repeated = match &error {
-                TransferError::Edit(EditError::Changed(_)) => writing.is_none(),
-                TransferError::Ssh(error) => self.drop_dead(&host, error).await,
-                // The next connection shows if the change was made.
-                TransferError::Edit(EditError::Unsure { .. }) => host.is_closed(),
-                TransferError::Cancelled => return Err(SessionError::Cancelled),
-                _ => false,
+                TransferError::Edit(EditError::Busy { .. }) => {
+                    run.begin_anew();
+                    sleep(BUSY_PAUSE).await;
+                    busy_since.get_or_insert_with(Instant::now).elapsed() < BUSY_LIMIT
+                }
+                error => {
+                    attempts += 1;
+                    attempts < ATTEMPTS && run.may_be_repeated(&host, error).await
+                }
             };
-            if !may_be_repeated || attempt == ATTEMPTS {
-                return Err(self.transfer(partly(error, writing.as_ref())));
+            if !may_be_repeated {
+                return Err(match error {
+                    TransferError::Cancelled => SessionError::Cancelled,
+                    error => self.transfer(run.with_written(error)),
+                });
             }
-            attempt += 1;
         }
     }
+}
 
-    /// Prepares and makes an edit over one connection, or goes on with one.
+impl EditTurns {
+    /// Waits for the turns of all files of an action.
+    async fn wait(&self, action: &EditAction) -> Vec<OwnedMutexGuard<()>> {
+        let mut held = Vec::new();
+        // In the order of the paths, so that two edits do not wait for each other.
+        for path in action.paths() {
+            let turn = self.of(path);
+            held.push(turn.lock_owned().await);
+        }
+
+        held
+    }
+
+    fn of(&self, path: &[u8]) -> Arc<AsyncMutex<()>> {
+        let mut turns = lock(&self.0);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+
+        let turn = turns.get(path).and_then(Weak::upgrade).unwrap_or_default();
+        turns.insert(path.to_vec(), Arc::downgrade(&turn));
+
+        turn
+    }
+}
+
+impl EditRun<'_> {
+    /// Prepares and makes the edit over one connection, or goes on with it.
     ///
     /// # Errors
-    /// The edit does not fit the files, or a file could not be written. `writing` holds what was
-    /// written.
-    async fn edit_over(
-        &self,
-        host: &Arc<RemoteHost>,
-        action: &EditAction,
-        options: EditOptions,
-        writing: &mut Option<Writing>,
-        caller: &Caller,
-    ) -> Result<FinishedEdit, TransferError> {
-        let conditions = self.conditions(None, caller, &Signals::default());
-        let files = if options.sudo {
-            Err(TransferError::NoSftp)
-        } else if let Some(files) = self.idle_files(host) {
-            Ok(files)
+    /// The edit does not fit the files, or a file could not be written.
+    async fn over(&mut self, host: &Arc<RemoteHost>) -> Result<FinishedEdit, TransferError> {
+        let (session, caller) = (self.session, self.caller);
+        let conditions = session.conditions(None, caller, &Signals::default());
+
+        let idle = if self.options.sudo {
+            None
         } else {
-            RemoteFiles::open(host, &conditions).await
+            session.idle_files(host)
+        };
+        let is_idle = idle.is_some();
+        let files = match idle {
+            Some(files) => Ok(files),
+            None if self.options.sudo => Err(TransferError::NoSftp),
+            None => RemoteFiles::open(host, &conditions).await,
         };
         let files = match files {
             Ok(files) => files,
             Err(TransferError::NoSftp | TransferError::Start(_)) => {
-                let root = options.sudo.then(|| self.sudo_sources(caller));
+                let root = self.options.sudo.then(|| session.sudo_sources(caller));
                 let editor = FileEditor::by_scripts(host, root);
-                return self
-                    .edit_with(&editor, action, options, writing, caller, &conditions)
-                    .await;
+                return self.with(&editor, &conditions).await;
             }
             Err(error) => return Err(error),
         };
 
-        let editor = FileEditor::over_sftp(host, &files, &self.remote_temps);
-        let edit = self
-            .edit_with(&editor, action, options, writing, caller, &conditions)
-            .await;
-        self.remove_remote_temps(host);
+        let editor = FileEditor::over_sftp(host, &files, &session.remote_temps);
+        let edit = self.with(&editor, &conditions).await;
+        session.remove_remote_temps(host);
 
-        self.keep_files(files, host, edit)
+        // The server may have closed the idle channel at this moment.
+        if is_idle
+            && self.writing.is_none()
+            && matches!(edit, Err(TransferError::Ended { .. }))
+            && !files.may_be_kept()
+        {
+            return Box::pin(self.over(host)).await;
+        }
+
+        session.keep_files(files, host, edit)
     }
 
-    async fn edit_with(
-        &self,
+    /// Prepares and makes the edit, or goes on with it.
+    async fn with(
+        &mut self,
         editor: &FileEditor<'_>,
-        action: &EditAction,
-        options: EditOptions,
-        writing: &mut Option<Writing>,
-        caller: &Caller,
         conditions: &StopConditions,
     ) -> Result<FinishedEdit, TransferError> {
-        if writing.is_none() {
-            let prepared = editor.prepare(action, conditions).await?;
-            let edit = self.checked(prepared, caller)?;
-            if options.dry_run {
-                return Ok(edit);
-            }
+        let mut writing = match self.writing.take() {
+            Some(writing) => writing,
+            None => {
+                let prepared = editor.prepare(self.action, conditions).await?;
+                let edit = self.session.checked(prepared, self.caller)?;
+                if self.options.dry_run {
+                    return Ok(edit);
+                }
 
-            *writing = Some(Writing {
-                edit,
-                written: 0,
-                is_resumed: false,
-            });
-        }
-
-        if let Some(state) = writing {
-            let written = self.write_files(state, editor, caller).await;
-            // Another program has changed the first file, so the edit begins anew.
-            if matches!(&written, Err(TransferError::Edit(EditError::Changed(_))))
-                && state.written == 0
-            {
-                *writing = None;
+                Writing {
+                    edit,
+                    written: 0,
+                    is_resumed: false,
+                }
             }
+        };
+
+        let written = self.write_files(&mut writing, editor).await;
+        if written.is_err() {
+            self.writing = Some(writing);
             written?;
+            return Ok(FinishedEdit::default());
         }
 
-        let done = writing.take().map(|writing| writing.edit);
-        Ok(done.unwrap_or_else(|| FinishedEdit {
-            files: Vec::new(),
-            lenient: Vec::new(),
-        }))
+        Ok(writing.edit)
     }
 
+    /// Has the edit prepared again, unless a file is written already.
+    fn begin_anew(&mut self) {
+        self.writing.take_if(|writing| writing.written == 0);
+    }
+
+    /// Returns true if the edit may be made anew after an error, or goes on.
+    async fn may_be_repeated(&mut self, host: &Arc<RemoteHost>, error: &TransferError) -> bool {
+        match error {
+            // Another program has changed the file. Before the first one is written, the edit can
+            // still begin anew.
+            TransferError::Edit(EditError::Changed(_)) => {
+                self.begin_anew();
+                self.writing.is_none()
+            }
+            TransferError::Ssh(error) => self.session.drop_dead(host, error).await,
+            // The next connection shows if the change was made.
+            TransferError::Edit(EditError::Unsure { .. }) => host.is_closed(),
+            _ => false,
+        }
+    }
+
+    /// Writes the files of the edit one after another, and notes that the caller knows them.
+    ///
+    /// # Errors
+    /// A file could not be written.
+    async fn write_files(
+        &self,
+        writing: &mut Writing,
+        editor: &FileEditor<'_>,
+    ) -> Result<(), TransferError> {
+        while let Some(file) = writing.edit.files.get_mut(writing.written) {
+            let change = &file.prepared.change;
+            let state = if writing.is_resumed {
+                editor.state(change).await?
+            } else if change.changes_nothing() {
+                ChangeState::After
+            } else {
+                ChangeState::Before
+            };
+
+            match state {
+                ChangeState::Before => {
+                    let written = editor.write(change).await;
+                    // Only after these errors is it certain that nothing was written.
+                    writing.is_resumed = !matches!(
+                        written,
+                        Err(TransferError::Edit(
+                            EditError::Busy { .. } | EditError::Changed(_)
+                        ))
+                    );
+                    file.written = written?;
+                }
+                ChangeState::After => {}
+                ChangeState::Other => {
+                    return Err(EditError::Unsure {
+                        path: shown(change.path()),
+                        message: "the link was lost while it was written".to_owned(),
+                    }
+                    .into());
+                }
+            }
+            writing.is_resumed = false;
+            writing.written += 1;
+
+            // The caller has not seen what others changed.
+            if !file.was_changed_by_others {
+                self.session.note_change(change, self.caller);
+            }
+        }
+
+        Ok(())
+    }
+
+    /// Adds to an error what was written before it.
+    fn with_written(&self, error: TransferError) -> TransferError {
+        let written: Vec<String> = self
+            .writing
+            .iter()
+            .flat_map(|writing| writing.edit.files.iter().take(writing.written))
+            .map(|file| shown(file.prepared.change.path()))
+            .collect();
+        if written.is_empty() {
+            return error;
+        }
+
+        let source = Box::new(error);
+        EditError::Partly { written, source }.into()
+    }
+}
+
+impl LiveSession {
     /// Compares the files with what the caller was shown of them.
     ///
     /// # Errors
@@ -228,55 +379,6 @@ impl LiveSession {
         })
     }
 
-    /// Writes the files of an edit one after another, and notes that the caller knows them.
-    ///
-    /// # Errors
-    /// A file could not be written.
-    async fn write_files(
-        &self,
-        writing: &mut Writing,
-        editor: &FileEditor<'_>,
-        caller: &Caller,
-    ) -> Result<(), TransferError> {
-        // Two edits of this session do not meet between comparing and writing.
-        let _turn = self.edits.lock().await;
-
-        while let Some(file) = writing.edit.files.get_mut(writing.written) {
-            let change = &file.prepared.change;
-            let state = if writing.is_resumed {
-                editor.state(change).await?
-            } else if change.changes_nothing() {
-                ChangeState::After
-            } else {
-                ChangeState::Before
-            };
-
-            match state {
-                ChangeState::Before => {
-                    writing.is_resumed = true;
-                    file.written = editor.write(change).await?;
-                }
-                ChangeState::After => {}
-                ChangeState::Other => {
-                    return Err(EditError::Unsure {
-                        path: shown(change.path()),
-                        message: "the link was lost while it was written".to_owned(),
-                    }
-                    .into());
-                }
-            }
-            writing.is_resumed = false;
-            writing.written += 1;
-
-            // The caller has not seen what others changed.
-            if !file.was_changed_by_others {
-                self.note_change(change, caller);
-            }
-        }
-
-        Ok(())
-    }
-
     /// Notes that the caller knows the file of a change that was made.
     fn note_change(&self, change: &FileChange, caller: &Caller) {
         let (path, content) = match change {
@@ -295,22 +397,5 @@ impl LiveSession {
             let file = ShownFile::whole(content, None);
             self.note_shown(caller, path.clone(), file);
         }
-    }
-}
-
-/// Adds what was written before the error.
-fn partly(error: TransferError, writing: Option<&Writing>) -> TransferError {
-    let files = writing.map(|writing| (&writing.edit.files, writing.written));
-    match files {
-        Some((files, written)) if written > 0 => EditError::Partly {
-            written: files
-                .iter()
-                .take(written)
-                .map(|file| shown(file.prepared.change.path()))
-                .collect(),
-            source: Box::new(error),
-        }
-        .into(),
-        _ => error,
     }
 }

@@ -25,7 +25,7 @@ pub use self::{
     detached::started,
     edits::{EditOptions, EditedFile, FinishedEdit},
 };
-use self::{files::IdleFiles, single_flight::SingleFlight};
+use self::{edits::EditTurns, files::IdleFiles, single_flight::SingleFlight};
 use super::{error::SessionError, saved::SavedSession, shown_files::ShownFiles};
 use crate::{
     lock::lock,
@@ -102,8 +102,8 @@ pub struct LiveSession {
     remote_temps: Arc<Mutex<Vec<RemoteTemp>>>,
     /// Guarded paths of this machine, allowed by the user.
     given: GrantedPaths,
-    /// Turn of the edits that write.
-    edits: AsyncMutex<()>,
+    /// Turns of the edits of files.
+    edits: EditTurns,
     /// Channel for files that no call uses at the moment, kept for the next call.
     idle_files: Arc<Mutex<Option<IdleFiles>>>,
     /// Files that clients were shown. Locked for look-ups and assignments only.
@@ -195,7 +195,7 @@ impl LiveSession {
             last: Mutex::default(),
             remote_temps: Arc::default(),
             given: GrantedPaths::default(),
-            edits: AsyncMutex::default(),
+            edits: EditTurns::default(),
             idle_files: Arc::default(),
             shown_files: Mutex::default(),
         })

@@ -77,6 +77,15 @@ impl RemoteTemp {
         })
     }
 
+    /// Creates the name `name` in the directory of `target`.
+    pub(in crate::ssh::transfer) fn named(target: &[u8], name: &str) -> Self {
+        let (folder, _) = paths::split(target);
+        Self {
+            temporary: [folder, name.as_bytes()].concat(),
+            target: target.to_owned(),
+        }
+    }
+
     /// Makes the temporary name visible, for servers which reject hidden names.
     pub(in crate::ssh::transfer) fn show(&mut self) {
         let (folder, name) = paths::split(&self.temporary);
@@ -225,12 +234,6 @@ impl RemoteTemp {
         if back.is_err() && client.lstat(&self.target).await.is_ok() {
             self.remove_aside(client).await;
         }
-    }
-
-    /// Returns a name next to the target for a copy of it.
-    pub(in crate::ssh::transfer) fn backup(&self) -> Vec<u8> {
-        let name = self.temporary.strip_suffix(b".part");
-        [name.unwrap_or(&self.temporary), b".old"].concat()
     }
 
     /// Returns the temporary name of the old file during a replacement.

@@ -14,9 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     EditAction, EditError, FileChange, InPlaceReason, Loaded, LoadedFile, PreparedEdit, Written,
-    load::parent,
-    over_sftp::{NotStaged, SftpFiles},
-    prepare::prepare,
+    load::parent, over_sftp::SftpFiles, prepare::prepare,
 };
 use crate::{
     framing::{
@@ -32,7 +30,7 @@ use crate::{
         transfer::{
             RemoteTemp, TransferError,
             error::shown,
-            remote_files::{RemoteFiles, ScriptFiles},
+            remote_files::{RemoteFiles, ScriptFiles, path::unescaped},
         },
     },
 };
@@ -155,6 +153,25 @@ impl<'a> FileEditor<'a> {
 
     /// Loads the file at a path as typed.
     async fn load(&self, path: &[u8]) -> Result<Loaded, TransferError> {
+        let mut found = self.load_exactly(path).await?;
+
+        // A name that was shown with escaped bytes may be given as it was shown.
+        if let Loaded::Missing(missing) = &found
+            && let Some(bytes) = unescaped(missing)
+            && let Loaded::File(file) = self.load_exactly(&bytes).await?
+        {
+            found = Loaded::File(file);
+        }
+
+        if matches!(found, Loaded::Missing(_)) && path.ends_with(b"/") {
+            let message = format!("\"{}\" names a directory", shown(path));
+            return Err(TransferError::Path(message));
+        }
+
+        Ok(found)
+    }
+
+    async fn load_exactly(&self, path: &[u8]) -> Result<Loaded, TransferError> {
         match self.sftp {
             Some(sftp) => sftp.files.load(path).await,
             None => self.scripts.load(path).await,
@@ -275,21 +292,25 @@ impl<'a> FileEditor<'a> {
             if can_rename {
                 sftp.stage(old, content).await
             } else {
-                Ok(Err(NotStaged::Loses(InPlaceReason::NoRename)))
+                Ok(Err(InPlaceReason::NoRename))
             }
         });
 
-        let loses = probed.and_then(|probed| loses(old, &probed));
-        let not_staged = match (staged?, loses) {
+        let loses = match &probed {
+            Some(probed) => loses(old, probed),
+            // Links and lists that nobody can see would be lost.
+            None => Some(InPlaceReason::Unseen),
+        };
+        let reason = match (staged?, loses) {
             (Ok(staged), None) => match sftp.commit(staged, old, content).await? {
                 Ok(written) => return Ok(written),
-                Err(not_staged) => not_staged,
+                Err(reason) => reason,
             },
             (Ok(staged), Some(reason)) => {
                 staged.discard(sftp).await;
-                NotStaged::Loses(reason)
+                reason
             }
-            (Err(not_staged), _) => not_staged,
+            (Err(reason), _) => reason,
         };
 
         // A program of the host carries more over, and says more exactly what fails.
@@ -297,15 +318,7 @@ impl<'a> FileEditor<'a> {
             return self.scripts.write(old, content).await;
         }
 
-        match not_staged {
-            NotStaged::Loses(reason) => sftp.write_in_place(old, content, reason).await,
-            NotStaged::Refused(message) => Err(EditError::Failed {
-                doing: "writing",
-                path: shown(&old.path),
-                message,
-            }
-            .into()),
-        }
+        sftp.write_in_place(old, content, reason).await
     }
 
     /// Asks the programs of the host about a file. `None` if the host runs no programs.

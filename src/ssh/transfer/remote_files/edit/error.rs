@@ -54,6 +54,14 @@ pub enum EditError {
     /// The file changed between reading and writing. Nothing was written.
     #[error("{0} changed while it was edited; nothing was written")]
     Changed(String),
+    /// Another program of this kind edits the file, or was ended while it did.
+    #[error("another edit of {path} has not ended; its temporary file is {temp}")]
+    Busy {
+        /// Path of the file.
+        path: String,
+        /// Path of the temporary file.
+        temp: String,
+    },
     /// The whole content of a file is to be replaced, and the caller has not seen the file.
     #[error("{0} exists, and was not read before; nothing was written")]
     NotRead(String),

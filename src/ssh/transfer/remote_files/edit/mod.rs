@@ -16,10 +16,15 @@ pub use self::{
     editor::{ChangeState, FileEditor},
     error::EditError,
 };
+use sha2::{Digest as _, Sha256};
+
 use super::{TransferError, path::resolve};
-use crate::edit::{
-    diff::Diff,
-    patch::{LenientHunk, Patch},
+use crate::{
+    edit::{
+        diff::Diff,
+        patch::{LenientHunk, Patch},
+    },
+    ssh::transfer::paths::split,
 };
 
 /// Upper limit of a file that is edited, in bytes.
@@ -71,6 +76,8 @@ pub enum InPlaceReason {
     Attributes,
     /// The file belongs to another user or group.
     Owner,
+    /// The host does not show if the file has other names, a list or attributes.
+    Unseen,
     /// The account cannot create files in the directory.
     Directory,
     /// The server does not rename over a file.
@@ -141,7 +148,8 @@ impl EditAction {
     }
 
     /// Returns the paths of all files that the action names.
-    fn paths(&self) -> BTreeSet<&[u8]> {
+    #[must_use]
+    pub fn paths(&self) -> BTreeSet<&[u8]> {
         match self {
             Self::Replace { path, .. } | Self::Content { path, .. } => {
                 BTreeSet::from([path.as_slice()])
@@ -204,6 +212,20 @@ pub enum FileChange {
         /// The file as it was found.
         old: LoadedFile,
     },
+}
+
+/// Returns the name of the temporary file of an edit, next to the file. All programs of this kind
+/// use the same, so that only one of them edits the file at a time.
+fn temporary_name(path: &[u8]) -> String {
+    let (_, name) = split(path);
+    let digest = Sha256::digest(name);
+    let hex: String = digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+
+    format!(".mcp-ssh-sessions-{hex}")
 }
 
 impl FileChange {

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use super::{EditError, InPlaceReason, LoadedFile, Written, load::parent};
+use super::{EditError, InPlaceReason, LoadedFile, Written, load::parent, temporary_name};
 use crate::{
     lock::lock,
     sftp::{attributes::Attributes, content::Chunk, handle::Handle, request::Access},
@@ -22,6 +22,8 @@ use crate::{
 const PRIVATE: u32 = 0o600;
 /// Mode of a new file, from which the server takes the bits of the umask.
 const USUAL: u32 = 0o644;
+/// Mode of a new directory in a private one.
+const PRIVATE_DIRECTORY: u32 = 0o700;
 /// Mode of a new directory, from which the server takes the bits of the umask.
 const USUAL_DIRECTORY: u32 = 0o755;
 
@@ -41,15 +43,6 @@ pub(super) struct StagedFile {
     old: Handle,
 }
 
-/// Reason for which no temporary file can take the place of the old one.
-#[derive(Debug)]
-pub(super) enum NotStaged {
-    /// A rename would lose something.
-    Loses(InPlaceReason),
-    /// The server refused a step.
-    Refused(String),
-}
-
 impl SftpFiles<'_> {
     /// Writes a new content to a temporary file with mode and owner of the old file.
     ///
@@ -59,9 +52,9 @@ impl SftpFiles<'_> {
         &self,
         old: &LoadedFile,
         content: &[u8],
-    ) -> Result<Result<StagedFile, NotStaged>, TransferError> {
+    ) -> Result<Result<StagedFile, InPlaceReason>, TransferError> {
         let client = &self.files.client;
-        let temp = self.new_temp(&old.path)?;
+        let temp = RemoteTemp::named(&old.path, &temporary_name(&old.path));
         let (created, opened) = self
             .files
             .in_order(
@@ -70,20 +63,24 @@ impl SftpFiles<'_> {
             )
             .await;
 
+        let created = match created {
+            Ok(created) => created,
+            Err(error) => {
+                if let Ok(opened) = &opened {
+                    client.close_read(opened).await;
+                }
+                self.fail_unless_refused(&old.path, error)?;
+                self.check_not_busy(&old.path, &temp.temporary).await?;
+                return Ok(Err(InPlaceReason::Directory));
+            }
+        };
+        lock(self.temps).push(temp.clone());
+
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 self.discard(&temp).await;
                 return Err(client.failed("reading", &old.path)(error));
-            }
-        };
-        let created = match created {
-            Ok(created) => created,
-            Err(error) => {
-                self.discard(&temp).await;
-                client.close_read(&opened).await;
-                self.fail_unless_refused(&old.path, error)?;
-                return Ok(Err(NotStaged::Loses(InPlaceReason::Directory)));
             }
         };
 
@@ -97,11 +94,10 @@ impl SftpFiles<'_> {
         let (filled, compared) = self.files.in_order(filled, compared).await;
 
         let refused = match filled {
-            Ok(found) if lacks(&found, &keeps, content) => {
-                Some(NotStaged::Loses(InPlaceReason::Owner))
-            }
+            Ok(found) if lacks(&found, &keeps, content) => Some(InPlaceReason::Owner),
             Ok(_) => None,
-            Err(error @ RequestError::Status(_)) => Some(NotStaged::Refused(error.to_string())),
+            // In place, the reason becomes clear.
+            Err(RequestError::Status(_)) => Some(InPlaceReason::Directory),
             Err(error) => {
                 self.discard(&temp).await;
                 return Err(client.failed("writing", &old.path)(error));
@@ -128,7 +124,7 @@ impl SftpFiles<'_> {
         staged: StagedFile,
         old: &LoadedFile,
         content: &[u8],
-    ) -> Result<Result<Written, NotStaged>, TransferError> {
+    ) -> Result<Result<Written, InPlaceReason>, TransferError> {
         let client = &self.files.client;
         let StagedFile { temp, old: handle } = staged;
 
@@ -146,7 +142,7 @@ impl SftpFiles<'_> {
         if let Err(error) = renamed {
             self.fail_unsure_unless_refused(&old.path, error)?;
             self.discard(&temp).await;
-            return Ok(Err(NotStaged::Loses(InPlaceReason::NoRename)));
+            return Ok(Err(InPlaceReason::NoRename));
         }
         self.forget(&temp);
 
@@ -155,6 +151,18 @@ impl SftpFiles<'_> {
             // Nothing is known of a file that can no longer be read.
             _ => Ok(Ok(Written::default())),
         }
+    }
+
+    /// Checks that no other program has the temporary file of an edit.
+    async fn check_not_busy(&self, path: &[u8], temp: &[u8]) -> Result<(), EditError> {
+        if self.files.client.lstat(temp).await.is_err() {
+            return Ok(());
+        }
+
+        Err(EditError::Busy {
+            path: shown(path),
+            temp: shown(temp),
+        })
     }
 
     /// Puts back what another program wrote to the old file while it was replaced.
@@ -173,8 +181,8 @@ impl SftpFiles<'_> {
         };
         let changed = || TransferError::from(EditError::Changed(shown(&old.path)));
 
-        // Staged again, because the temporary file must stay if it cannot be put back.
-        let backup = self.backup(&ours, theirs).await?;
+        let backup = RemoteTemp::named(&old.path, &temporary_name(&old.path)).temporary;
+        let backup = self.backup(&ours, theirs, backup).await?;
         if !self.files.is_unchanged(&ours).await? {
             return Err(EditError::Incomplete {
                 path: shown(&old.path),
@@ -201,7 +209,9 @@ impl SftpFiles<'_> {
         reason: InPlaceReason,
     ) -> Result<Written, TransferError> {
         let client = &self.files.client;
-        let backup = self.backup(old, &old.content).await?;
+        let name = format!("{}.old", temporary_name(&old.path));
+        let backup = RemoteTemp::named(&old.path, &name).temporary;
+        let backup = self.backup(old, &old.content, backup).await?;
 
         let unchanged = self.files.is_unchanged(old).await;
         if !matches!(unchanged, Ok(true)) {
@@ -257,13 +267,14 @@ impl SftpFiles<'_> {
             found => (found?, Vec::new()),
         };
 
-        // What is in a private directory is private.
-        let is_private = directory
-            .permissions
-            .is_some_and(|mode| mode.trailing_zeros() >= 6);
-        let mode = if is_private { PRIVATE } else { USUAL };
+        let mode = if is_private(&directory) {
+            PRIVATE
+        } else {
+            USUAL
+        };
 
-        let temp = self.new_temp(path)?;
+        let temp = RemoteTemp::next_to(path)?;
+        lock(self.temps).push(temp.clone());
         let opened = client
             .open_file(&temp.temporary, Access::Create, Attributes::mode(mode))
             .await;
@@ -453,11 +464,15 @@ impl SftpFiles<'_> {
         written.and(closed)
     }
 
-    /// Writes a content to a new file next to the old one, or else into the home directory. Returns
-    /// the path.
-    async fn backup(&self, file: &LoadedFile, content: &[u8]) -> Result<Vec<u8>, TransferError> {
+    /// Writes a content to a new file with this path, or else into the home directory. Returns the
+    /// path.
+    async fn backup(
+        &self,
+        file: &LoadedFile,
+        content: &[u8],
+        mut path: Vec<u8>,
+    ) -> Result<Vec<u8>, TransferError> {
         let client = &self.files.client;
-        let mut path = RemoteTemp::next_to(&file.path)?.backup();
         let create = async |path: &[u8]| {
             client
                 .open_file(path, Access::Create, Attributes::mode(PRIVATE))
@@ -467,11 +482,15 @@ impl SftpFiles<'_> {
         let handle = match create(&path).await {
             Ok(handle) => handle,
             Err(RequestError::Status(_)) => {
+                self.check_not_busy(&file.path, &path).await?;
                 let home = client.realpath(b".").await;
                 let home = home.map_err(|error| self.failure("writing", &file.path, error))?;
                 let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(&path);
                 path = [&home, &b"/"[..], name].concat();
                 let created = create(&path).await;
+                if created.is_err() {
+                    self.check_not_busy(&file.path, &path).await?;
+                }
                 created.map_err(|error| self.failure("keeping a copy of", &file.path, error))?
             }
             Err(error) => return Err(client.failed("writing", &path)(error)),
@@ -493,36 +512,32 @@ impl SftpFiles<'_> {
     /// Creates a directory and its missing parents. Returns what was created.
     async fn make_directories(&self, directory: &[u8]) -> Result<Vec<Vec<u8>>, TransferError> {
         let mut missing = vec![directory];
-        while let Some(last) = missing.last() {
+        let existing = loop {
+            let last = missing.last().copied().unwrap_or(directory);
             match self.files.directory_of(last).await {
                 Err(TransferError::Edit(EditError::NoDirectory(_)))
-                    if parent(last) != *last && !parent(last).is_empty() =>
+                    if parent(last) != last && !parent(last).is_empty() =>
                 {
                     missing.push(parent(last));
                 }
-                found => {
-                    found?;
-                    break;
-                }
+                found => break found?,
             }
-        }
+        };
+        let mode = if is_private(&existing) {
+            PRIVATE_DIRECTORY
+        } else {
+            USUAL_DIRECTORY
+        };
 
         let mut created = Vec::new();
         for directory in missing.into_iter().rev() {
-            let mode = Attributes::mode(USUAL_DIRECTORY);
+            let mode = Attributes::mode(mode);
             let done = self.files.client.mkdir(directory, mode).await;
             done.map_err(|error| self.failure("creating", directory, error))?;
             created.push(directory.to_vec());
         }
 
         Ok(created)
-    }
-
-    /// Returns a new name for a temporary file next to a path, and notes it.
-    fn new_temp(&self, path: &[u8]) -> Result<RemoteTemp, TransferError> {
-        let temp = RemoteTemp::next_to(path)?;
-        lock(self.temps).push(temp.clone());
-        Ok(temp)
     }
 
     /// Removes a temporary file. It stays noted if the server does not answer.
@@ -600,6 +615,13 @@ impl RemoteFiles {
             (first, second.await)
         }
     }
+}
+
+/// Returns true if only its owner gets at what is in a directory.
+fn is_private(directory: &Attributes) -> bool {
+    directory
+        .permissions
+        .is_some_and(|mode| mode.trailing_zeros() >= 6)
 }
 
 /// Returns true if a new file lacks what it was to have: content, mode or owner.
