@@ -116,7 +116,15 @@ impl EditParams {
     ///
     /// # Errors
     /// Parameters are missing, or contradict each other.
-    fn into_action(self) -> Result<EditAction, ToolError> {
+    fn into_action(mut self) -> Result<EditAction, ToolError> {
+        // Some clients send empty text for what they do not use.
+        let is_text = self.old_text.is_some() || self.new_text.is_some();
+        self.content
+            .take_if(|content| content.is_empty() && (is_text || self.patch.is_some()));
+        if self.old_text.is_none() && (self.content.is_some() || self.patch.is_some()) {
+            self.new_text.take_if(|text| text.is_empty());
+        }
+
         let ways = [
             self.old_text.is_some() || self.new_text.is_some(),
             self.content.is_some(),

@@ -5,8 +5,8 @@ use rmcp::model::JsonObject;
 use serde_json::{Number, Value};
 
 /// Parameters for which an empty text is a value. An empty stdin ends at once, while a missing
-/// stdin may stay open.
-const EMPTY_MEANS_SOMETHING: [&str; 1] = ["stdin"];
+/// stdin may stay open; an edit may delete a text or empty a file.
+const EMPTY_MEANS_SOMETHING: [&str; 3] = ["stdin", "newText", "content"];
 
 /// Text parameters whose value may consist of digits, which some clients send as a number. No
 /// secret is in this list: a number loses leading zeros.
@@ -203,6 +203,8 @@ mod tests {
             ("command", json!("")),
             ("command", json!(null)),
             ("stdin", json!("")),
+            ("newText", json!("")),
+            ("content", json!("")),
             ("cwd", json!(" ")),
         ] {
             assert_eq!(read(name, value.clone()), Some(value), "{name}");

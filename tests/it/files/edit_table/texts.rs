@@ -252,6 +252,18 @@ fn refusals() -> Vec<Row> {
             refused(&["content"]),
         ),
         row(
+            "empty texts for what is not used",
+            "",
+            with(with(beta(), "content", ""), "patch", ""),
+            edited(),
+        ),
+        row(
+            "empty texts and nothing else",
+            "",
+            with(with(replace("", ""), "content", ""), "patch", ""),
+            refused(&["oldText"]),
+        ),
+        row(
             "an unknown parameter",
             "",
             with(beta(), "force", true),
