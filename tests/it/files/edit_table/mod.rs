@@ -44,9 +44,10 @@ fn rows() -> Vec<Row> {
 }
 
 /// Runs all rows below the home of the log-ins.
-async fn at_home<S>(server: Server, mut bench: ConnectedHost<S>) {
+async fn at_home<S>(server: Server, mut bench: ConnectedHost<S>) -> ConnectedHost<S> {
     let home = bench.home.to_str().unwrap().to_owned();
     run(server, &mut bench, &home, rows()).await;
+    bench
 }
 
 #[tokio::test]
@@ -58,7 +59,8 @@ async fn openssh_edits_every_file_right() {
 #[tokio::test]
 async fn dropbear_edits_every_file_right() {
     let bench = TestHost::dropbear(Path::new("/bin/sh")).connect().await;
-    at_home(Server::new("Dropbear"), bench).await;
+    let bench = at_home(Server::new("Dropbear"), bench).await;
+    assert!(bench.sshd.logins() < 5, "{} log-ins", bench.sshd.logins());
 }
 
 #[tokio::test]
