@@ -83,6 +83,11 @@ fn matches_hold_for_the_corpus_and_its_mutations() {
 }
 
 #[test]
+fn answers_about_files_hold_for_the_corpus_and_its_mutations() {
+    replay("read_file", targets::read_file::run);
+}
+
+#[test]
 fn parameters_hold_for_the_corpus_and_its_mutations() {
     replay("parameters", parameters::run);
 }

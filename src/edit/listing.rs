@@ -9,6 +9,10 @@ use super::{
     page::{MAX_CHARACTERS, MAX_LINES, Start},
 };
 
+/// Number of characters of a name or target at most. No file system has longer names, but a hostile
+/// server may.
+const MAX_NAME_CHARACTERS: usize = 1_100;
+
 /// Entry of a directory, as far as the host describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
@@ -174,9 +178,15 @@ fn kind(mode: Option<u32>) -> char {
     }
 }
 
-/// Returns a name on one line, also with a tab in it.
+/// Returns a name on one line, also with a tab in it. One that is too long is cut.
 fn on_one_line(name: &[u8]) -> String {
-    escaped(name).replace('\t', "\\t")
+    let mut line = escaped(name).replace('\t', "\\t");
+    if let Some((end, _)) = line.char_indices().nth(MAX_NAME_CHARACTERS) {
+        line.truncate(end);
+        line.push('…');
+    }
+
+    line
 }
 
 #[cfg(test)]
@@ -240,6 +250,11 @@ mod tests {
             .collect();
         let listing = Listing::new(&long, 0, 400);
         assert_eq!((listing.shown, listing.next_offset()), (180, Some(181)));
+
+        let endless = [entry(&"x".repeat(99_999), 0o100_644)];
+        let listing = Listing::new(&endless, 0, 1);
+        assert_eq!(listing.shown, 1);
+        assert!(listing.text.ends_with("xx…\n") && listing.text.len() < 1_200);
     }
 
     #[test]

@@ -6,6 +6,11 @@
 /// Words before the facts, because a startup file may print as well.
 pub(super) const MARK: &[u8] = b"mcp-ssh-sessions:file:\0";
 
+/// Upper limit of a path in an answer, in bytes: Linux' `PATH_MAX`.
+const MAX_PATH_BYTES: usize = 4096;
+/// Upper limit of a user and a group together, in bytes.
+const MAX_OWNER_BYTES: usize = 128;
+
 /// Command line for a shell that reads one of the scripts. In the locale `C`, names are bytes.
 pub const SHELL: &str = "exec env LC_ALL=C /bin/sh";
 
@@ -125,12 +130,10 @@ pub fn parse(answer: &[u8]) -> Option<FileAnswer<'_>> {
         _ => return None,
     };
     let facts = ScriptFacts::parse(fields.next()?);
-    let directory = fields.next()?;
+    let is_usable = |path: &&[u8]| path.starts_with(b"/") && path.len() <= MAX_PATH_BYTES;
+    let directory = Some(fields.next()?).filter(is_usable)?;
     // The slash keeps the line ends of a name from being lost.
-    let resolved = fields
-        .next()?
-        .strip_suffix(b"\n/")
-        .filter(|path| path.starts_with(b"/"));
+    let resolved = fields.next()?.strip_suffix(b"\n/").filter(is_usable);
     let first_bytes = std::str::from_utf8(fields.next()?)
         .ok()?
         .split_whitespace()
@@ -227,7 +230,9 @@ impl ScriptFacts {
             mode: next().and_then(|word| u32::from_str_radix(word, 16).ok()),
             size: next().and_then(|word| word.parse().ok()),
             modified: next().and_then(|word| word.parse().ok()),
-            owner: next().map(str::to_owned),
+            owner: next()
+                .filter(|word| word.len() <= MAX_OWNER_BYTES)
+                .map(str::to_owned),
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod known_hosts;
 pub mod matches;
 pub mod page;
 pub mod patch;
+pub mod read_file;
 pub mod render;
 pub mod replace;
 pub mod sftp;

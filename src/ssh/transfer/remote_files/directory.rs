@@ -1,5 +1,6 @@
 //! Reads a page of the entries of a directory.
 
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
 
 use super::{FileContent, Listing, RemoteFiles, Start, TransferError};
@@ -9,8 +10,11 @@ use crate::{
     ssh::transfer::tree::{join, names_of},
 };
 
-/// Number of requests in flight for the details of entries.
-const MAX_DETAILS: usize = 64;
+/// Number of requests in flight for the details of entries. Far hosts answer a whole page in a few
+/// round trips.
+const MAX_DETAILS: usize = 512;
+/// Bytes of the target of a link that are kept: Linux' `PATH_MAX`.
+const MAX_TARGET_BYTES: usize = 4096;
 
 impl RemoteFiles {
     /// Lists a page of a directory, in the order of the names.
@@ -35,7 +39,7 @@ impl RemoteFiles {
         // Only what is on the page costs further requests.
         let details: Vec<(NameReply, Option<Vec<u8>>)> = stream::iter(names)
             .map(|name| self.details(path, name))
-            .buffered(MAX_DETAILS)
+            .buffered(MAX_DETAILS.min(self.client.most_requests()))
             .collect()
             .await;
         let owners = self
@@ -82,6 +86,7 @@ impl RemoteFiles {
             None
         };
 
-        (entry, target.map(|target| target.to_vec()))
+        let kept = |target: Bytes| target.slice(..target.len().min(MAX_TARGET_BYTES)).to_vec();
+        (entry, target.map(kept))
     }
 }
