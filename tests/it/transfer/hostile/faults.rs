@@ -271,8 +271,10 @@ pub(super) fn linking(target: impl AsRef<[u8]>, entries: &[(&[u8], u32)]) -> Fau
     })
 }
 
-/// A path from the root of the tree on.
+/// A path from the root of the tree on, which is named by a relative or an absolute path.
 fn below(path: &[u8]) -> &[u8] {
-    let below = path.strip_prefix(b"tree/.").unwrap_or(path);
+    let root = b"tree/.";
+    let at = path.windows(root.len()).position(|part| part == root);
+    let below = at.map_or(path, |at| &path[at + root.len()..]);
     below.strip_prefix(b"/").unwrap_or(below)
 }

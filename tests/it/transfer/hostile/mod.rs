@@ -4,17 +4,18 @@
 
 mod dying;
 mod faults;
+mod reading;
 mod table;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::support::{
@@ -29,8 +30,6 @@ use crate::support::{
 const DEADLINE: Duration = Duration::from_secs(300);
 /// How long a call that does not end is let go on.
 const LONG_ENOUGH: Duration = Duration::from_secs(3);
-/// The longest text that an agent is given to read, in bytes.
-const MAX_TEXT_BYTES: usize = 10_000;
 /// Servers at once.
 const AT_ONCE: usize = 4;
 /// What a transfer may need, in MB, and some more for threads and buffers.
@@ -47,6 +46,8 @@ struct Row {
     growth: u64,
     /// It says that it is OpenSSH, which is asked for several things at once.
     poses_as_openssh: bool,
+    /// What it prints instead of running a script that reads a file; `None` if it runs the script.
+    prints: Option<&'static [u8]>,
 }
 
 /// What is called.
@@ -62,6 +63,38 @@ enum Call {
     UploadFile,
     /// `tree` to `to`, which is not.
     UploadTree,
+    /// `file` from its beginning.
+    ReadFile,
+    /// The last lines of `file`.
+    ReadEnd,
+    /// `tree` as a directory.
+    ReadDirectory,
+}
+
+impl Call {
+    /// The tool and its arguments; `work` is the folder of this machine.
+    fn request(self, work: &Path) -> (&'static str, Value) {
+        let transfer = |local: &str, remote: &str| json!({"localPath": work.join(local), "remotePath": remote});
+        match self {
+            Self::DownloadFile => ("ssh_download", transfer("inside/target", "file")),
+            Self::DownloadTree | Self::DownloadTreeAgain => {
+                ("ssh_download", transfer("inside/to", "tree/."))
+            }
+            Self::UploadFile => ("ssh_upload", transfer("source/file", "target")),
+            Self::UploadTree => ("ssh_upload", transfer("source/tree", "to")),
+            Self::ReadFile => ("ssh_read", json!({"path": "file"})),
+            Self::ReadEnd => ("ssh_read", json!({"path": "file", "offset": -3})),
+            Self::ReadDirectory => ("ssh_read", json!({"path": "tree/."})),
+        }
+    }
+
+    /// The longest text that an agent is given to read, in bytes.
+    fn max_text_bytes(self) -> usize {
+        match self {
+            Self::ReadFile | Self::ReadEnd | Self::ReadDirectory => 40_000,
+            _ => 10_000,
+        }
+    }
 }
 
 /// How the call ends.
@@ -114,7 +147,7 @@ async fn holds(row: Row) {
         ..
     } = row;
 
-    let mut scene = Scene::set(row.fault, row.poses_as_openssh).await;
+    let mut scene = Scene::set(row.fault, row.poses_as_openssh, row.prints).await;
     let (before, memory) = (scene.untouched(), scene.memory());
 
     if call == Call::DownloadTreeAgain {
@@ -147,7 +180,7 @@ async fn holds(row: Row) {
         );
 
         assert!(
-            text.len() < MAX_TEXT_BYTES,
+            text.len() < call.max_text_bytes(),
             "{name}: {} bytes of text: {text:.500}",
             text.len()
         );
@@ -211,7 +244,11 @@ async fn holds(row: Row) {
 }
 
 impl Scene {
-    async fn set(fault: fn(&Scenery) -> Fault, poses_as_openssh: bool) -> Self {
+    async fn set(
+        fault: fn(&Scenery) -> Fault,
+        poses_as_openssh: bool,
+        prints: Option<&[u8]>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let content = random(1_000_000);
@@ -250,6 +287,11 @@ impl Scene {
         let key = keys::ed25519();
         keys::write_private_key(&at("id_ed25519"), &key, None);
 
+        let mut settings = FakeSshdSettings::default();
+        if let Some(answer) = prints {
+            settings.login_shell = shell_that_prints(folder.path(), answer);
+        }
+
         let sshd = FakeSshd::start(FakeSshdSettings {
             authorized_keys: vec![key.public_key().clone()],
             home: Some(at("home")),
@@ -257,9 +299,9 @@ impl Scene {
             software: if poses_as_openssh {
                 "SSH-2.0-OpenSSH_9.9"
             } else {
-                FakeSshdSettings::default().software
+                settings.software
             },
-            ..FakeSshdSettings::default()
+            ..settings
         });
 
         let identity = format!("IdentityFile {}", at("id_ed25519").display());
@@ -281,15 +323,7 @@ impl Scene {
 
     /// Whether it failed, and what it says. Dropped, it is given up.
     async fn call(&mut self, call: Call) -> (bool, String) {
-        let (tool, local, remote) = match call {
-            Call::DownloadFile => ("ssh_download", "inside/target", "file"),
-            Call::DownloadTree | Call::DownloadTreeAgain => ("ssh_download", "inside/to", "tree/."),
-            Call::UploadFile => ("ssh_upload", "source/file", "target"),
-            Call::UploadTree => ("ssh_upload", "source/tree", "to"),
-        };
-
-        let local = self.folder.path().join("work").join(local);
-        let arguments = json!({"localPath": local, "remotePath": remote});
+        let (tool, arguments) = call.request(&self.folder.path().join("work"));
         let params = json!({"name": tool, "arguments": arguments, "_meta": {"progressToken": "p"}});
         let pending = self.client.begin("tools/call", params).await;
         let result = self.client.finish(pending).await;
@@ -312,6 +346,20 @@ impl Scene {
             line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1000
         })
     }
+}
+
+/// A login shell that prints an answer instead of running a script that reads a file.
+fn shell_that_prints(folder: &Path, answer: &[u8]) -> String {
+    let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    fs::write(at("answer"), answer).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase $2 in 'exec env LC_ALL=C /bin/sh') exec cat {} ;; esac\nexec /bin/sh \"$@\"\n",
+        at("answer")
+    );
+    fs::write(at("shell"), script).unwrap();
+    fs::set_permissions(at("shell"), fs::Permissions::from_mode(0o755)).unwrap();
+
+    at("shell")
 }
 
 /// Whether two files or trees are the same.
@@ -374,7 +422,7 @@ fn litter(root: &Path) -> Vec<PathBuf> {
 /// Nothing that a terminal obeys, and nothing that makes text read otherwise than it is.
 fn harmless(name: &str, text: &str) {
     let bad = |letter: char| {
-        letter.is_control() && letter != '\n'
+        letter.is_control() && !matches!(letter, '\n' | '\t')
             || matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
     assert!(!text.contains(bad), "{name}: {text:?}");

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::support::fake_sshd::tampered::Fault;
 
-const GIB: u64 = 1 << 30;
+pub(super) const GIB: u64 = 1 << 30;
 
-fn row(name: &'static str, call: Call, ends: Ends, fault: fn(&Scenery) -> Fault) -> Row {
+pub(super) fn row(name: &'static str, call: Call, ends: Ends, fault: fn(&Scenery) -> Fault) -> Row {
     Row {
         name,
         call,
@@ -23,6 +23,7 @@ fn row(name: &'static str, call: Call, ends: Ends, fault: fn(&Scenery) -> Fault)
         fault,
         growth: GROWTH,
         poses_as_openssh: false,
+        prints: None,
     }
 }
 
@@ -293,7 +294,7 @@ async fn links_are_kept_and_never_followed() {
 }
 
 /// Entries with numbers as their names.
-fn numbered(from: usize, count: usize, mode: u32, length: u64) -> Vec<Entry> {
+pub(super) fn numbered(from: usize, count: usize, mode: u32, length: u64) -> Vec<Entry> {
     (from..from + count)
         .map(|number| (format!("{number:07}").into_bytes(), mode, length))
         .collect()
@@ -518,7 +519,7 @@ fn without_attributes(listing: &[u8]) -> Vec<u8> {
 }
 
 /// Three bytes.
-fn three(offset: u64, _: usize) -> Option<Vec<u8>> {
+pub(super) fn three(offset: u64, _: usize) -> Option<Vec<u8>> {
     (offset == 0).then(|| b"abc".to_vec())
 }
 
@@ -1004,7 +1005,10 @@ fn limits(limit: u64) -> Fault {
 }
 
 /// Sends the same in place of every answer to one extension.
-fn extension(name: &'static str, answer: impl Fn(u32) -> Vec<u8> + Send + 'static) -> Fault {
+pub(super) fn extension(
+    name: &'static str,
+    answer: impl Fn(u32) -> Vec<u8> + Send + 'static,
+) -> Fault {
     answering(EXTENDED, move |_, asked, honest| {
         Some(if asked.string() == name.as_bytes() {
             answer(asked.id)
@@ -1196,7 +1200,7 @@ fn home(scenery: &Scenery) -> PathBuf {
 }
 
 /// Every path is spelled so.
-fn spelled(path: &[u8]) -> Fault {
+pub(super) fn spelled(path: &[u8]) -> Fault {
     let path = path.to_vec();
     always(REALPATH, move |id| names(id, &[(path.clone(), 0, 0)]))
 }
