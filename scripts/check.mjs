@@ -81,6 +81,8 @@ function testedAgainst() {
     // What else a file has, which an edit must keep.
     { name: 'setfacl', debianPackage: 'acl' },
     { name: 'setfattr', debianPackage: 'attr' },
+    // Searches, with busybox's and the system's grep.
+    { name: 'rg', debianPackage: 'ripgrep' },
     // Menus.
     { name: 'dialog', debianPackage: 'dialog' },
     { name: 'whiptail', debianPackage: 'whiptail' },

@@ -73,6 +73,11 @@ fn patches_hold_for_the_corpus_and_its_mutations() {
 }
 
 #[test]
+fn searches_hold_for_the_corpus_and_its_mutations() {
+    replay("search", targets::search::run);
+}
+
+#[test]
 fn pages_hold_for_the_corpus_and_its_mutations() {
     replay("page", targets::page::run);
 }

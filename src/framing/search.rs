@@ -78,6 +78,7 @@ pub struct SearchWords<'a> {
 /// Beginning of each script: what is at the path, and the functions.
 const BEGINNING: &str = r#"unset GREP_OPTIONS GREP_COLOR GREP_COLORS CDPATH POSIXLY_CORRECT
 exec 3<&0 </dev/null
+cd 2>/dev/null
 here=$PWD nl='
 '
 say() { printf 'mcp-ssh-sessions:search:\0%s\0%s\0%s\0' "$1" "$here" "$2"; }

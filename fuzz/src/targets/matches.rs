@@ -1,6 +1,9 @@
 //! The output of `rg` and `grep`: the same however it is cut, and every line belongs to the file that is named before it.
 
-use crate::edit::matches::{MatchPlace, MatchReader, Matches, literal_of};
+use crate::edit::{
+    matches::{MatchPlace, MatchReader, Matches},
+    search::pattern::Pattern,
+};
 
 fn read(output: &[u8], limit: usize, place: &MatchPlace, size: usize) -> Matches {
     let mut reader = MatchReader::new(b"./".to_vec(), limit, place.clone());
@@ -16,12 +19,11 @@ pub fn run(data: &[u8]) {
         return;
     };
     let (limit, size) = (usize::from(options % 5), usize::from(options) + 1);
-    let pattern = String::from_utf8_lossy(output);
-    assert!(pattern.contains(literal_of(&pattern)));
+    let pattern = Pattern::parse("a", true).expect("a pattern");
 
     for place in [
         MatchPlace::Column,
-        MatchPlace::Literal(b"a".to_vec()),
+        MatchPlace::Pattern(Box::new(pattern)),
         MatchPlace::Unknown,
     ] {
         let found = read(output, limit, &place, output.len().max(1));

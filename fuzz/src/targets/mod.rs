@@ -9,5 +9,6 @@ pub mod patch;
 pub mod read_file;
 pub mod render;
 pub mod replace;
+pub mod search;
 pub mod sftp;
 pub mod store;

@@ -316,12 +316,20 @@ fn notes(request: &SearchRequest, found: &SearchResult, is_cut: bool, total: u64
         notes.push("narrow with path or glob".to_owned());
     }
 
-    let binary = match &found.hits {
-        Hits::Matches(matches) => matches.binary_files,
-        Hits::Names(_) => 0,
+    let (binary, unclear) = match &found.hits {
+        Hits::Matches(matches) => (
+            matches.binary_files,
+            matches.ignored.saturating_sub(matches.binary_files),
+        ),
+        Hits::Names(_) => (0, 0),
     };
+    if unclear > 0 {
+        let lines = if unclear == 1 { "line" } else { "lines" };
+        notes.push(format!("{unclear} {lines} of unclear origin not shown"));
+    }
     if binary > 0 {
-        notes.push(format!("matches in {binary} binary files not shown"));
+        let files = if binary == 1 { "file" } else { "files" };
+        notes.push(format!("matches in {binary} binary {files} not shown"));
     }
     if let Hits::Names(names) = &found.hits
         && names.total > 0

@@ -8,6 +8,8 @@ mod paths;
 mod read;
 mod read_more;
 mod scripts;
+mod search;
+mod search_limits;
 mod shown;
 mod without_sftp;
 

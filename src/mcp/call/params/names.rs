@@ -93,7 +93,20 @@ const OTHERS: &[(&[&str], &[&str])] = &[
         &["path"],
     ),
     (&["startLine", "firstLine", "lineOffset"], &["offset"]),
-    (&["maxLines", "lineCount", "numLines"], &["limit"]),
+    (
+        &[
+            "maxLines",
+            "lineCount",
+            "numLines",
+            "maxResults",
+            "headLimit",
+        ],
+        &["limit"],
+    ),
+    (&["regex", "query", "searchPattern"], &["pattern"]),
+    (&["include", "filePattern", "globPattern"], &["glob"]),
+    (&["contextLines"], &["context"]),
+    (&["caseInsensitive"], &["ignoreCase"]),
 ];
 
 /// Other names of a transfer's source. The direction of the tool decides between local and remote
@@ -180,6 +193,7 @@ mod tests {
         let connect = ["host", "name", "user", "keyPath", "passphrase"];
         let files = ["localPath", "remotePath", "session"];
         let read = ["path", "session", "offset", "limit"];
+        let search = ["pattern", "path", "glob", "ignoreCase", "limit"];
 
         for (tool, known, given_name, meant) in [
             ("ssh_exec", &exec[..], "cmd", "command"),
@@ -206,6 +220,9 @@ mod tests {
             ("ssh_read", &read, "file_path", "path"),
             ("ssh_read", &read, "directory", "path"),
             ("ssh_read", &read, "start_line", "offset"),
+            ("ssh_search", &search, "query", "pattern"),
+            ("ssh_search", &search, "directory", "path"),
+            ("ssh_search", &search, "case_insensitive", "ignoreCase"),
             ("ssh_sessions", &[], "name", "name"),
         ] {
             assert_eq!(

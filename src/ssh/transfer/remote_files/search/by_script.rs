@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use super::{
-    MAX_OUTPUT_BYTES, MatchPlace, Problems, Reader, SearchEnd, SearchEngine, SearchRequest,
+    Hits, MAX_OUTPUT_BYTES, MatchPlace, Problems, Reader, SearchEnd, SearchEngine, SearchRequest,
     SearchResult, TransferError, shown_directory,
 };
 use crate::{
@@ -210,11 +210,15 @@ impl Output {
         let Some(reader) = self.reader else {
             return Ok(Answer::Nothing);
         };
+        let mut hits = reader.finish(&self.root, &shown_root);
+        if let Hits::Matches(matches) = &mut hits {
+            matches.binary_files += self.problems.binary_files;
+        }
 
         Ok(Answer::Found(Box::new(SearchResult {
             root,
             engine,
-            hits: reader.finish(&self.root, &shown_root),
+            hits,
             ended: match end {
                 StreamEnd::Ended => None,
                 StreamEnd::TimedOut | StreamEnd::Silent => Some(SearchEnd::Time),

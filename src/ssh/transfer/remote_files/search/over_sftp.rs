@@ -37,6 +37,8 @@ const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
 const MAX_DEPTH: usize = 64;
 /// Number of entries that are looked at.
 const MAX_ENTRIES: usize = 200_000;
+/// Name of the root if it is a file.
+const ROOT_FILE: &[u8] = b"file";
 /// Directories that are left out, as with `grep`.
 const LEFT_OUT: [&[u8]; 2] = [b".git", b"node_modules"];
 
@@ -86,7 +88,7 @@ impl RemoteFiles {
             FileType::Directory => true,
             FileType::File | FileType::Link | FileType::Unknown => false,
         };
-        let name_root: &[u8] = if is_directory { b"./" } else { b"file" };
+        let name_root: &[u8] = if is_directory { b"./" } else { ROOT_FILE };
         let mut walk = Walk {
             files: self,
             request,
@@ -128,13 +130,13 @@ impl Walk<'_> {
     /// Searches a path that is a file.
     async fn root_file(&mut self, attributes: Attributes) -> Result<(), TransferError> {
         if self.request.pattern.is_none() {
-            self.name(b"file".to_vec(), &attributes);
+            self.name(ROOT_FILE.to_vec(), &attributes);
             return Ok(());
         }
 
         let root = self.root;
         let opened = open(self.files, root, &attributes).await?;
-        self.file(b"file", root, opened).await
+        self.file(ROOT_FILE, root, opened).await
     }
 
     /// Searches a tree, the directories nearest to the root first.
@@ -256,7 +258,9 @@ impl Walk<'_> {
         // A binary file is known by its beginning, as with `grep`.
         let is_binary = opened.beginning.contains(&0);
         let mut searched = Ok(());
-        if !is_binary {
+        if is_binary && name == ROOT_FILE && pattern.find(&opened.beginning).is_some() {
+            matches.push(b"Binary file matches\n");
+        } else if !is_binary {
             let context = usize::try_from(self.request.context).unwrap_or_default();
             let mut search = FileSearch::new(name, pattern, context);
             search.push(&opened.beginning, matches);

@@ -6,6 +6,8 @@ use crate::{foreign_text::escape_line, framing::search::MARK};
 const MAX_NAMED: usize = 3;
 /// Number of bytes that are shown of a problem.
 const MAX_BYTES: usize = 200;
+/// End of the message of `grep` that a binary file matches, which is no problem.
+const BINARY: &[u8] = b": binary file matches";
 /// Messages of `rg` that tell of no problem.
 const REMARKS: [&[u8]; 2] = [b"No files were searched", b"Running with --debug"];
 
@@ -16,6 +18,8 @@ pub struct Problems {
     pub count: u64,
     /// The first of them, with the reasons, each for one line.
     pub first: Vec<String>,
+    /// Number of binary files that match.
+    pub(super) binary_files: u64,
     /// Bytes of the line that is not complete yet.
     held: Vec<u8>,
     has_begun: bool,
@@ -52,6 +56,10 @@ impl Problems {
             .iter()
             .find_map(|program| message.strip_prefix(*program))
             .unwrap_or(message);
+        if message.ends_with(BINARY) {
+            self.binary_files += 1;
+            return;
+        }
         if message.is_empty() || REMARKS.iter().any(|remark| message.starts_with(remark)) {
             return;
         }
@@ -80,11 +88,12 @@ mod tests {
     #[test]
     fn messages_after_the_mark_are_counted_and_named() {
         let output = b"motd\nmcp-ssh-sessions:search:\0rg: ./x: Permission denied (os error 13)\n\
-            No files were searched, which means\ngrep: a\x1b[2Jb: Is\nfind: './c': no\n\nd: more\ncut";
+            No files were searched, which means\ngrep: a\x1b[2Jb: Is\nfind: './c': no\n\nd: more\n\
+            grep: ./e: binary file matches\ncut";
         for size in [1, 5, 1_000] {
             let mut problems = Problems::default();
             output.chunks(size).for_each(|part| problems.push(part));
-            assert_eq!(problems.count, 4);
+            assert_eq!((problems.count, problems.binary_files), (4, 1));
             assert_eq!(
                 problems.first,
                 ["x: Permission denied", "a\\u{1b}[2Jb: Is", "'./c': no"]
