@@ -1,6 +1,7 @@
 //! Commands as root, through a real sudo.
 
 mod asking;
+mod files;
 mod secrecy;
 mod stop;
 
