@@ -281,7 +281,10 @@ impl SftpFiles<'_> {
         let handle = match opened {
             Ok(handle) => handle,
             Err(error) => {
-                self.forget(&temp);
+                // A server that has not answered may have created the file.
+                if matches!(error, RequestError::Status(_)) {
+                    self.forget(&temp);
+                }
                 return Err(self.failure("creating", path, error));
             }
         };
