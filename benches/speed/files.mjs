@@ -51,7 +51,9 @@ export function makeRemoteFiles(folder, count) {
   mkdirSync(folder);
   const [long, config, log, tree] = ['long', 'app.conf', 'log', 'tree'].map((name) => join(folder, name));
   writeFileSync(long, lines(LONG_LINES, 'key'));
-  const end = openSync(log, 'w');
+  // Its beginning says that it is text.
+  writeFileSync(log, lines(50_000));
+  const end = openSync(log, 'r+');
   writeSync(end, `\n${lines(TAIL_LINES, 'logged')}`, LOG_BYTES);
   closeSync(end);
 
@@ -104,7 +106,7 @@ export function hostSearch({ tree }) {
 }
 
 /**
- * The memory of ours after it has read, edited and searched, and nothing else.
+ * The memory that ours takes after it has connected, read, edited and searched, beyond what it took after its start.
  *
  * @param {import('./stage.mjs').Stage} stage
  * @param {RemoteFiles} files
@@ -113,8 +115,10 @@ export function hostSearch({ tree }) {
 export async function memoryAfterFiles(stage, files) {
   const ours = new Ours(stage.place(await stage.sshd()));
   await ours.start();
-  await ours.connect();
+  await sleep(SETTLED_MS);
+  const idle = ours.rss();
   try {
+    await ours.connect();
     for (let turn = 0; turn < 20; turn++) {
       await read(ours, files);
       await edit(ours, files, turn);
@@ -122,7 +126,7 @@ export async function memoryAfterFiles(stage, files) {
     }
     await search(ours, files);
     await sleep(SETTLED_MS);
-    return ours.rss();
+    return ours.rss() - idle;
   } catch (error) {
     if (!(error instanceof Failed)) throw error;
     console.log(`  memory after files: ${error.message}`);

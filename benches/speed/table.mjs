@@ -21,7 +21,7 @@ export const END = '<!-- end -->';
  * @property {number} binaryBytes
  * @property {number} treeFiles
  * @property {number} hostSearchMs the host's own search of the tree, without a connection
- * @property {number} memoryAfterFiles bytes
+ * @property {number} memoryAfterFiles more than when idle, in bytes
  */
 
 /** Of commands one after the other the slowest count, too. */
