@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{
     support::{
         checks::{eventually, random, skipped},
-        disk::names,
+        disk::{has_extension, names},
         fixture::TestHost,
         mcp_client::ToolResult,
         open_sshd::OpenSshd,
@@ -94,6 +94,7 @@ struct Scene {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::print_stdout, reason = "a long run is for the counts")]
 async fn a_kill_at_any_moment_leaves_the_old_or_the_new_file() {
     let Some(server) = sftp_server() else {
         return skipped("no sftp-server program");
@@ -183,7 +184,7 @@ impl Scene {
         let found = fs::read_to_string(self.file()).expect("the file is there");
         let litter = self.litter();
         let is_copy = |name: &String| {
-            name.ends_with(".old")
+            has_extension(name, "old")
                 && fs::read_to_string(self.host.home.join(name)).ok().as_ref() == Some(&old)
         };
         match () {
@@ -197,8 +198,8 @@ impl Scene {
         }
 
         for name in &litter {
-            let is_recognised =
-                name.starts_with(".file.") && (name.ends_with(".part") || name.ends_with(".old"));
+            let is_recognised = name.starts_with(".file.")
+                && (has_extension(name, "part") || has_extension(name, "old"));
             assert!(is_recognised, "{what}: {name}");
         }
         tally.left += litter.len();
@@ -207,7 +208,7 @@ impl Scene {
             let arguments = self.prepare(shape, moment).await;
             self.program.call("ssh_edit", arguments).await.ok();
             eventually("temporary files are removed", || {
-                self.litter().iter().all(|name| name.ends_with(".old"))
+                self.litter().iter().all(|name| has_extension(name, "old"))
             })
             .await;
         }

@@ -18,6 +18,13 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     names
 }
 
+/// Whether a name ends in this extension.
+pub(crate) fn has_extension(name: &str, extension: &str) -> bool {
+    Path::new(name)
+        .extension()
+        .is_some_and(|end| end == extension)
+}
+
 /// A half-written file in the folder, and its length.
 pub(crate) fn part(folder: &Path) -> Option<(PathBuf, u64)> {
     let mut entries = fs::read_dir(folder)

@@ -10,18 +10,21 @@ use std::{
     },
 };
 
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
 use super::faults::{INIT, posing_as_openssh};
 use crate::support::{
     checks::eventually,
-    disk::names,
+    disk::{has_extension, names},
     fake_sshd::{FakeSshd, FakeSshdSettings, tampered::Fault},
     fixture::{ConnectedHost, TestHost},
 };
 
-/// More steps than any edit has.
-const MAX_STEPS: usize = 120;
+/// Hosts among which the steps of an edit are shared.
+const SHARES: usize = 4;
+/// Hosts at once.
+const AT_ONCE: usize = 48;
 
 /// An edit that is made again and again.
 struct Row {
@@ -48,7 +51,7 @@ fn small_new() -> String {
 
 /// Of more than one write.
 fn large_old() -> String {
-    "0123456789abcde\n".repeat(60_000) + "old\n"
+    "0123456789abcde\n".repeat(20_000) + "old\n"
 }
 
 fn large_new() -> String {
@@ -59,7 +62,7 @@ fn replacing() -> Value {
     json!({"path": "file", "oldText": "old", "newText": "new"})
 }
 
-const ROWS: [Row; 6] = [
+static ROWS: [Row; 6] = [
     Row {
         name: "a small file",
         before: &[("file", small_old)],
@@ -118,51 +121,58 @@ const ROWS: [Row; 6] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_ends_at_any_step_leaves_old_or_new() {
+    // Each end is waited for, so many are tried at once.
+    let mut shares = Vec::new();
     for poses_as_openssh in [false, true] {
         for row in &ROWS {
-            ends_at_each_step(row, poses_as_openssh).await;
+            for first in 1..=SHARES {
+                shares.push((row, poses_as_openssh, first));
+            }
         }
     }
+
+    // Each as a task, so that all that are broken are named.
+    let ends = stream::iter(shares).map(async |(row, poses_as_openssh, first)| {
+        let share = tokio::spawn(ends_at_steps(row, poses_as_openssh, first));
+        share.await.map_err(|_| (row.name, poses_as_openssh, first))
+    });
+    let ends: Vec<_> = ends.buffer_unordered(AT_ONCE).collect().await;
+    assert!(
+        ends.iter().all(|end| matches!(end, Ok(step) if *step > 5)),
+        "{ends:?}"
+    );
 }
 
-async fn ends_at_each_step(row: &Row, poses_as_openssh: bool) {
+/// Tries every [`SHARES`]th step from the `first` on, and returns the one that the edit does not have.
+async fn ends_at_steps(row: &'static Row, poses_as_openssh: bool, first: usize) -> usize {
     let left = Arc::new(AtomicUsize::new(0));
     let mut host = host(Arc::clone(&left), poses_as_openssh).await;
-    let mut steps = 0;
 
-    for step in 1..MAX_STEPS {
+    for step in (first..).step_by(SHARES) {
         let what = format!("{}, as OpenSSH {poses_as_openssh}, step {step}", row.name);
         row.set_up(&host.home);
         left.store(step, Ordering::SeqCst);
-        let begun = std::time::Instant::now();
         let result = host.mcp.call("ssh_edit", (row.arguments)()).await;
-        eprintln!(
-            "{what}: {:?} {} {:.300}",
-            begun.elapsed(),
-            result.is_error(),
-            result.text().replace('\n', "|")
-        );
         let was_reached = left.swap(0, Ordering::SeqCst) == 0;
         row.check(&host.home, &what, result.is_error(), &result.text());
         if !was_reached {
             assert!(!result.is_error(), "{what}: {}", result.text());
-            steps = step;
-            break;
+            return step;
         }
 
-        // The next edit removes what this one has left, but for a copy of what is only there.
+        // The next edit removes what this one has left, but for copies of the old content.
         row.set_up_again(&host.home);
         let next = host.mcp.call("ssh_edit", (row.arguments)()).await;
         assert!(!next.is_error(), "{what}, again: {}", next.text());
         row.check(&host.home, &what, false, &next.text());
-        let home = host.home.clone();
-        eventually("nothing but copies is left", || {
-            litter(&home).iter().all(|name| name.ends_with(".old"))
+        eventually(&format!("{what}: nothing but copies is left"), || {
+            let litter = litter(&host.home);
+            litter.iter().all(|name| has_extension(&name, "old"))
         })
         .await;
     }
 
-    assert!(steps > 5, "{}: {steps} steps are too few", row.name);
+    unreachable!("the steps have no end")
 }
 
 /// A server whose channel for files ends with the answer to the request at which the count is over.
@@ -231,7 +241,7 @@ impl Row {
             let is_kept = || {
                 let copies = litter(home)
                     .into_iter()
-                    .filter(|name| name.ends_with(".old"));
+                    .filter(|name| has_extension(&name, "old"));
                 let mut contents = copies.map(|name| fs::read_to_string(home.join(name)).ok());
                 self.has_link && contents.any(|copy| copy == old)
             };
@@ -250,7 +260,8 @@ impl Row {
 
         for name in litter(home) {
             assert!(
-                name.starts_with('.') && (name.ends_with(".part") || name.ends_with(".old")),
+                name.starts_with('.')
+                    && (has_extension(&name, "part") || has_extension(&name, "old")),
                 "{what}: {name} is not ours to see"
             );
         }
