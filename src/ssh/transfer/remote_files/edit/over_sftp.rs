@@ -69,6 +69,10 @@ impl SftpFiles<'_> {
                 if let Ok(opened) = &opened {
                     client.close_read(opened).await;
                 }
+                // Without an answer, the file may have been created.
+                if error.code().is_none() {
+                    lock(self.temps).push(temp.clone());
+                }
                 self.fail_unless_refused(&old.path, error)?;
                 self.check_not_busy(&old.path, &temp.temporary).await?;
                 return Ok(Err(InPlaceReason::Directory));
