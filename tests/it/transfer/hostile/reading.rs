@@ -512,7 +512,10 @@ async fn programs_that_lie_are_not_believed() {
             Well("../../x\n"),
             b"mcp-ssh-sessions:file:\0directory\0\0/\0\0\0../../x\0/etc/passwd\0-rf\0$(touch gone)\0\x1b[2J\0\0",
         ),
-        printing(
+        Row {
+            // Millions of short names have room in 8 MiB.
+            growth: 100,
+            ..printing(
             "names without an end",
             ReadDirectory,
             Well("of more than"),
@@ -522,7 +525,8 @@ async fn programs_that_lie_are_not_believed() {
             ]
             .concat()
             .leak(),
-        ),
+        )
+        },
     ])
     .await;
 }
