@@ -29,7 +29,7 @@ const MOMENTS: usize = 60;
 /// Edits whose time is taken before, of each shape.
 const GOOD_ONES: u32 = 3;
 
-/// What is killed.
+/// What is killed: a session with all that was started in it.
 #[derive(Debug, Clone, Copy)]
 enum Victim {
     Ours,
@@ -168,29 +168,37 @@ impl Scene {
                 processes::signal("KILL", &[self.program.pid().to_string()]);
                 None
             }
-            Victim::Session => self.kill_of_server("sshd").await,
-            Victim::SftpServer => self.kill_of_server("sftp-server").await,
+            Victim::Session => {
+                let scripts = processes::of_connections_to(self.host.port);
+                Some(self.kill_of_server("sshd", scripts).await)
+            }
+            Victim::SftpServer => Some(self.kill_of_server("sftp-server", Vec::new()).await),
         };
+
+        // What has been sent is still carried out.
+        if said.is_some() {
+            self.program
+                .call("ssh_disconnect", json!({"session": "host"}))
+                .await
+                .ok();
+        }
+        eventually("the server's processes are gone", || {
+            self.host.sshd.serving().is_empty()
+                && processes::of_connections_to(self.host.port).is_empty()
+        })
+        .await;
         if said.is_none() {
-            // What it has sent is still carried out.
-            eventually("the server's processes are gone", || {
-                self.host.sshd.serving().is_empty()
-            })
-            .await;
             self.program = Program::start(&self.host.config, self.host.folder()).await;
         }
 
         let (old, new) = (shape.content("old", moment), shape.content("new", moment));
         let found = fs::read_to_string(self.file()).expect("the file is there");
         let litter = self.litter();
-        let is_copy = |name: &String| {
-            has_extension(name, "old")
-                && fs::read_to_string(self.host.home.join(name)).ok().as_ref() == Some(&old)
-        };
+        let is_kept = || self.copies().contains(&old);
         match () {
             () if found == new => tally.new += 1,
             () if found == old => tally.old += 1,
-            () if shape.has_link && litter.iter().any(is_copy) => tally.kept += 1,
+            () if shape.has_link && is_kept() => tally.kept += 1,
             () => panic!("{what}: {} of {} bytes, {litter:?}", found.len(), new.len()),
         }
         if let Some(said) = said {
@@ -198,9 +206,12 @@ impl Scene {
         }
 
         for name in &litter {
-            let is_recognised = name.starts_with(".file.")
-                && (has_extension(name, "part") || has_extension(name, "old"));
-            assert!(is_recognised, "{what}: {name}");
+            let is_next_to = name.starts_with(".file.")
+                && ["part", "old"].iter().any(|end| has_extension(name, end));
+            assert!(
+                is_next_to || name.starts_with(".mcp-ssh-sessions-"),
+                "{what}: {name}"
+            );
         }
         tally.left += litter.len();
         // A process that lives removes its own with the next edit.
@@ -208,22 +219,25 @@ impl Scene {
             let arguments = self.prepare(shape, moment).await;
             self.program.call("ssh_edit", arguments).await.ok();
             eventually("temporary files are removed", || {
-                self.litter().iter().all(|name| has_extension(name, "old"))
+                !self.litter().iter().any(|name| has_extension(name, "part"))
             })
             .await;
         }
         for name in self.litter() {
-            fs::remove_file(self.host.home.join(name)).unwrap();
+            let path = self.host.home.join(name);
+            fs::remove_dir_all(&path)
+                .or_else(|_| fs::remove_file(&path))
+                .unwrap();
         }
     }
 
-    /// Kills what the server has started under this name, and returns what our program says then.
-    async fn kill_of_server(&mut self, name: &str) -> Option<ToolResult> {
-        let victims = processes::descendants(self.host.sshd.pid(), name);
-        for pid in victims {
+    /// Kills what the server has started under this name, and others, and returns what our program says then.
+    async fn kill_of_server(&mut self, name: &str, others: Vec<u32>) -> ToolResult {
+        let named = processes::descendants(self.host.sshd.pid(), name);
+        for pid in named.into_iter().chain(others) {
             processes::signal("KILL", &[pid.to_string()]);
         }
-        Some(ToolResult(self.program.message().await["result"].clone()))
+        ToolResult(self.program.message().await["result"].clone())
     }
 
     /// Writes the old file, and has the program read it, over a connection that stands. Returns the arguments of the edit.
@@ -250,6 +264,21 @@ impl Scene {
 
     fn file(&self) -> PathBuf {
         self.host.home.join("file")
+    }
+
+    /// The contents of what is left of edits, also in directories.
+    fn copies(&self) -> Vec<String> {
+        let paths = self.litter().into_iter().flat_map(|name| {
+            let path = self.host.home.join(name);
+            if path.is_dir() {
+                names(&path).iter().map(|name| path.join(name)).collect()
+            } else {
+                vec![path]
+            }
+        });
+        paths
+            .filter_map(|path| fs::read_to_string(path).ok())
+            .collect()
     }
 
     /// The names of what is not the file.
