@@ -220,10 +220,10 @@ pub fn parse_details(answer: &[u8], count: usize) -> Vec<(ScriptFacts, Option<Ve
 }
 
 impl ScriptFacts {
-    /// Reads a line such as `81a4 7 1764000000 root:root`.
+    /// Reads a line such as `81a4 7 1764000000 0:0 root:root`. Names may contain spaces.
     fn parse(line: &[u8]) -> Self {
         let line = String::from_utf8_lossy(line);
-        let mut words = line.split(' ');
+        let mut words = line.splitn(5, ' ');
         let mut next = || words.next().filter(|word| !word.is_empty());
 
         Self {
@@ -231,8 +231,17 @@ impl ScriptFacts {
             size: next().and_then(|word| word.parse().ok()),
             modified: next().and_then(|word| word.parse().ok()),
             owner: next()
-                .filter(|word| word.len() <= MAX_OWNER_BYTES)
-                .map(str::to_owned),
+                .zip(next())
+                .map(|(numbers, names)| {
+                    // For a number without a name.
+                    names
+                        .split(':')
+                        .zip(numbers.split(':'))
+                        .map(|(name, number)| if name == "UNKNOWN" { number } else { name })
+                        .collect::<Vec<_>>()
+                        .join(":")
+                })
+                .filter(|owner| owner.len() <= MAX_OWNER_BYTES),
         }
     }
 }
@@ -241,8 +250,8 @@ impl ScriptFacts {
 /// that of the BSDs and macOS.
 fn stat(option: &str, files: &str) -> String {
     format!(
-        "facts=$(stat {option} -c '%f %s %Y %U:%G' {files} 2>/dev/null)\n\
-         [ -n \"$facts\" ] || facts=$(stat {option} -f '%Xp %z %m %Su:%Sg' {files} 2>/dev/null)"
+        "facts=$(stat {option} -c '%f %s %Y %u:%g %U:%G' {files} 2>/dev/null)\n\
+         [ -n \"$facts\" ] || facts=$(stat {option} -f '%Xp %z %m %u:%g %Su:%Sg' {files} 2>/dev/null)"
     )
 }
 
@@ -267,7 +276,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read_after_other_words() {
-        let answer = b"motd\0\nmcp-ssh-sessions:file:\0file\x0081a4 7 1764000000 root:root\0/home/u\0/srv/x\n\n/\0 ff fe\0a\0b";
+        let answer = b"motd\0\nmcp-ssh-sessions:file:\0file\x0081a4 7 1764000000 0:7 root:UNKNOWN\0/home/u\0/srv/x\n\n/\0 ff fe\0a\0b";
         let answer = parse(answer).unwrap();
         assert_eq!(
             answer,
@@ -277,7 +286,7 @@ mod tests {
                     mode: Some(0o100_644),
                     size: Some(7),
                     modified: Some(1_764_000_000),
-                    owner: Some("root:root".to_owned()),
+                    owner: Some("root:7".to_owned()),
                 },
                 directory: b"/home/u",
                 resolved: Some(b"/srv/x\n"),
@@ -305,7 +314,7 @@ mod tests {
 
     #[test]
     fn entries_have_facts_only_if_none_is_missing() {
-        let answer = b"mcp-ssh-sessions:file:\x0041ed 9 5 a:b\na1ff 1 6 a:b\0\0to\n\n\0";
+        let answer = b"mcp-ssh-sessions:file:\x0041ed 9 5 0:0 a:b\na1ff 1 6 0:0 a:b c\0\0to\n\n\0";
         let details = parse_details(answer, 2);
         assert_eq!(details[0].0.mode, Some(0o040_755));
         assert_eq!(

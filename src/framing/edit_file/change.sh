@@ -42,30 +42,46 @@ clean() {
 trap clean EXIT
 trap 'exit 1' HUP INT TERM PIPE
 
-# Enters the directory of the file. Another one may have taken its place since.
-enter() {
-  cd -P "$dir" || return
+# Sets `here` to the real name of the current directory, with a slash at the end.
+real() {
   here=$(pwd -P && printf .)
   here=${here%"$newline".}
-  [ "${here%/}/" = "$dir" ]
+  here=${here%/}/
 }
 
-# Makes a directory in a directory, and enters it. Nobody else can change anything in it, even if
-# the outer directory belongs to somebody else, who could exchange the new directory.
+# Enters the directory of the file. Another one may have taken its place since.
+enter() {
+  target=./$base
+  cd -P "$dir" && real && [ "$here" = "$dir" ]
+}
+
+# Makes a directory in the current one, and enters it. Nobody else can change anything in it. Whoever
+# owns the outer directory may exchange the new one before it is entered, or later exchange the outer
+# one: what is reached by relative names stays.
 stage() {
+  real
   # Before the directory is there, so that a signal leaves none behind.
-  store=$1$name
-  said=$(mkdir -m 700 "$store" 2>&1) || { store=; return 1; }
-  if cd "$store" && set -- $(ls -ldn .) && [ "$3" = "$(id -u)" ]; then
+  store=$here$name
+  said=$(mkdir -m 700 "./$name" 2>&1) || { store=; return 1; }
+
+  cd -P "./$name" && real && [ "$here" = "$store/" ] || { store=; finish changed; }
+  set -- $(ls -ldn .)
+  if [ "$3" = "$(id -u)" ]; then
     case $1 in
-      d????-??-*) return 0 ;;
+      d????-??-*) target=../$base; return 0 ;;
     esac
   fi
 
-  rmdir "$store"
+  cd -P ..
+  rmdir "./$name"
   store= said='Permission denied'
-  enter
   return 1
+}
+
+# Makes such a directory elsewhere.
+stage_elsewhere() {
+  { cd -P "$HOME" && stage; } || { cd -P /tmp && stage; } || return
+  target=$path
 }
 
 # Compares a file with the old content.
@@ -117,14 +133,14 @@ flush() {
 # Replaces the file by a copy of it with the new content. Fails, with the reason in `reason`, if
 # that would lose something.
 replace() {
-  if ! stage "$dir"; then
+  if ! stage; then
     case $said in
       *'ermission denied' | *'not permitted') reason=directory; return 1 ;;
       *) finish failed "$said" ;;
     esac
   fi
 
-  cp --preserve=all "../$base" "./$new" || said=$(cp -p "../$base" "./$new" 2>&1)
+  cp --preserve=all "$target" "./$new" || said=$(cp -p "$target" "./$new" 2>&1)
   [ -f "./$new" ] || finish failed "$said"
 
   now=$(look "./$new")
@@ -140,9 +156,9 @@ replace() {
   restore_bits "./$new"
   flush "./$new"
 
-  is_as_loaded "../$base" || finish changed
-  mv -f -T "./$new" "../$base" && return
-  [ ! -d "../$base" ] && said=$(mv -f "./$new" "../$base" 2>&1) && return
+  is_as_loaded "$target" || finish changed
+  mv -f -T "./$new" "$target" && return
+  [ ! -d "$target" ] && said=$(mv -f "./$new" "$target" 2>&1) && return
   reason=rename
   return 1
 }
@@ -150,8 +166,8 @@ replace() {
 # Writes into the file, while its old content is in another one. The file is on descriptor 3, so
 # that whoever exchanges it meanwhile cannot have another file written.
 overwrite() {
-  [ -n "$store" ] || stage "$dir" || stage "$HOME/" || stage /tmp/ || finish failed "$said"
-  file=$path
+  [ -n "$store" ] || stage || stage_elsewhere || finish failed "$said"
+  file=$target
   [ ! -e /proc/self/fd/3 ] || file=/proc/self/fd/3
 
   said=$( { cat "$file" >"./$old"; } 2>&1 ) || finish failed "$said"
@@ -160,7 +176,7 @@ overwrite() {
 
   # From here on, a signal would leave half of the content.
   trap '' HUP INT TERM PIPE
-  is_as_loaded "$path" && same "$file" || finish changed
+  is_as_loaded "$target" && same "$file" || finish changed
   if fill "$file"; then
     restore_bits "$file"
     flush "$file"
@@ -176,18 +192,18 @@ overwrite() {
 }
 
 write() {
-  enter && is_as_loaded "./$base" || finish changed
-  [ -w "./$base" ] || said=$( { : >>"./$base"; } 2>&1 ) || finish failed "$said"
+  enter && is_as_loaded "$target" || finish changed
+  [ -w "$target" ] || said=$( { : >>"$target"; } 2>&1 ) || finish failed "$said"
 
-  was=$(look "./$base")
-  set -- $(ls -ldn "./$base")
+  was=$(look "$target")
+  set -- $(ls -ldn "$target")
   [ "$2" -le 1 ] || reason=links
   if [ -n "$reason" ] || ! replace; then
-    { overwrite; } 3<"$path" || finish changed
+    { overwrite; } 3<"$target" || finish changed
   fi
 
   [ -z "$reason" ] || say reason "$reason"
-  lost "$was" "$(look "$path")"
+  lost "$was" "$(look "$target")"
   finish done
 }
 
@@ -249,24 +265,24 @@ create() {
   parents "$dir"
   enter || give_up changed
   mask .
-  stage "$dir" || give_up failed "$said"
+  stage || give_up failed "$said"
 
   fill "./$new" || give_up failed "$said"
   flush "./$new"
-  place "./$new" "../$base"
+  place "./$new" "$target"
   finish done
 }
 
 rename() {
-  enter && is_as_loaded "./$base" || finish changed
+  enter && is_as_loaded "$target" || finish changed
   parents "${to%/*}/"
-  place "./$base" "$to"
+  place "$target" "$to"
   finish done
 }
 
 delete() {
-  enter && is_as_loaded "./$base" || finish changed
-  said=$(rm -f "./$base" 2>&1) || finish failed "$said"
+  enter && is_as_loaded "$target" || finish changed
+  said=$(rm -f "$target" 2>&1) || finish failed "$said"
   finish done
 }
 

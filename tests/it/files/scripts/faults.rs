@@ -307,6 +307,62 @@ fn an_exchanged_directory_is_not_entered() {
     }
 }
 
+/// A file in a directory whose owner exchanges things while root edits.
+#[test]
+fn the_owner_of_a_directory_leads_root_to_no_other_file() {
+    for host in hosts() {
+        let victim = host.path("victim");
+        fs::create_dir_all(victim.join("sub")).unwrap();
+        fs::write(victim.join("file"), b"old\n").unwrap();
+        let there = victim.display();
+
+        for (at, command) in [
+            // The new directory, before it is entered.
+            (
+                "cd -P \"./$name\"",
+                format!("mv \"$store\" \"$store+\"; ln -s '{there}/sub' \"$store\""),
+            ),
+            // The directory of the file, once it was entered.
+            (
+                "was=$(look",
+                format!("mv \"${{dir%/}}\" \"${{dir%/}}+\"; ln -s '{there}' \"${{dir%/}}\""),
+            ),
+            // The file, at the last moment.
+            (
+                "said=$( { content",
+                format!("rm -f \"$path\"; ln -s '{there}/file' \"$path\""),
+            ),
+        ] {
+            for is_in_place in [false, true] {
+                let folder = host.path("folder");
+                fs::create_dir(&folder).unwrap();
+                let path = folder.join("file");
+                fs::write(&path, b"old\n").unwrap();
+                if is_in_place {
+                    fs::hard_link(&path, folder.join("hard")).unwrap();
+                }
+
+                let script = String::from_utf8(write_script(&path, b"old\n", b"new\n")).unwrap();
+                let at_line = format!("\n  {at}");
+                assert!(script.contains(&at_line), "{at}");
+                // Only in the directory of that owner.
+                let command = format!("[ -n \"$once\" ] || {{ once=1; {command}; }}");
+                let script = script.replacen(&at_line, &format!("\n  {command}{at_line}"), 1);
+                host.run(script.as_bytes());
+
+                let found = fs::read(victim.join("file")).unwrap();
+                assert_eq!(found, b"old\n", "{at} {is_in_place} {}", host.name());
+                assert_eq!(disk::names(&victim), ["file", "sub"]);
+                assert_eq!(disk::names(&victim.join("sub")), [""; 0]);
+                for name in ["folder", "folder+"] {
+                    let _ = fs::remove_file(host.path(name));
+                    let _ = fs::remove_dir_all(host.path(name));
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn files_of_the_same_names_as_temporary_ones_stay() {
     for host in hosts() {
