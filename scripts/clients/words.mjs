@@ -19,6 +19,7 @@ const PHRASES = [
   ['list ssh hosts', 'ssh_sessions'],
   ['check status of a long running remote command', 'ssh_job'],
   ['read a log file on the remote server', 'ssh_read', 'ssh_exec', 'ssh_shell'],
+  ['search text in files on the remote server', 'ssh_search', 'ssh_exec', 'ssh_shell'],
   ['edit a config file on the remote server', 'ssh_edit', 'ssh_exec', 'ssh_shell'],
 ];
 

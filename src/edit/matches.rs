@@ -43,6 +43,13 @@ pub enum MatchPlace {
     Unknown,
 }
 
+/// What a reader keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    Lines,
+    Files,
+}
+
 /// Reader of a program's output, fed with bytes on arrival.
 ///
 /// The result does not depend on how the output is cut. Memory use is bounded by the limit.
@@ -52,7 +59,7 @@ pub struct MatchReader {
     place: MatchPlace,
     limit: usize,
     glob: Option<Glob>,
-    keeps_lines: bool,
+    kept: Kept,
     /// Number of bytes that may still be kept.
     room: usize,
     /// Bytes of the record that is not complete yet.
@@ -118,7 +125,7 @@ impl MatchReader {
             place,
             limit,
             glob: None,
-            keeps_lines: true,
+            kept: Kept::Lines,
             room: MAX_KEPT_BYTES,
             held: Vec::new(),
             is_cut: false,
@@ -140,7 +147,7 @@ impl MatchReader {
     /// Keeps files instead of lines, at most as many as the limit.
     #[must_use]
     pub fn files_only(mut self) -> Self {
-        self.keeps_lines = false;
+        self.kept = Kept::Files;
         self
     }
 
@@ -175,7 +182,10 @@ impl MatchReader {
         let is_cut = std::mem::take(&mut self.is_cut);
         let has_root = self.held.starts_with(&self.root);
         let name_end = memchr::memchr(0, &self.held);
-        let may_be_name = has_root && name_end.is_none() && !is_cut && self.held.len() <= MAX_NAME;
+        // The root may have line ends as well.
+        let is_of_name = has_root || self.root.starts_with(&self.held);
+        let may_be_name =
+            is_of_name && name_end.is_none() && !is_cut && self.held.len() <= MAX_NAME;
         if may_be_name && !is_message(&self.held) {
             return;
         }
@@ -195,12 +205,11 @@ impl MatchReader {
             is_certain.then_some((path, line))
         });
 
-        match record {
-            Some((path, line)) => self.add(path, &line),
-            None => {
-                self.matches.ignored += 1;
-                self.matches.binary_files += u64::from(is_message(&held));
-            }
+        if let Some((path, line)) = record {
+            self.add(path, &line);
+        } else {
+            self.matches.ignored += 1;
+            self.matches.binary_files += u64::from(is_message(&held));
         }
     }
 
@@ -223,14 +232,14 @@ impl MatchReader {
         if line.is_match {
             self.matches.total += 1;
             self.matches.total_files += u64::from(!self.latest_has_match);
-            if self.keeps_lines {
+            if self.kept == Kept::Lines {
                 self.matches.shown += usize::from(has_room);
                 self.is_closed |= !has_room;
             }
             self.latest_has_match = true;
         }
 
-        if !self.keeps_lines {
+        if self.kept == Kept::Files {
             self.count(path, is_new, line.is_match);
             return;
         }
@@ -550,6 +559,42 @@ mod tests {
             MatchPlace::Column,
         );
         assert_eq!(context.text(), "./x-1- 5:no column\n./x:2: yes\n");
+    }
+
+    #[test]
+    fn the_root_may_be_a_name_with_line_ends() {
+        let root = b"./a\nb:1".to_vec();
+        let mut reader = MatchReader::new(root, 9, MatchPlace::Unknown);
+        reader.push(b"noise\n./a\nb:1\x002:x\n./a\nc\x003:y\n");
+        let found = reader.finish();
+        assert_eq!(found.text(), "./a\\nb:1:2: x\n");
+        assert_eq!(found.ignored, 2);
+    }
+
+    #[test]
+    fn files_are_counted_instead_of_lines() {
+        let output = b"./a\x001:x\n./a\x002:x\n./b\x001:x\n./c\x001:x\n./c\x007:x\n";
+        let mut reader = MatchReader::new(b"./".to_vec(), 2, MatchPlace::Unknown)
+            .files_only()
+            .in_files(Some(Glob::parse("[ac]").unwrap()));
+        reader.push(output);
+        let found = reader.finish();
+        assert_eq!(found.files_text(), "./a: 2\n./c: 2\n");
+        assert_eq!(found.summary(), "4 matches in 2 files");
+
+        let mut reader = MatchReader::new(b"./".to_vec(), 2, MatchPlace::Unknown).files_only();
+        reader.push(output);
+        assert_eq!(reader.finish().summary(), "2 of 3 files with 5 matches");
+    }
+
+    #[test]
+    fn only_so_many_bytes_are_kept() {
+        let line = format!("./a\x001:{}\n", "x".repeat(290));
+        let mut reader = MatchReader::new(b"./".to_vec(), usize::MAX, MatchPlace::Unknown);
+        reader.push(line.repeat(1_000).as_bytes());
+        let found = reader.finish();
+        assert!(found.text().len() < 36_000 && found.shown > 100);
+        assert_eq!(found.total, 1_000);
     }
 
     proptest! {

@@ -111,7 +111,7 @@ printf 'mcp-ssh-sessions:search:\0' >&2
 "#;
 
 /// Runs the function `run`, until stdin ends.
-const RUN: &str = r#"run 3<&- &
+const RUN: &str = r"run 3<&- &
 engine=$!
 { read -r line; stop; } <&3 >/dev/null 2>&1 &
 watcher=$!
@@ -122,7 +122,7 @@ status=$?
 exec 2>/dev/null
 kill $watcher
 exit 0
-"#;
+";
 
 /// Searches one file after another with a `grep` that knows few options. `tr` takes out NUL, which
 /// is ours.
@@ -192,7 +192,7 @@ fn append_search(script: &mut Vec<u8>, words: &SearchWords<'_>, rg: &[u8], grep:
     append_globs(script, words);
     script.extend_from_slice(b" -e \"$1\" -- \"$2\"\n}\nwanted() {\n  ");
     append_find(script, words);
-    script.extend_from_slice(b" \"$@\"\n}\nplain='");
+    script.extend_from_slice(b"\n}\nplain='");
     script.extend_from_slice(PLAIN.as_bytes());
 
     let has_grep = if grep.is_some() { "has grep" } else { "false" };
@@ -238,7 +238,7 @@ fn append_listing(script: &mut Vec<u8>, words: &SearchWords<'_>) {
     append_globs(script, words);
     script.extend_from_slice(b" -- \"$1\"\n}\nwanted() {\n  ");
     append_find(script, words);
-    script.extend_from_slice(b" \"$@\"\n}\nbatch='");
+    script.extend_from_slice(b"\n}\nbatch='");
     script.extend_from_slice(BATCH.as_bytes());
 
     script.extend_from_slice(
@@ -265,12 +265,12 @@ fn append_globs(script: &mut Vec<u8>, words: &SearchWords<'_>) {
     }
 }
 
-/// Appends a call of `find` up to the action.
+/// Appends calls of `find` up to the action. A path that is a file needs no tests.
 fn append_find(script: &mut Vec<u8>, words: &SearchWords<'_>) {
     script.extend_from_slice(
-        br#"command find -H "$root" -type d \( -name .git -o -name node_modules \) -prune -o -type f"#,
+        br#"if [ "$inside" ]; then
+    set -- -type d \( -name .git -o -name node_modules \) -prune -o -type f"#,
     );
-
     for (at, [test, glob]) in words.find_tests.iter().enumerate() {
         let joint = if at == 0 { r"\(" } else { "-o" };
         script.extend_from_slice(format!(" {joint} {test} ").as_bytes());
@@ -279,6 +279,8 @@ fn append_find(script: &mut Vec<u8>, words: &SearchWords<'_>) {
     if !words.find_tests.is_empty() {
         script.extend_from_slice(br" \)");
     }
+
+    script.extend_from_slice(b" \"$@\"\n  fi\n  command find -H \"$root\" \"$@\"");
 }
 
 impl SearchHead {

@@ -35,10 +35,10 @@ fn names(output: &[u8], size: usize) -> FoundNames {
     reader.finish()
 }
 
-fn lines(content: &[u8], pattern: &Pattern, context: usize, size: usize) -> Matches {
+fn lines(file: &[u8], pattern: &Pattern, context: usize, size: usize) -> Matches {
     let mut matches = matches();
     let mut search = FileSearch::new(b"./a", pattern, context);
-    for chunk in content.chunks(size) {
+    for chunk in file.chunks(size) {
         search.push(chunk, &mut matches);
     }
     search.finish(&mut matches);

@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn each_line_belongs_to_the_block_of_its_file() {
         let output =
-            b"\0./a\0001:x\n2-y\n\0./b\n:2\x007:./a\n--\n9:z\n\0\0Binary file ./c matches\n\0./d\x001:cut";
+            b"\0./a\x001:x\n2-y\n\0./b\n:2\x007:./a\n--\n9:z\n\0\0Binary file ./c matches\n\0./d\x001:cut";
         for size in [1, 7, 100] {
             let found = read(output, size);
             assert_eq!(

@@ -75,8 +75,8 @@ impl<'a> FileSearch<'a> {
             for (number, line) in (first..).zip(std::mem::take(&mut self.before)) {
                 self.pass_on(number, b"-", &line, matches);
             }
-            let head = format!(":{}:", column + 1);
-            self.pass_on(self.number, head.as_bytes(), line, matches);
+            let place = format!(":{}:", column + 1);
+            self.pass_on(self.number, place.as_bytes(), line, matches);
             self.wanted_after = self.context;
         } else if self.wanted_after > 0 {
             self.wanted_after -= 1;
@@ -104,11 +104,11 @@ mod tests {
     use super::*;
     use crate::edit::matches::MatchPlace;
 
-    fn found(content: &[u8], context: usize, size: usize) -> String {
+    fn found(file: &[u8], context: usize, size: usize) -> String {
         let pattern = Pattern::parse("x.y", false).unwrap();
         let mut matches = MatchReader::new(b"./".to_vec(), 9, MatchPlace::Column);
         let mut search = FileSearch::new(b"./a", &pattern, context);
-        for chunk in content.chunks(size) {
+        for chunk in file.chunks(size) {
             search.push(chunk, &mut matches);
         }
         search.finish(&mut matches);

@@ -307,7 +307,7 @@ fn notes(request: &SearchRequest, found: &SearchResult, is_cut: bool, total: u64
     let mut notes = Vec::new();
     match found.ended {
         Some(SearchEnd::Time) => {
-            notes.push(format!("stopped after {} s", request.time_limit.as_secs()))
+            notes.push(format!("stopped after {} s", request.time_limit.as_secs()));
         }
         Some(SearchEnd::Size) => notes.push("stopped: too much to search".to_owned()),
         None => {}

@@ -79,9 +79,8 @@ impl Programs {
         let folder = self.folder();
         let path = folder.path().to_owned();
         let host = TestHost::openssh_with(|settings| {
-            settings
-                .extra_config
-                .push_str(&format!(" PATH={}", path.display()));
+            settings.extra_config += " PATH=";
+            settings.extra_config += path.to_str().unwrap();
         });
 
         Searched {

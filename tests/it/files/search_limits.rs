@@ -250,7 +250,8 @@ async fn a_search_ends_in_time_with_what_it_found() {
     fs::set_permissions(&rg, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let path = programs.path().display().to_string();
     let host = TestHost::openssh_with(|settings| {
-        settings.extra_config.push_str(&format!(" PATH={path}"));
+        settings.extra_config += " PATH=";
+        settings.extra_config += &path;
     });
 
     let registry = SessionRegistry::new(RegistryOptions {
@@ -325,7 +326,8 @@ async fn hostile_output_stays_in_its_bounds() {
         fs::set_permissions(&rg, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let path = programs.path().display().to_string();
         let host = TestHost::openssh_with(|settings| {
-            settings.extra_config.push_str(&format!(" PATH={path}"));
+            settings.extra_config += " PATH=";
+            settings.extra_config += &path;
         });
         let mut host = host.connect().await;
 

@@ -7,6 +7,7 @@ use super::{
     SearchResult, TransferError, shown_directory,
 };
 use crate::{
+    edit::search::{glob::Glob, pattern::Pattern},
     framing::{
         read_file::SHELL,
         search::{MAX_HEAD_BYTES, SearchHead, SearchProgram, SearchStart, SearchWords, script},
@@ -86,9 +87,9 @@ async fn search_path(
     let stdin = script(&SearchWords {
         path: &path,
         pattern: pattern.map(|pattern| (pattern.text().as_bytes(), pattern.extended())),
-        ignores_case: pattern.is_some_and(|pattern| pattern.ignores_case()),
-        rg_globs: globs.map(|glob| glob.for_rg()).unwrap_or_default(),
-        find_tests: globs.and_then(|glob| glob.for_find()).unwrap_or_default(),
+        ignores_case: pattern.is_some_and(Pattern::ignores_case),
+        rg_globs: globs.map(Glob::for_rg).unwrap_or_default(),
+        find_tests: globs.and_then(Glob::for_find).unwrap_or_default(),
         context: if request.files_only {
             0
         } else {
