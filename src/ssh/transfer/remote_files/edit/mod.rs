@@ -5,17 +5,14 @@
 
 mod by_script;
 mod editor;
-mod error;
 mod load;
 mod over_sftp;
 mod prepare;
 
 use std::collections::BTreeSet;
 
-pub use self::{
-    editor::{ChangeState, FileEditor},
-    error::EditError,
-};
+pub use self::editor::{ChangeState, FileEditor};
+pub use crate::ssh::transfer::error::EditError;
 use sha2::{Digest as _, Sha256};
 
 use super::{TransferError, path::resolve};

@@ -444,14 +444,29 @@ impl SftpFiles<'_> {
 
     /// Overwrites an existing file, and cuts it off after the new content.
     async fn overwrite(&self, old: &LoadedFile, content: &[u8]) -> Result<(), RequestError> {
+        let written = self.overwrite_opened(Access::Write, old, content).await;
+
+        // Some servers cut a file off only as they open it.
+        if content.len() < old.content.len() && matches!(written, Err(RequestError::Status(_))) {
+            return self.overwrite_opened(Access::Replace, old, content).await;
+        }
+        written
+    }
+
+    async fn overwrite_opened(
+        &self,
+        access: Access,
+        old: &LoadedFile,
+        content: &[u8],
+    ) -> Result<(), RequestError> {
         let client = &self.files.client;
         let handle = client
-            .open_file(&old.path, Access::Write, Attributes::default())
+            .open_file(&old.path, access, Attributes::default())
             .await?;
 
         let written = async {
             self.write_all(&handle, content).await?;
-            if content.len() < old.content.len() {
+            if access == Access::Write && content.len() < old.content.len() {
                 let size = Attributes {
                     size: Some(content.len() as u64),
                     ..Attributes::default()

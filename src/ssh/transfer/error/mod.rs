@@ -1,16 +1,16 @@
 //! The errors of transfers. After an error the previous file at the destination is unchanged,
 //! unless the error says otherwise.
 
+mod edit;
+
 use std::{
     fmt::Write as _,
     io,
     path::{Path, PathBuf},
 };
 
-use super::{
-    client::{RequestError, SftpClient},
-    remote_files::EditError,
-};
+pub use self::edit::EditError;
+use super::client::{RequestError, SftpClient};
 use crate::{
     foreign_text::escape_line,
     policy::GuardReason,

@@ -1,9 +1,7 @@
 //! The reasons for which a file is not edited.
 
-use crate::{
-    edit::{patch::PatchError, replace::ReplaceError},
-    ssh::transfer::TransferError,
-};
+use super::TransferError;
+use crate::edit::{patch::PatchError, replace::ReplaceError};
 
 /// Reason for which an edit was not made. No file has changed, unless the error says otherwise.
 /// Paths are in a form for display.
@@ -26,8 +24,7 @@ pub enum EditError {
         to: String,
     },
     /// The file is too long to be edited.
-    #[error("{path} has {bytes} bytes, and files of up to {max} bytes are edited",
-        max = super::MAX_EDITED_BYTES)]
+    #[error("{path} has {bytes} bytes, and files of up to 4 MiB are edited")]
     TooLong {
         /// Path as resolved.
         path: String,
