@@ -112,3 +112,35 @@ pub fn parse_found(answer: &[u8]) -> Option<FoundPath<'_>> {
         content: fields.next()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_read_with_its_facts() {
+        let answer =
+            b"motd\nmcp-ssh-sessions:file:\0file\0/a\n\x0081a4 7 1764000000 0 33 2\0\0a\0b";
+        let found = parse_found(answer).unwrap();
+        assert_eq!((found.kind, found.path), (FoundKind::File, &b"/a\n"[..]));
+        assert_eq!(
+            (found.mode, found.modified),
+            (Some(0o100_644), Some(1_764_000_000))
+        );
+        assert_eq!((found.owner, found.links), (Some((0, 33)), Some(2)));
+        assert_eq!((found.message, found.content), (&b""[..], &b"a\0b"[..]));
+
+        let bare = parse_found(b"mcp-ssh-sessions:file:\0missing\0/a\0\0\0").unwrap();
+        assert_eq!(
+            (bare.kind, bare.mode, bare.owner),
+            (FoundKind::Missing, None, None)
+        );
+        for other in [
+            &b"mcp-ssh-sessions:file:\0missing\0/a\0\0"[..],
+            b"mcp-ssh-sessions:file:\0else\0/a\0\0\0",
+            b"sh: not found",
+        ] {
+            assert_eq!(parse_found(other), None, "{}", other.escape_ascii());
+        }
+    }
+}

@@ -231,3 +231,45 @@ fn with_new(content: &[u8]) -> Vec<u8> {
 fn setting(name: &str, value: &[u8]) -> Vec<u8> {
     [name.as_bytes(), b"=", quoted(value).as_slice(), b"\n"].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_only_with_its_end() {
+        let whole = b"motd\nmcp-ssh-sessions:change:\0made\0/a/\0made\0/a/b/\0done\0\0";
+        let change = parse_change(whole).unwrap();
+        assert_eq!(change.end, ChangeEnd::Done);
+        assert_eq!(change.made, [&b"/a/"[..], b"/a/b/"]);
+
+        let start = whole.len() - b"done\0\0".len();
+        for length in (0..whole.len()).filter(|length| *length != start) {
+            assert_eq!(parse_change(&whole[..length]), None, "{length}");
+        }
+
+        let old = b"mcp-ssh-sessions:change:\0old\0/a/old\0incomplete\0cat: full\0";
+        let change = parse_change(old).unwrap();
+        assert_eq!(change.end, ChangeEnd::Incomplete);
+        assert_eq!(change.old, Some(&b"/a/old"[..]));
+        assert_eq!(change.message, b"cat: full");
+
+        for other in [
+            &b"mcp-ssh-sessions:change:\0"[..],
+            b"mcp-ssh-sessions:change:\0lost\0mode\0",
+            b"mcp-ssh-sessions:change:\0else\0\0done\0\0",
+            b"sh: not found",
+        ] {
+            assert_eq!(parse_change(other), None, "{}", other.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn content_is_an_argument_whatever_it_is() {
+        assert_eq!(
+            with_new(b"-n%s\\'\0\xff\n-"),
+            b"length=10\ncontent() {\n:\nprintf '\\055n%%s\\134\\047\\000\xff\n-'\n}\n"
+        );
+        assert_eq!(with_new(b""), b"length=0\ncontent() {\n:\n}\n");
+    }
+}
