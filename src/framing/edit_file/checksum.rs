@@ -29,6 +29,10 @@ pub(super) fn cksum(content: &[u8]) -> String {
     format!("{} {}", !crc, content.len())
 }
 
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, with a byte as the index"
+)]
 const fn remainders() -> [u32; 256] {
     let mut table = [0; 256];
     let mut byte = 0;

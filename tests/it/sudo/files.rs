@@ -68,8 +68,8 @@ async fn a_file_that_only_root_may_read_is_read_and_edited() {
     edit(&mut host, &path, json!({"content": "new\n"}))
         .await
         .ok();
-    let mode = fs::metadata(folder.join("new")).unwrap().mode();
-    assert_eq!(mode & 0o7777, 0o600);
+    let created = fs::metadata(folder.join("new")).unwrap();
+    assert_eq!(created.mode() & 0o7777, 0o600);
     let listed = read(&mut host, folder.to_str().unwrap(), plain()).await;
     assert!(listed.text().contains("new"), "{}", listed.text());
     let names = crate::support::disk::names(&folder);

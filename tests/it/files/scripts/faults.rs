@@ -212,7 +212,7 @@ fn a_killed_script_leaves_the_old_or_the_new_file() {
 }
 
 #[test]
-fn a_script_killed_in_place_leaves_the_old_content_beside_the_file() {
+fn a_script_killed_in_place_leaves_the_old_content_as_well() {
     let (old, new) = (b"old\n".repeat(50_000), b"newer\n".repeat(50_000));
     for host in hosts() {
         let path = host.path("file");

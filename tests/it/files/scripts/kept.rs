@@ -196,7 +196,7 @@ fn a_file_that_must_not_be_written_is_not_replaced_either() {
 }
 
 #[test]
-fn a_file_of_somebody_else_in_a_sticky_directory_is_written_in_place() {
+fn a_foreign_file_in_a_sticky_directory_is_written_in_place() {
     for host in hosts() {
         fs::set_permissions(host.work(), Permissions::from_mode(0o1777)).unwrap();
         let path = file(&host, "file", 0o666, (1234, 1234));
