@@ -224,7 +224,10 @@ impl Row {
     /// Makes the files as before the edit, and no others.
     fn set_up(&self, home: &Path) {
         for name in names(home) {
-            fs::remove_file(home.join(name)).unwrap();
+            let path = home.join(name);
+            fs::remove_dir_all(&path)
+                .or_else(|_| fs::remove_file(&path))
+                .unwrap();
         }
         self.set_up_again(home);
     }
@@ -251,10 +254,8 @@ impl Row {
             let new = new.map(|content| content());
             let found = fs::read_to_string(home.join(name)).ok();
             let is_kept = || {
-                let copies = litter(home)
-                    .into_iter()
-                    .filter(|name| has_extension(&name, "old"));
-                let mut contents = copies.map(|name| fs::read_to_string(home.join(name)).ok());
+                let copies = litter(home).into_iter().map(|name| home.join(name));
+                let mut contents = copies.map(|copy| fs::read_to_string(copy).ok());
                 self.has_link && contents.any(|copy| copy == old)
             };
 
@@ -271,9 +272,10 @@ impl Row {
         }
 
         for name in litter(home) {
+            let is_next_to = name.starts_with('.')
+                && ["part", "old"].iter().any(|end| has_extension(&name, end));
             assert!(
-                name.starts_with('.')
-                    && (has_extension(&name, "part") || has_extension(&name, "old")),
+                is_next_to || name.starts_with(".mcp-ssh-sessions-"),
                 "{what}: {name} is not ours to see"
             );
         }
