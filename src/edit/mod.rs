@@ -10,7 +10,6 @@ mod encoding;
 pub mod kind;
 mod lines;
 pub mod listing;
-pub mod matches;
 pub mod nearest;
 pub mod page;
 pub mod patch;

@@ -1,8 +1,8 @@
 //! The output of `rg` and `grep`: the same however it is cut, and every line belongs to the file that is named before it.
 
-use crate::edit::{
+use crate::edit::search::{
     matches::{MatchPlace, MatchReader, Matches},
-    search::pattern::Pattern,
+    pattern::Pattern,
 };
 
 fn read(output: &[u8], limit: usize, place: &MatchPlace, size: usize) -> Matches {

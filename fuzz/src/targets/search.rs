@@ -2,15 +2,13 @@
 //! `find`, and output is read the same however it is cut.
 
 use crate::{
-    edit::{
+    edit::search::{
+        blocks::BlockReader,
+        file::FileSearch,
+        glob::Glob,
         matches::{MatchPlace, MatchReader, Matches},
-        search::{
-            blocks::BlockReader,
-            file::FileSearch,
-            glob::Glob,
-            names::{FoundNames, NameReader},
-            pattern::Pattern,
-        },
+        names::{FoundNames, NameReader},
+        pattern::Pattern,
     },
     framing::search::{SearchHead, SearchWords, script},
 };

@@ -1,6 +1,6 @@
 //! Output of a `grep` that writes no NUL after names, as blocks of one file each.
 
-use crate::edit::matches::MatchReader;
+use super::matches::MatchReader;
 
 /// Number of bytes of a name at most.
 const MAX_NAME: usize = 16 * 1024;
@@ -73,7 +73,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::edit::matches::{MatchPlace, Matches};
+    use crate::edit::search::matches::{MatchPlace, Matches};
 
     fn read(output: &[u8], size: usize) -> Matches {
         let mut matches = MatchReader::new(b"./".to_vec(), 9, MatchPlace::Unknown);

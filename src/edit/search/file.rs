@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::pattern::Pattern;
-use crate::edit::{lines, matches::MatchReader};
+use super::{matches::MatchReader, pattern::Pattern};
+use crate::edit::lines;
 
 /// Number of bytes of a line that are searched.
 const MAX_LINE: usize = 256 * 1024;
@@ -102,7 +102,7 @@ impl<'a> FileSearch<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::edit::matches::MatchPlace;
+    use crate::edit::search::matches::MatchPlace;
 
     fn found(file: &[u8], context: usize, size: usize) -> String {
         let pattern = Pattern::parse("x.y", false).unwrap();

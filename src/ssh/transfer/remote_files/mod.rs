@@ -39,11 +39,10 @@ use super::{
 pub use crate::edit::{
     kind::{ImageFormat, hex_dump},
     listing::Listing,
-    matches::Matches,
     page::{MAX_LINES, Page, Start},
     patch::{LenientHunk, Patch},
     replace::ReplaceError,
-    search::{glob::Glob, names::FoundNames, pattern::Pattern},
+    search::{glob::Glob, matches::Matches, names::FoundNames, pattern::Pattern},
 };
 use crate::{
     sftp::attributes::{Attributes, FileType},

@@ -45,17 +45,16 @@ pub(super) async fn search(
     request: &SearchRequest,
 ) -> Result<Option<SearchResult>, TransferError> {
     let typed = path::resolve(&request.path, &request.directory)?;
-    let result = search_path(host, request, &typed).await?;
+    let mut answer = search_path(host, request, &typed).await?;
 
     // A name that was shown with escaped bytes may be given as it was shown.
-    if let Answer::Missing(_) = &result
+    if let Answer::Missing(_) = &answer
         && let Some(bytes) = path::unescaped(&typed)
-        && let Answer::Found(found) = search_path(host, request, &bytes).await?
     {
-        return Ok(Some(*found));
+        answer = search_path(host, request, &bytes).await?;
     }
 
-    match result {
+    match answer {
         Answer::Found(found) => Ok(Some(*found)),
         Answer::Nothing => Ok(None),
         Answer::Missing(path) => Err(failure(&path, "no such file or directory")),

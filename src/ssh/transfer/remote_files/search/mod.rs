@@ -17,14 +17,12 @@ use futures_util::future::BoxFuture;
 pub use self::problems::Problems;
 use super::{RemoteFiles, TransferError};
 use crate::{
-    edit::{
+    edit::search::{
+        blocks::BlockReader,
+        glob::Glob,
         matches::{MatchPlace, MatchReader, Matches},
-        search::{
-            blocks::BlockReader,
-            glob::Glob,
-            names::{FoundNames, NameReader},
-            pattern::Pattern,
-        },
+        names::{FoundNames, NameReader},
+        pattern::Pattern,
     },
     ssh::command::{limits::StopConditions, remote_host::RemoteHost},
 };

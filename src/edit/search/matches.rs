@@ -8,10 +8,10 @@
 
 use std::fmt::Write as _;
 
-use super::{
+use super::{glob::Glob, pattern::Pattern};
+use crate::edit::{
     display::{cut_around, escaped, grouped},
-    lines::text,
-    search::{glob::Glob, pattern::Pattern},
+    lines::{lines, text},
 };
 
 /// Number of bytes of a line that are shown.
@@ -159,7 +159,7 @@ impl MatchReader {
 
     /// Reads the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        for part in super::lines::lines(bytes) {
+        for part in lines(bytes) {
             let room = (MAX_NAME + MAX_HELD_LINE).saturating_sub(self.held.len());
             self.held
                 .extend_from_slice(part.get(..room).unwrap_or(part));
