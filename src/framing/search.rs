@@ -317,3 +317,38 @@ impl SearchHead {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_an_answer_is_read() {
+        let head = SearchHead::parse(b"motd\nmcp-ssh-sessions:search:\0rgyes\0/home\0\0./a\x001:x");
+        let output = |program, is_file| SearchStart::Output { program, is_file };
+        assert_eq!(
+            head,
+            Some(SearchHead {
+                start: output(SearchProgram::Rg, false),
+                directory: b"/home".to_vec(),
+                length: 43,
+            })
+        );
+
+        for (answer, start) in [
+            (
+                &b"mcp-ssh-sessions:search:\0plain\0/\0\0"[..],
+                Some(output(SearchProgram::PlainGrep, true)),
+            ),
+            (
+                b"mcp-ssh-sessions:search:\0pattern\0/\0bad\0",
+                Some(SearchStart::Pattern(b"bad".to_vec())),
+            ),
+            (b"mcp-ssh-sessions:search:\0other\0/\0\0", None),
+            (b"mcp-ssh-sessions:search:\0missing\0/\0", None),
+        ] {
+            let found = SearchHead::parse(answer).map(|head| head.start);
+            assert_eq!(found, start, "{}", answer.escape_ascii());
+        }
+    }
+}
