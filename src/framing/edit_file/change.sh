@@ -55,6 +55,20 @@ enter() {
   cd -P "$dir" && real && [ "$here" = "$dir" ]
 }
 
+# Ends the script, because another edit of the file has not ended. If that one began long ago, it was
+# interrupted, and what it left makes room for the next one. Old content stays.
+busy() {
+  if [ -n "$(find "./$name" -prune -mmin +1)" ]; then
+    if [ -d "./$name" ] && [ ! -L "./$name" ]; then
+      rm -f "./$name/$new"
+      rmdir "./$name" || mv "./$name" "./$name.$$"
+    else
+      rm -f "./$name"
+    fi
+  fi
+  finish busy "$here$name"
+}
+
 # Makes a directory in the current one, and enters it. Nobody else can change anything in it. Whoever
 # owns the outer directory may exchange the new one before it is entered, or later exchange the outer
 # one: what is reached by relative names stays.
@@ -62,7 +76,11 @@ stage() {
   real
   # Before the directory is there, so that a signal leaves none behind.
   store=$here$name
-  said=$(mkdir -m 700 "./$name" 2>&1) || { store=; return 1; }
+  if ! said=$(mkdir -m 700 "./$name" 2>&1); then
+    store=
+    [ ! -e "./$name" ] && [ ! -L "./$name" ] || busy
+    return 1
+  fi
 
   cd -P "./$name" && real && [ "$here" = "$store/" ] || { store=; finish changed; }
   set -- $(ls -ldn .)
@@ -140,7 +158,14 @@ replace() {
     esac
   fi
 
-  cp --preserve=all "$target" "./$new" || said=$(cp -p "$target" "./$new" 2>&1)
+  if ! cp --preserve=all "$target" "./$new"; then
+    # The other programs for Linux neither keep nor show what a file has besides mode and owner.
+    if [ "$(uname)" = Linux ] && ! command -v getfattr >/dev/null; then
+      reason=attributes
+      return 1
+    fi
+    said=$(cp -p "$target" "./$new" 2>&1)
+  fi
   [ -f "./$new" ] || finish failed "$said"
 
   now=$(look "./$new")

@@ -38,6 +38,8 @@ pub enum ChangeEnd {
     Done,
     /// The file is not what was loaded.
     Changed,
+    /// Another edit of the file has not ended. The message is the path of its temporary files.
+    Busy,
     /// The path of the new file is taken.
     Exists,
     /// The directory of the new file does not exist.
@@ -66,8 +68,8 @@ pub struct ChangeAnswer<'a> {
     pub old: Option<&'a [u8]>,
 }
 
-/// Writes a script that gives a file other content. `name` is a random name for a directory with
-/// temporary files.
+/// Writes a script that gives a file other content. `name` is the name of a directory with temporary
+/// files. It is the same for all edits of the file, so that only one of them is made at a time.
 #[must_use]
 pub fn write(file: LoadedBytes<'_>, content: &[u8], name: &str) -> Vec<u8> {
     script(
@@ -138,6 +140,7 @@ pub fn parse_change(answer: &[u8]) -> Option<ChangeAnswer<'_>> {
             }
             b"done" => ChangeEnd::Done,
             b"changed" => ChangeEnd::Changed,
+            b"busy" => ChangeEnd::Busy,
             b"exists" => ChangeEnd::Exists,
             b"nodirectory" => ChangeEnd::NoDirectory,
             b"failed" => ChangeEnd::Failed,

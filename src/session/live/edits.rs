@@ -181,9 +181,11 @@ impl EditRun<'_> {
             session.idle_files(host)
         };
         let is_idle = idle.is_some();
+        // Where a connection has one channel, SFTP and the programs of the host would need two.
+        let by_scripts = self.options.sudo || host.has_single_channels();
         let files = match idle {
             Some(files) => Ok(files),
-            None if self.options.sudo => Err(TransferError::NoSftp),
+            None if by_scripts => Err(TransferError::NoSftp),
             None => RemoteFiles::open(host, &conditions).await,
         };
         let files = match files {

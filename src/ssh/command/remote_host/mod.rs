@@ -118,6 +118,12 @@ impl RemoteHost {
         self.channels.first()
     }
 
+    /// Returns true if each connection to the host has room for a single channel.
+    #[must_use]
+    pub fn has_single_channels(&self) -> bool {
+        self.first().is_single_channel()
+    }
+
     /// Returns the host's name, the user and other facts of the first connection.
     #[must_use]
     pub fn peer(&self) -> &Peer {

@@ -19,7 +19,14 @@ fn modes() -> Vec<Row> {
         row("mode 1600", "chmod 1600 f", beta(), edited()),
         row("mode 7777", "chmod 7777 f", beta(), edited()),
         row("mode 0666", "chmod 666 f", beta(), edited()),
-        row("mode 0444", "chmod 444 f", beta(), edited()),
+        row("mode 0444, as root", "chmod 444 f", beta(), edited()).only(Server::as_root),
+        row(
+            "mode 0444",
+            "chmod 444 f",
+            beta(),
+            refused(&["permission denied"]),
+        )
+        .only(Server::as_user),
         row(
             "a foreign owner, 0640",
             "chown 1234:2345 f; chmod 640 f",

@@ -54,6 +54,11 @@ impl Server {
         }
     }
 
+    /// Reports whether edits are made by another user than root.
+    pub(super) fn as_user(&self) -> bool {
+        !self.as_root()
+    }
+
     /// Reports whether edits are made by root.
     pub(super) fn as_root(&self) -> bool {
         self.user == 0 || self.sudo

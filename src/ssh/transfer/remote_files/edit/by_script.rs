@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EditError, InPlaceReason, Loaded, LoadedFile, MAX_EDITED_BYTES, Written};
+use super::{EditError, InPlaceReason, Loaded, LoadedFile, MAX_EDITED_BYTES, Written, edit_id};
 use crate::{
     framing::edit_file::{self, ChangeAnswer, ChangeEnd, FoundKind, LoadedBytes},
     random,
@@ -86,7 +86,7 @@ impl ScriptFiles {
     /// The file has changed, or cannot be written. [`EditError::Unsure`] if the host does not say
     /// that the change was made.
     pub async fn write(&self, file: &LoadedFile, content: &[u8]) -> Result<Written, TransferError> {
-        let script = edit_file::write(bytes(file), content, &temporary_name()?);
+        let script = edit_file::write(bytes(file), content, &edit_id(&file.path));
         self.change(("writing", &file.path), script).await
     }
 
@@ -165,6 +165,10 @@ impl ScriptFiles {
         let error = match change.end {
             ChangeEnd::Done => return Ok(written(&change)),
             ChangeEnd::Changed => EditError::Changed(shown(path)),
+            ChangeEnd::Busy => EditError::Busy {
+                path: shown(path),
+                temp: shown(change.message),
+            },
             ChangeEnd::Exists => EditError::Exists(shown(path)),
             ChangeEnd::NoDirectory => no_directory(path),
             ChangeEnd::Failed => failed(doing, path, &words(change.message)),

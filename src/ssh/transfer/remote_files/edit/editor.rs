@@ -113,7 +113,7 @@ impl<'a> FileEditor<'a> {
             None => self.host.first(),
         };
         let found = connection
-            .unless_stopped(conditions, within_limit("reading", found))
+            .unless_stopped(conditions, self.limited("reading", found))
             .await?;
 
         let prepared = prepare(action, &found)?;
@@ -216,7 +216,28 @@ impl<'a> FileEditor<'a> {
     /// A file has changed since it was loaded, the host refuses a step, or the link is lost.
     pub async fn write(&self, change: &FileChange) -> Result<Written, TransferError> {
         let written: BoxFuture<'_, _> = Box::pin(self.write_change(change));
-        within_limit("writing", written).await
+        self.limited("writing", written).await
+    }
+
+    /// Limits the time of a step over SFTP. Scripts have limits of their own, and wait while the
+    /// person is asked for a password.
+    async fn limited<T>(
+        &self,
+        doing: &'static str,
+        step: BoxFuture<'_, Result<T, TransferError>>,
+    ) -> Result<T, TransferError> {
+        if self.sftp.is_none() {
+            return step.await;
+        }
+
+        let no_answer = || TransferError::Ended {
+            doing,
+            path: String::new(),
+            message: format!("no answer within {STEP_LIMIT:?}"),
+        };
+        timeout(STEP_LIMIT, step)
+            .await
+            .unwrap_or_else(|_| Err(no_answer()))
     }
 
     async fn write_change(&self, change: &FileChange) -> Result<Written, TransferError> {
@@ -287,6 +308,17 @@ impl<'a> FileEditor<'a> {
         old: &LoadedFile,
         content: &[u8],
     ) -> Result<Written, TransferError> {
+        // A rename would change the file all the same.
+        let is_read_only = old.mode.is_some_and(|mode| mode & 0o222 == 0);
+        if is_read_only && self.host.peer().user != "root" {
+            return Err(EditError::Failed {
+                doing: "writing",
+                path: shown(&old.path),
+                message: "permission denied: the file is read-only".to_owned(),
+            }
+            .into());
+        }
+
         let can_rename = sftp.files.client.offers("posix-rename@openssh.com");
         let (probed, staged) = tokio::join!(self.probe(&old.path), async {
             if can_rename {
@@ -301,6 +333,11 @@ impl<'a> FileEditor<'a> {
             // Links and lists that nobody can see would be lost.
             None => Some(InPlaceReason::Unseen),
         };
+        // A script clears away what an interrupted edit has left.
+        if probed.is_some() && matches!(&staged, Err(TransferError::Edit(EditError::Busy { .. }))) {
+            return self.scripts.write(old, content).await;
+        }
+
         let reason = match (staged?, loses) {
             (Ok(staged), None) => match sftp.commit(staged, old, content).await? {
                 Ok(written) => return Ok(written),
@@ -344,7 +381,7 @@ impl<'a> FileEditor<'a> {
     pub async fn state(&self, change: &FileChange) -> Result<ChangeState, TransferError> {
         let content_at = async |path: &[u8]| -> Result<Option<Vec<u8>>, TransferError> {
             let loaded: BoxFuture<'_, _> = Box::pin(self.load(path));
-            Ok(match within_limit("reading", loaded).await? {
+            Ok(match self.limited("reading", loaded).await? {
                 Loaded::File(file) => Some(file.content),
                 Loaded::Missing(_) => None,
             })
@@ -384,19 +421,4 @@ fn loses(old: &LoadedFile, probed: &ProbedFile) -> Option<InPlaceReason> {
     } else {
         None
     }
-}
-
-/// Limits the time of a step.
-async fn within_limit<T>(
-    doing: &'static str,
-    step: impl Future<Output = Result<T, TransferError>>,
-) -> Result<T, TransferError> {
-    let no_answer = || TransferError::Ended {
-        doing,
-        path: String::new(),
-        message: format!("no answer within {STEP_LIMIT:?}"),
-    };
-    timeout(STEP_LIMIT, step)
-        .await
-        .unwrap_or_else(|_| Err(no_answer()))
 }

@@ -211,18 +211,21 @@ pub enum FileChange {
     },
 }
 
-/// Returns the name of the temporary file of an edit, next to the file. All programs of this kind
-/// use the same, so that only one of them edits the file at a time.
-fn temporary_name(path: &[u8]) -> String {
+/// Returns the part of the names of temporary files that is the same for all edits of a file, so that
+/// only one of them is made at a time.
+fn edit_id(path: &[u8]) -> String {
     let (_, name) = split(path);
     let digest = Sha256::digest(name);
-    let hex: String = digest
+
+    digest
         .iter()
         .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+        .fold(String::new(), |id, byte| format!("{id}{byte:02x}"))
+}
 
-    format!(".mcp-ssh-sessions-{hex}")
+/// Returns the name of the temporary file of an edit, next to the file.
+fn temporary_name(path: &[u8]) -> String {
+    format!(".mcp-ssh-sessions-{}", edit_id(path))
 }
 
 impl FileChange {
