@@ -77,6 +77,8 @@ stage() {
   # Before the directory is there, so that a signal leaves none behind.
   store=$here$name
   if ! said=$(mkdir -m 700 "./$name" 2>&1); then
+    # After a signal, it may be there all the same.
+    [ -n "$said" ] || rmdir "./$name"
     store=
     [ ! -e "./$name" ] && [ ! -L "./$name" ] || busy
     return 1
@@ -161,7 +163,7 @@ replace() {
   if ! cp --preserve=all "$target" "./$new"; then
     # The other programs for Linux neither keep nor show what a file has besides mode and owner.
     if [ "$(uname)" = Linux ] && ! command -v getfattr >/dev/null; then
-      reason=attributes
+      reason=unseen
       return 1
     fi
     said=$(cp -p "$target" "./$new" 2>&1)

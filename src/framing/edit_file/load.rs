@@ -44,8 +44,6 @@ pub struct FoundPath<'a> {
     pub modified: Option<u32>,
     /// User and group by number.
     pub owner: Option<(u32, u32)>,
-    /// Number of names.
-    pub links: Option<u64>,
     /// Message of a program of the host.
     pub message: &'a [u8],
     /// Content of a file.
@@ -89,7 +87,7 @@ pub fn parse_found(answer: &[u8]) -> Option<FoundPath<'_>> {
     };
     let path = fields.next()?;
 
-    // A line such as `81a4 7 1764000000 0 0 1`.
+    // A line such as `81a4 7 1764000000 0 0`.
     let facts = String::from_utf8_lossy(fields.next()?);
     let mut words = facts.split_ascii_whitespace();
     let mode = words
@@ -99,7 +97,6 @@ pub fn parse_found(answer: &[u8]) -> Option<FoundPath<'_>> {
     let modified = words.next().and_then(|word| word.parse().ok());
     let mut number = || words.next().and_then(|word| word.parse().ok());
     let owner = number().zip(number());
-    let links = words.next().and_then(|word| word.parse().ok());
 
     Some(FoundPath {
         kind,
@@ -107,7 +104,6 @@ pub fn parse_found(answer: &[u8]) -> Option<FoundPath<'_>> {
         mode,
         modified,
         owner,
-        links,
         message: fields.next()?,
         content: fields.next()?,
     })
@@ -127,7 +123,7 @@ mod tests {
             (found.mode, found.modified),
             (Some(0o100_644), Some(1_764_000_000))
         );
-        assert_eq!((found.owner, found.links), (Some((0, 33)), Some(2)));
+        assert_eq!(found.owner, Some((0, 33)));
         assert_eq!((found.message, found.content), (&b""[..], &b"a\0b"[..]));
 
         let bare = parse_found(b"mcp-ssh-sessions:file:\0missing\0/a\0\0\0").unwrap();

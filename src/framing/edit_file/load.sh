@@ -68,7 +68,7 @@ load() {
   elif [ ! -e "./$base" ]; then show missing "$path"
   elif [ ! -r "./$base" ]; then show denied "$path"
   else
-    facts=$(stat -c '%f %s %Y %u %g %h' "./$base" || stat -f '%Xp %z %m %u %g %l' "./$base")
+    facts=$(stat -c '%f %s %Y %u %g' "./$base" || stat -f '%Xp %z %m %u %g' "./$base")
     size=${facts#* }
     size=${size%% *}
     [ -n "$size" ] || size=$(wc -c <"./$base")

@@ -57,8 +57,8 @@ pub struct ChangeAnswer<'a> {
     pub end: ChangeEnd,
     /// Message of a program of the host, after a failure.
     pub message: &'a [u8],
-    /// Word for the reason to write in place: `links`, `attributes`, `owner`, `directory` or
-    /// `rename`. `None` if the file was replaced.
+    /// Word for the reason to write in place: `links`, `attributes`, `unseen`, `owner`,
+    /// `directory` or `rename`. `None` if the file was replaced.
     pub reason: Option<&'a [u8]>,
     /// Words for the properties that could not be kept: `mode`, `owner`, `group`, `attributes`.
     pub lost: Vec<&'a [u8]>,

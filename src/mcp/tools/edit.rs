@@ -363,7 +363,7 @@ fn in_place(reason: InPlaceReason) -> &'static str {
         InPlaceReason::HardLinks => "it has several hard links",
         InPlaceReason::Attributes => "it has an ACL or extended attributes",
         InPlaceReason::Owner => "it belongs to another user or group",
-        InPlaceReason::Unseen => "the server does not show its hard links and attributes",
+        InPlaceReason::Unseen => "its ACL and attributes cannot be seen",
         InPlaceReason::Directory => "no file can be created in its directory",
         InPlaceReason::NoRename => "the server does not rename over files",
     }

@@ -220,20 +220,19 @@ impl EditRun<'_> {
         editor: &FileEditor<'_>,
         conditions: &StopConditions,
     ) -> Result<FinishedEdit, TransferError> {
-        let mut writing = match self.writing.take() {
-            Some(writing) => writing,
-            None => {
-                let prepared = editor.prepare(self.action, conditions).await?;
-                let edit = self.session.checked(prepared, self.caller)?;
-                if self.options.dry_run {
-                    return Ok(edit);
-                }
+        let mut writing = if let Some(writing) = self.writing.take() {
+            writing
+        } else {
+            let prepared = editor.prepare(self.action, conditions).await?;
+            let edit = self.session.checked(prepared, self.caller)?;
+            if self.options.dry_run {
+                return Ok(edit);
+            }
 
-                Writing {
-                    edit,
-                    written: 0,
-                    is_resumed: false,
-                }
+            Writing {
+                edit,
+                written: 0,
+                is_resumed: false,
             }
         };
 

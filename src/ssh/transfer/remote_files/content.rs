@@ -78,12 +78,11 @@ impl RemoteFiles {
         content
     }
 
-    /// Reads a whole file of `size` bytes at once, and returns its attributes at the end as well.
-    /// A size of 0 may be wrong, as in `/proc`. One byte more than the size or than `most` shows
-    /// that the file is longer.
+    /// Reads a whole file at once, and returns its attributes as well. `size` is its expected
+    /// length; 0 is unknown, as in `/proc`. Of a file longer than `most` bytes, one more is read.
     ///
     /// # Errors
-    /// The file cannot be read, or became shorter meanwhile.
+    /// The file cannot be read.
     pub(super) async fn read_whole(
         &self,
         path: &[u8],
@@ -104,7 +103,7 @@ impl RemoteFiles {
     /// Reads a whole open file as [`read_whole`](Self::read_whole) does.
     ///
     /// # Errors
-    /// The file cannot be read, or became shorter meanwhile.
+    /// The file cannot be read.
     pub(super) async fn read_open(
         &self,
         path: &[u8],
@@ -120,14 +119,21 @@ impl RemoteFiles {
             size,
         };
 
-        let end = if size == 0 { most } else { size.min(most) } + 1;
+        let end = if size == 0 { most + 1 } else { size.min(most) };
         let attributes = async {
             let found = client.fstat(handle).await;
             found.map_err(client.failed("reading", path))
         };
-
         let (pieces, attributes) = tokio::try_join!(Box::pin(file.range(0, end)), attributes)?;
-        Ok((pieces.concat(), attributes))
+        let mut content = pieces.concat();
+
+        // Only a file that has grown, or one of unknown length, costs another request.
+        if length(&content) == end && end <= most && attributes.size.is_none_or(|size| size > end) {
+            let rest = file.piece(end, most + 1 - end).await?;
+            content.extend(rest.bytes);
+        }
+
+        Ok((content, attributes))
     }
 }
 

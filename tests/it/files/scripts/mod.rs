@@ -133,6 +133,16 @@ impl Host {
         Change::read(&self.run(&write_script(path, old, new)))
     }
 
+    /// The answer to a change of a plain file.
+    fn rewritten(&self) -> Change {
+        Change::in_place(self.reason_before(""))
+    }
+
+    /// The reason to write in place: BusyBox does not show if a file has an ACL, or this one.
+    fn reason_before<'a>(&self, reason: &'a str) -> &'a str {
+        if self.is_busybox() { "unseen" } else { reason }
+    }
+
     fn create(&self, path: &Path, content: &[u8], may_make: bool) -> Change {
         let script = edit_file::create(bytes(path), content, may_make, "0123abc");
         Change::read(&self.run(&script))

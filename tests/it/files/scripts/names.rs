@@ -28,7 +28,7 @@ fn no_name_becomes_an_option_or_a_command() {
         ] {
             let path = host.work().join(OsStr::from_bytes(name));
             assert_eq!(host.create(&path, b"one\n", false), Change::done());
-            assert_eq!(host.write(&path, b"one\n", b"two\n"), Change::done());
+            assert_eq!(host.write(&path, b"one\n", b"two\n"), host.rewritten());
             assert_eq!(fs::read(&path).unwrap(), b"two\n");
 
             let answer = host.run(&edit_file::load(bytes(&path), 100));
@@ -40,7 +40,7 @@ fn no_name_becomes_an_option_or_a_command() {
             let renamed = edit_file::rename(loaded(&path, b"two\n"), bytes(&inside), true);
             let renamed = Change::read(&host.run(&renamed));
             assert_eq!((renamed.end, renamed.made.len()), (ChangeEnd::Done, 2));
-            assert_eq!(host.write(&inside, b"two\n", b"three\n"), Change::done());
+            assert_eq!(host.write(&inside, b"two\n", b"three\n"), host.rewritten());
             assert_eq!(fs::read(&inside).unwrap(), b"three\n");
 
             let deleted = host.run(&edit_file::delete(loaded(&inside, b"three\n")));

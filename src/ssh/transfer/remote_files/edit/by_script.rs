@@ -49,7 +49,6 @@ impl ScriptFiles {
                     mode: found.mode.map(|mode| mode & 0o7777),
                     owner: found.owner,
                     modified: found.modified,
-                    links: found.links,
                 }));
             }
             FoundKind::Missing | FoundKind::NoDirectory => {
@@ -193,6 +192,7 @@ fn bytes(file: &LoadedFile) -> LoadedBytes<'_> {
 fn written(change: &ChangeAnswer<'_>) -> Written {
     let in_place = change.reason.map(|reason| match reason {
         b"links" => InPlaceReason::HardLinks,
+        b"unseen" => InPlaceReason::Unseen,
         b"owner" => InPlaceReason::Owner,
         b"directory" => InPlaceReason::Directory,
         b"rename" => InPlaceReason::NoRename,

@@ -14,8 +14,6 @@ use crate::{
 
 /// Links that are followed one after another, as most systems do.
 const MAX_LINKS: usize = 40;
-/// Attempts to read a file that grows meanwhile.
-const READ_ATTEMPTS: usize = 3;
 
 impl RemoteFiles {
     /// Loads the file at a path in the form of SFTP.
@@ -127,30 +125,18 @@ impl RemoteFiles {
         path: Vec<u8>,
         found: &Attributes,
     ) -> Result<LoadedFile, TransferError> {
-        let mut size = found.size.unwrap_or(0);
-        for _ in 0..READ_ATTEMPTS {
-            let (content, attributes) = self.read_whole(&path, size, MAX_EDITED_BYTES).await?;
-            let bytes = content.len() as u64;
-            check_kind(&path, &attributes)?;
-            check_size(&path, Some(bytes))?;
+        let size = found.size.unwrap_or(0);
+        let (content, attributes) = self.read_whole(&path, size, MAX_EDITED_BYTES).await?;
+        check_kind(&path, &attributes)?;
+        check_size(&path, Some(content.len() as u64))?;
 
-            // A file that has grown was read in part. A file without a size was read to its end.
-            if size > 0 && bytes > size {
-                size = attributes.size.unwrap_or(bytes);
-                continue;
-            }
-
-            return Ok(LoadedFile {
-                path,
-                content,
-                mode: attributes.permissions.map(|mode| mode & 0o7777),
-                owner: attributes.owner,
-                modified: attributes.modified(),
-                links: None,
-            });
-        }
-
-        Err(EditError::Changed(shown(&path)).into())
+        Ok(LoadedFile {
+            path,
+            content,
+            mode: attributes.permissions.map(|mode| mode & 0o7777),
+            owner: attributes.owner,
+            modified: attributes.modified(),
+        })
     }
 
     /// Returns true if the path still leads to the content that was loaded.

@@ -40,8 +40,6 @@ pub struct LoadedFile {
     pub owner: Option<(u32, u32)>,
     /// Time of the last modification, in seconds since 1970, if known.
     pub modified: Option<u32>,
-    /// Number of names (hard links) of the file, if known.
-    pub links: Option<u64>,
 }
 
 /// Result of looking for a file to edit.

@@ -234,7 +234,10 @@ impl SftpFiles<'_> {
 
         let is_refused = matches!(error, RequestError::Status(_));
         let message = error.to_string();
-        if is_refused && self.overwrite(old, &old.content).await.is_ok() {
+        let is_as_before = is_refused
+            && (matches!(self.files.is_unchanged(old).await, Ok(true))
+                || self.overwrite(old, &old.content).await.is_ok());
+        if is_as_before {
             let _ = client.remove(&backup).await;
             return Err(EditError::Failed {
                 doing: "writing",
@@ -444,7 +447,7 @@ impl SftpFiles<'_> {
 
     /// Overwrites an existing file, and cuts it off after the new content.
     async fn overwrite(&self, old: &LoadedFile, content: &[u8]) -> Result<(), RequestError> {
-        let written = self.overwrite_opened(Access::Write, old, content).await;
+        let written = self.overwrite_opened(Access::Resume, old, content).await;
 
         // Some servers cut a file off only as they open it.
         if content.len() < old.content.len() && matches!(written, Err(RequestError::Status(_))) {
@@ -466,7 +469,7 @@ impl SftpFiles<'_> {
 
         let written = async {
             self.write_all(&handle, content).await?;
-            if access == Access::Write && content.len() < old.content.len() {
+            if access == Access::Resume && content.len() < old.content.len() {
                 let size = Attributes {
                     size: Some(content.len() as u64),
                     ..Attributes::default()
