@@ -29,8 +29,8 @@ give_up() {
   finish "$@"
 }
 
-# Removes the private directory. Its files have random names, so no other file is removed even if
-# the directory was never entered.
+# Removes the private directory. No other program has files of these names, so no other file is
+# removed even if the directory was never entered.
 clean() {
   [ -n "$store" ] || return 0
   rm -f "./$new" "./$old"
@@ -55,9 +55,11 @@ enter() {
   cd -P "$dir" && real && [ "$here" = "$dir" ]
 }
 
-# Ends the script, because another edit of the file has not ended. If that one began long ago, it was
-# interrupted, and what it left makes room for the next one. Old content stays.
-busy() {
+# Fails if no directory could be made. Ends the script if there is one, because another edit of the
+# file has not ended. If that one began long ago, it was interrupted, and what it left makes room for
+# the next one. Old content stays.
+unless_taken() {
+  [ -e "./$name" ] || [ -L "./$name" ] || return
   if [ -n "$(find "./$name" -prune -mmin +1)" ]; then
     if [ -d "./$name" ] && [ ! -L "./$name" ]; then
       rm -f "./$name/$new"
@@ -76,13 +78,7 @@ stage() {
   real
   # Before the directory is there, so that a signal leaves none behind.
   store=$here$name
-  if ! said=$(mkdir -m 700 "./$name" 2>&1); then
-    # After a signal, it may be there all the same.
-    [ -n "$said" ] || rmdir "./$name"
-    store=
-    [ ! -e "./$name" ] && [ ! -L "./$name" ] || busy
-    return 1
-  fi
+  said=$(mkdir -m 700 "./$name" 2>&1) || { store=; unless_taken; return; }
 
   cd -P "./$name" && real && [ "$here" = "$store/" ] || { store=; finish changed; }
   set -- $(ls -ldn .)

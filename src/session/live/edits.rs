@@ -22,7 +22,8 @@ use crate::{
         },
         transfer::{
             ChangeState, EditAction, EditError, FileChange, FileEditor, LenientHunk, PreparedEdit,
-            PreparedFile, RemoteFiles, TransferError, Written, shown,
+            PreparedFile, RemoteFiles, RemoteTemp, TransferError, Written, remove_remote_temps,
+            shown,
         },
     },
 };
@@ -75,6 +76,8 @@ struct EditRun<'a> {
     caller: &'a Caller,
     /// State once the files are being written.
     writing: Option<Writing>,
+    /// Temporary files on the host that are not removed yet.
+    temps: Mutex<Vec<RemoteTemp>>,
 }
 
 /// Edit whose files are being written.
@@ -111,12 +114,14 @@ impl LiveSession {
             options,
             caller,
             writing: None,
+            temps: Mutex::default(),
         };
 
         let (mut attempts, mut busy_since) = (0, None);
         loop {
             let host = self.host(caller).await?;
-            let error = match run.over(&host).await {
+            let edited = run.over(&host).await;
+            let error = match edited {
                 Ok(edit) => return Ok(edit),
                 Err(error) => error,
             };
@@ -139,6 +144,14 @@ impl LiveSession {
                 });
             }
         }
+    }
+}
+
+impl Drop for EditRun<'_> {
+    /// Hands over what could not be removed, for the next connection.
+    fn drop(&mut self) {
+        let left = std::mem::take(&mut *lock(&self.temps));
+        lock(&self.session.remote_temps).extend(left);
     }
 }
 
@@ -198,9 +211,13 @@ impl EditRun<'_> {
             Err(error) => return Err(error),
         };
 
-        let editor = FileEditor::over_sftp(host, &files, &session.remote_temps);
+        // What a lost link has left of this edit would be in its way.
+        self.remove_temps(host).await;
+        let temps = std::mem::take(&mut self.temps);
+        let editor = FileEditor::over_sftp(host, &files, &temps);
         let edit = self.with(&editor, &conditions).await;
-        session.remove_remote_temps(host);
+        self.temps = temps;
+        self.remove_temps(host).await;
 
         // The server may have closed the idle channel at this moment.
         if is_idle
@@ -212,6 +229,18 @@ impl EditRun<'_> {
         }
 
         session.keep_files(files, host, edit)
+    }
+
+    /// Removes the temporary files of attempts that were interrupted.
+    async fn remove_temps(&mut self, host: &Arc<RemoteHost>) {
+        let left = std::mem::take(&mut *lock(&self.temps));
+        if left.is_empty() || host.is_closed() {
+            lock(&self.temps).extend(left);
+            return;
+        }
+
+        let left = remove_remote_temps(left, host).await;
+        lock(&self.temps).extend(left);
     }
 
     /// Prepares and makes the edit, or goes on with it.

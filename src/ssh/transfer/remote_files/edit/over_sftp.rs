@@ -447,13 +447,13 @@ impl SftpFiles<'_> {
 
     /// Overwrites an existing file, and cuts it off after the new content.
     async fn overwrite(&self, old: &LoadedFile, content: &[u8]) -> Result<(), RequestError> {
-        let written = self.overwrite_opened(Access::Resume, old, content).await;
+        let is_shorter = content.len() < old.content.len();
 
-        // Some servers cut a file off only as they open it.
-        if content.len() < old.content.len() && matches!(written, Err(RequestError::Status(_))) {
+        // Some servers cut a file off only as they open it, whatever they answer later.
+        if is_shorter && !self.files.client.is_openssh() {
             return self.overwrite_opened(Access::Replace, old, content).await;
         }
-        written
+        self.overwrite_opened(Access::Resume, old, content).await
     }
 
     async fn overwrite_opened(
