@@ -34,6 +34,12 @@ printf '%s\0%s\0' "$(ls -ldn "${path%/*}/." 2>/dev/null)" "$attributes"
     [b"path=", quoted(path).as_slice(), rest.as_bytes()].concat()
 }
 
+/// Returns true if an answer is one to [`script`]: the host has a shell.
+#[must_use]
+pub fn has_run(answer: &[u8]) -> bool {
+    memchr::memmem::find(answer, MARK).is_some()
+}
+
 /// Reads the answer to [`script`]. `None` if there is no such file, or the host has no shell.
 #[must_use]
 pub fn parse(answer: &[u8]) -> Option<ProbedFile> {

@@ -32,6 +32,7 @@ give_up() {
 # Removes the private directory. No other program has files of these names, so no other file is
 # removed even if the directory was never entered.
 clean() {
+  trap '' HUP INT TERM PIPE
   [ -n "$store" ] || return 0
   rm -f "./$new" "./$old"
   cd /

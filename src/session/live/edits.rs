@@ -78,6 +78,8 @@ struct EditRun<'a> {
     writing: Option<Writing>,
     /// Temporary files on the host that are not removed yet.
     temps: Mutex<Vec<RemoteTemp>>,
+    /// Number of links that were lost.
+    lost_links: usize,
 }
 
 /// Edit whose files are being written.
@@ -115,6 +117,7 @@ impl LiveSession {
             caller,
             writing: None,
             temps: Mutex::default(),
+            lost_links: 0,
         };
 
         let (mut attempts, mut busy_since) = (0, None);
@@ -211,6 +214,11 @@ impl EditRun<'_> {
             Err(error) => return Err(error),
         };
 
+        // ProFTPD ends the connection where a program is to run.
+        if self.lost_links > 1 {
+            host.runs_no_programs();
+        }
+
         // What a lost link has left of this edit would be in its way.
         self.remove_temps(host).await;
         let temps = std::mem::take(&mut self.temps);
@@ -289,7 +297,10 @@ impl EditRun<'_> {
                 self.begin_anew();
                 self.writing.is_none()
             }
-            TransferError::Ssh(error) => self.session.drop_dead(host, error).await,
+            TransferError::Ssh(error) => {
+                self.lost_links += 1;
+                self.session.drop_dead(host, error).await
+            }
             // The next connection shows if the change was made.
             TransferError::Edit(EditError::Unsure { .. }) => host.is_closed(),
             _ => false,

@@ -214,20 +214,22 @@ impl Scene {
             );
         }
         tally.left += litter.len();
-        // A process that lives removes its own with the next edit.
-        if !matches!(victim, Victim::Ours) {
-            let arguments = self.prepare(shape, moment).await;
-            self.program.call("ssh_edit", arguments).await.ok();
-            eventually("temporary files are removed", || {
-                !self.litter().iter().any(|name| has_extension(name, "part"))
-            })
-            .await;
-        }
+        // What a killed script or process leaves is in the way of edits for a minute.
+        let is_ours = matches!(victim, Victim::Ours);
         for name in self.litter() {
             let path = self.host.home.join(name);
-            fs::remove_dir_all(&path)
-                .or_else(|_| fs::remove_file(&path))
-                .unwrap();
+            if path.is_dir() {
+                fs::remove_dir_all(&path).unwrap();
+            } else if is_ours {
+                fs::remove_file(&path).unwrap();
+            }
+        }
+
+        // A process that lives removes its own with the next edit.
+        if !is_ours {
+            let arguments = self.prepare(shape, moment).await;
+            self.program.call("ssh_edit", arguments).await.ok();
+            eventually("temporary files are removed", || self.litter().is_empty()).await;
         }
     }
 

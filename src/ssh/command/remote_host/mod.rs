@@ -8,7 +8,10 @@ pub(super) mod stops;
 
 use std::{
     future::pending,
-    sync::{Arc, OnceLock, atomic::AtomicBool},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -56,8 +59,8 @@ pub struct RemoteHost {
     probed: Event,
     /// Commands about to be stopped.
     pub(super) stops: Stops,
-    /// True if the server has refused to run a shell for comparing files, as a server for SFTP only
-    /// does.
+    /// True if the server has refused to run a shell for comparing or editing files, as a server for
+    /// SFTP only does.
     pub(in crate::ssh) has_no_shell: AtomicBool,
     /// True if SFTP could not be started for a tool that shows files, which has other ways.
     pub(in crate::ssh) has_no_sftp: AtomicBool,
@@ -116,6 +119,11 @@ impl RemoteHost {
     #[must_use]
     pub fn first(&self) -> &Connection {
         self.channels.first()
+    }
+
+    /// Notes that no further programs are to be run for comparing and editing files.
+    pub fn runs_no_programs(&self) {
+        self.has_no_shell.store(true, Ordering::Relaxed);
     }
 
     /// Returns true if each connection to the host has room for a single channel.

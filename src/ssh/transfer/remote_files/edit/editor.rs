@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -26,6 +26,7 @@ use crate::{
             limits::StopConditions, remote_host::RemoteHost, script::RemoteScript,
             sudo::SudoSources,
         },
+        error::SshError,
         pool::Priority,
         transfer::{
             RemoteTemp, TransferError,
@@ -328,8 +329,9 @@ impl<'a> FileEditor<'a> {
             }
         });
 
+        let probed = probed.filter(|probed| is_same(old, probed));
         let loses = match &probed {
-            Some(probed) => loses(old, probed),
+            Some(probed) => loses(probed),
             // Links and lists that nobody can see would be lost.
             None => Some(InPlaceReason::Unseen),
         };
@@ -360,6 +362,10 @@ impl<'a> FileEditor<'a> {
 
     /// Asks the programs of the host about a file. `None` if the host runs no programs.
     async fn probe(&self, path: &[u8]) -> Option<ProbedFile> {
+        if self.host.has_no_shell.load(Ordering::Relaxed) {
+            return None;
+        }
+
         let script = RemoteScript {
             command: SHELL.to_owned(),
             stdin: file_probe::script(path),
@@ -369,9 +375,18 @@ impl<'a> FileEditor<'a> {
             limit: PROBE_LIMIT,
             progress: None,
         };
+        let answer = self.host.run_script(script).await;
 
-        let answer = self.host.run_script(script).await.ok()?;
-        file_probe::parse(&answer)
+        // Servers for SFTP alone refuse every program.
+        let is_refused = match &answer {
+            Ok(answer) => !file_probe::has_run(answer),
+            Err(error) => matches!(error, SshError::ExecRefused),
+        };
+        if is_refused {
+            self.host.runs_no_programs();
+        }
+
+        file_probe::parse(&answer.ok()?)
     }
 
     /// Finds out if an interrupted change was made.
@@ -408,17 +423,18 @@ impl<'a> FileEditor<'a> {
     }
 }
 
-/// Returns the reason for which a rename would lose something.
-fn loses(old: &LoadedFile, probed: &ProbedFile) -> Option<InPlaceReason> {
-    // Another file than the one that SFTP shows, such as outside of its root, says nothing.
-    let is_same = probed.size == old.content.len() as u64
-        && old.owner.is_none_or(|owner| owner == probed.owner);
+/// Returns true if the programs of the host see the same file as SFTP, which may have another root.
+fn is_same(old: &LoadedFile, probed: &ProbedFile) -> bool {
+    probed.size == old.content.len() as u64 && old.owner.is_none_or(|owner| owner == probed.owner)
+}
 
-    if is_same && probed.links > 1 {
+/// Returns the reason for which a rename would lose something.
+fn loses(probed: &ProbedFile) -> Option<InPlaceReason> {
+    if probed.links > 1 {
         Some(InPlaceReason::HardLinks)
-    } else if is_same && !probed.is_plain {
-        Some(InPlaceReason::Attributes)
-    } else {
+    } else if probed.is_plain {
         None
+    } else {
+        Some(InPlaceReason::Attributes)
     }
 }
