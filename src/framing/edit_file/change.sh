@@ -60,7 +60,10 @@ enter() {
 # file has not ended. If that one began long ago, it was interrupted, and what it left makes room for
 # the next one. Old content stays.
 unless_taken() {
-  [ -e "./$name" ] || [ -L "./$name" ] || return
+  case $said in
+    *' exists') ;;
+    *) [ -e "./$name" ] || [ -L "./$name" ] || return ;;
+  esac
   if [ -n "$(find "./$name" -prune -mmin +1)" ]; then
     if [ -d "./$name" ] && [ ! -L "./$name" ]; then
       rm -f "./$name/$new"

@@ -239,9 +239,10 @@ impl EditRun<'_> {
         session.keep_files(files, host, edit)
     }
 
-    /// Removes the temporary files of attempts that were interrupted.
+    /// Removes the temporary files of attempts that were interrupted, in this edit or before.
     async fn remove_temps(&mut self, host: &Arc<RemoteHost>) {
-        let left = std::mem::take(&mut *lock(&self.temps));
+        let mut left = std::mem::take(&mut *lock(&self.temps));
+        left.append(&mut lock(&self.session.remote_temps));
         if left.is_empty() || host.is_closed() {
             lock(&self.temps).extend(left);
             return;

@@ -231,6 +231,9 @@ fn rclone(file: File<'_>, port: u16, home: &Path, mode: &str) -> Command {
         &format!("127.0.0.1:{port}"),
         "--vfs-cache-mode",
         mode,
+        // A test writes files next to the server, which looks at a directory anew each time.
+        "--dir-cache-time",
+        "1ms",
     ]);
 
     // It says this of all files and directories, and a busy machine is given time to take in order what was sent in order.
