@@ -1,4 +1,4 @@
-// The demo's story: all ten tools, as an agent would use them. Every step checks what it shows.
+// The demo's story: all tools, as an agent would use them. Every step checks what it shows.
 
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
@@ -11,9 +11,12 @@ const TOOLS = [
   'ssh_connect',
   'ssh_disconnect',
   'ssh_download',
+  'ssh_edit',
   'ssh_exec',
   'ssh_job',
+  'ssh_read',
   'ssh_reconnect',
+  'ssh_search',
   'ssh_sessions',
   'ssh_set_default',
   'ssh_shell',
@@ -27,6 +30,7 @@ export async function story(stage) {
   await connect(stage, agent);
   await commands(agent);
   await shells(agent);
+  await files(agent);
   await limits(agent);
   await jobs(agent);
   await transfers(stage, agent);
@@ -51,7 +55,7 @@ async function start(stage, { client }) {
   const names = tools.map(({ name }) => name).sort();
   answer(names.join(' '), milliseconds);
   fact(
-    'the ten tools are there, each described',
+    'all tools are there, each described',
     TOOLS.every((name) => names.includes(name)) && tools.every((tool) => tool.description),
     names,
   );
@@ -114,6 +118,23 @@ async function shells(agent) {
   );
   const cat = await agent.use('ssh_shell', { command: 'cat; echo nothing to read, COLOUR is still $COLOUR' });
   fact('the shell is as it was', cat.blocks[0] === 'nothing to read, COLOUR is still blue\n', cat.blocks);
+}
+
+async function files(agent) {
+  title('Read, search and edit files', 'Over SFTP, next to the shell: paths start where it stands.');
+  const read = await agent.use('ssh_read', { path: 'haiku.txt' });
+  fact('the lines are numbered', read.blocks[0].startsWith('1\tAn old silent pond,\n'), read.blocks);
+  const found = await agent.use('ssh_search', { pattern: 'frog', path: '.' });
+  fact('the line is found', /haiku\.txt:2: a frog jumps/.test(found.text), found.text);
+  const edited = await agent.use('ssh_edit', { path: 'haiku.txt', oldText: '$INTO it', newText: 'into it' });
+  fact(
+    'the answer is the difference that was made',
+    edited.text.includes('-a frog jumps $INTO it:\n+a frog jumps into it:\n'),
+    edited.text,
+  );
+  const missing = await agent.send('ssh_edit', { path: 'haiku.txt', oldText: 'a toad jumps', newText: 'a frog sits' });
+  agent.show(missing);
+  fact('a text that is not there changes nothing, and the nearest is shown', missing.isError && /line 2/.test(missing.text));
 }
 
 async function limits(agent) {

@@ -222,7 +222,7 @@ pub(super) fn as_text(path: &[u8]) -> String {
 }
 
 /// Formats a path for display: on a single line, and without the middle of a path longer than
-/// [`MAX_SHOWN_CHARS`].
+/// 400 characters.
 #[must_use]
 pub fn shown(path: &[u8]) -> String {
     let line = escape_line(as_text(path));

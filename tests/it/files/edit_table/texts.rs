@@ -8,10 +8,17 @@ use super::row::{Row, becomes, beta, edited, refused, replace, row, unchanged, w
 const LARGEST: &str = "yes 'a line of a large file' | head -c 4194299 > f; echo beta >> f";
 
 pub(super) fn rows() -> Vec<Row> {
-    [bytes(), line_ends(), places(), refusals(), answers()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        bytes(),
+        line_ends(),
+        places(),
+        refusals(),
+        files_that_are_refused(),
+        answers(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn bytes() -> Vec<Row> {
@@ -287,6 +294,11 @@ fn refusals() -> Vec<Row> {
             beta(),
             refused(&["no text"]),
         ),
+    ]
+}
+
+fn files_that_are_refused() -> Vec<Row> {
+    vec![
         row(
             "gzip",
             "echo beta | gzip > f; echo beta >> f",

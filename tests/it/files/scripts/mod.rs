@@ -138,7 +138,7 @@ impl Host {
         Change::in_place(self.reason_before(""))
     }
 
-    /// The reason to write in place: BusyBox does not show if a file has an ACL, or this one.
+    /// The reason to write in place: `BusyBox` does not show if a file has an ACL, or this one.
     fn reason_before<'a>(&self, reason: &'a str) -> &'a str {
         if self.is_busybox() { "unseen" } else { reason }
     }

@@ -184,7 +184,7 @@ async fn ends_at_steps(row: &'static Row, poses_as_openssh: bool, first: usize) 
         assert!(is_clean, "{what}: left is {:?}", litter(&host.home));
     }
 
-    unreachable!("the steps have no end")
+    panic!("the steps have no end")
 }
 
 /// A server whose channel for files ends with the answer to the request at which the count is over.
