@@ -132,7 +132,7 @@ async function files(agent) {
     edited.text.includes('-a frog jumps $INTO it:\n+a frog jumps into it:\n'),
     edited.text,
   );
-  const missing = await agent.send('ssh_edit', { path: 'haiku.txt', oldText: 'a toad jumps', newText: 'a frog sits' });
+  const missing = await agent.send('ssh_edit', { path: 'haiku.txt', oldText: 'a frog jumps over it', newText: 'a frog sits' });
   agent.show(missing);
   fact('a text that is not there changes nothing, and the nearest is shown', missing.isError && /line 2/.test(missing.text));
 }
