@@ -139,7 +139,7 @@ mod tests {
                 );
                 assert!(probed.is_none_or(|file| file.owner == (0, 5) && file.size == 42));
                 assert!(has_run(answer.as_bytes()));
-                assert_eq!(parse(answer[..answer.len() - 1].as_bytes()), None);
+                assert_eq!(parse(&answer.as_bytes()[..answer.len() - 1]), None);
             }
         }
 
