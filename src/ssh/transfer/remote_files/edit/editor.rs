@@ -107,6 +107,9 @@ impl<'a> FileEditor<'a> {
         action: &EditAction,
         conditions: &StopConditions,
     ) -> Result<PreparedEdit, TransferError> {
+        let paths = action.paths();
+        let path = paths.first().copied().unwrap_or_default();
+
         // Boxed for the same reason as in `RemoteFiles::read`.
         let found: BoxFuture<'_, Result<_, TransferError>> = Box::pin(self.load_all(action));
         let connection = match self.sftp {
@@ -114,7 +117,7 @@ impl<'a> FileEditor<'a> {
             None => self.host.first(),
         };
         let found = connection
-            .unless_stopped(conditions, self.limited("reading", found))
+            .unless_stopped(conditions, self.limited(found, unread(path)))
             .await?;
 
         let prepared = prepare(action, &found)?;
@@ -217,28 +220,29 @@ impl<'a> FileEditor<'a> {
     /// A file has changed since it was loaded, the host refuses a step, or the link is lost.
     pub async fn write(&self, change: &FileChange) -> Result<Written, TransferError> {
         let written: BoxFuture<'_, _> = Box::pin(self.write_change(change));
-        self.limited("writing", written).await
+        let unsure = |message| {
+            let path = shown(change.path());
+            EditError::Unsure { path, message }.into()
+        };
+
+        self.limited(written, unsure).await
     }
 
-    /// Limits the time of a step over SFTP. Scripts have limits of their own, and wait while the
-    /// person is asked for a password.
+    /// Limits the time of a step over SFTP, after which `no_answer` makes the error. Scripts have
+    /// limits of their own, and wait while the person is asked for a password.
     async fn limited<T>(
         &self,
-        doing: &'static str,
         step: BoxFuture<'_, Result<T, TransferError>>,
+        no_answer: impl FnOnce(String) -> TransferError,
     ) -> Result<T, TransferError> {
         if self.sftp.is_none() {
             return step.await;
         }
 
-        let no_answer = || TransferError::Ended {
-            doing,
-            path: String::new(),
-            message: format!("no answer within {STEP_LIMIT:?}"),
-        };
+        let message = format!("no answer within {STEP_LIMIT:?}");
         timeout(STEP_LIMIT, step)
             .await
-            .unwrap_or_else(|_| Err(no_answer()))
+            .unwrap_or_else(|_| Err(no_answer(message)))
     }
 
     async fn write_change(&self, change: &FileChange) -> Result<Written, TransferError> {
@@ -396,7 +400,7 @@ impl<'a> FileEditor<'a> {
     pub async fn state(&self, change: &FileChange) -> Result<ChangeState, TransferError> {
         let content_at = async |path: &[u8]| -> Result<Option<Vec<u8>>, TransferError> {
             let loaded: BoxFuture<'_, _> = Box::pin(self.load(path));
-            Ok(match self.limited("reading", loaded).await? {
+            Ok(match self.limited(loaded, unread(path)).await? {
                 Loaded::File(file) => Some(file.content),
                 Loaded::Missing(_) => None,
             })
@@ -420,6 +424,16 @@ impl<'a> FileEditor<'a> {
         } else {
             ChangeState::Other
         })
+    }
+}
+
+/// Returns a function that makes the error for a file that is not read in time.
+fn unread(path: &[u8]) -> impl FnOnce(String) -> TransferError {
+    let path = shown(path);
+    move |message| TransferError::Ended {
+        doing: "reading",
+        path,
+        message,
     }
 }
 
