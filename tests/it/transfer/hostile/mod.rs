@@ -3,6 +3,7 @@
 //! agent reads is short and harmless.
 
 mod dying;
+mod editing;
 mod faults;
 mod reading;
 mod table;
@@ -69,6 +70,10 @@ enum Call {
     ReadEnd,
     /// `tree` as a directory.
     ReadDirectory,
+    /// A text of `file`.
+    EditFile,
+    /// The files of `tree`.
+    SearchTree,
 }
 
 impl Call {
@@ -85,13 +90,18 @@ impl Call {
             Self::ReadFile => ("ssh_read", json!({"path": "file"})),
             Self::ReadEnd => ("ssh_read", json!({"path": "file", "offset": -3})),
             Self::ReadDirectory => ("ssh_read", json!({"path": "tree/."})),
+            Self::EditFile => (
+                "ssh_edit",
+                json!({"path": "file", "oldText": "abc", "newText": "xyz"}),
+            ),
+            Self::SearchTree => ("ssh_search", json!({"pattern": "abc", "path": "tree/."})),
         }
     }
 
     /// The longest text that an agent is given to read, in bytes.
     fn max_text_bytes(self) -> usize {
         match self {
-            Self::ReadFile | Self::ReadEnd | Self::ReadDirectory => 40_000,
+            Self::ReadFile | Self::ReadEnd | Self::ReadDirectory | Self::SearchTree => 40_000,
             _ => 10_000,
         }
     }
