@@ -27,7 +27,6 @@ fn text_but(fault: Fault) -> Fault {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn an_edit_of_a_file_that_lies_changes_nothing() {
     const OTHER: Ends = Badly("it answers something else than was asked");
     const LONG: Ends = Badly("files of up to 4 MiB are edited");
