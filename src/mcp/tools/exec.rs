@@ -70,7 +70,7 @@ pub(super) fn tool() -> Tool {
     );
     super::found_by(
         tool,
-        "run execute shell command on a remote server host remotely ssh into deploy",
+        "run execute shell command on a remote server host remotely ssh into deploy to",
     )
 }
 
