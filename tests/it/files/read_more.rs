@@ -264,13 +264,13 @@ async fn servers_of_other_makes_are_read() {
         Make::Ssh2,
         Make::Erlang,
         Make::Proftpd,
-        Make::Rclone("off"),
+        Make::Rclone("off", "5m"),
     ] {
         let mut bench = TestHost::other(&make).connect().await;
         let path = bench.remote("file").to_str().unwrap().to_owned();
         let content = counted(60_000, |number| format!("line {number}\n"));
         fs::write(&path, content).unwrap();
-        let path = if matches!(make, Make::Rclone(_)) {
+        let path = if matches!(make, Make::Rclone(..)) {
             "file".to_owned()
         } else {
             path

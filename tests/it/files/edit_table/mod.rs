@@ -210,10 +210,10 @@ async fn servers_of_other_makes_edit_every_text_right() {
         ("ssh2", Make::Ssh2),
         ("Erlang", Make::Erlang),
         ("ProFTPD", Make::Proftpd),
-        ("rclone", Make::Rclone("off")),
+        ("rclone", Make::Rclone("off", "1ms")),
     ] {
         let mut bench = TestHost::other(&make).connect().await;
-        let home = if matches!(make, Make::Rclone(_)) {
+        let home = if matches!(make, Make::Rclone(..)) {
             ""
         } else {
             bench.home.to_str().unwrap()

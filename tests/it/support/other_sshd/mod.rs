@@ -20,8 +20,9 @@ pub(crate) enum Make {
     Erlang,
     /// `ProFTPD` with `mod_sftp`.
     Proftpd,
-    /// rclone, which is Go's `pkg/sftp` over a cache of this mode (`--vfs-cache-mode`). Its root directory is the home.
-    Rclone(&'static str),
+    /// rclone, which is Go's `pkg/sftp` over a cache of this mode (`--vfs-cache-mode`) that knows a directory for this time
+    /// (`--dir-cache-time`). Its root directory is the home.
+    Rclone(&'static str, &'static str),
     /// ssh2 from npm, with handlers that are asynchronous.
     Ssh2,
 }
@@ -53,7 +54,7 @@ impl OtherSshd {
             Make::Asyncssh(refused) => asyncssh(&file, port, home, refused),
             Make::Erlang => erlang(&file, port, home),
             Make::Proftpd => proftpd(&file, port, home, &user),
-            Make::Rclone(mode) => rclone(&file, port, home, mode),
+            Make::Rclone(mode, known_for) => rclone(&file, port, home, mode, known_for),
             Make::Ssh2 => ssh2(&file, port, home),
         });
 
@@ -218,7 +219,7 @@ fn proftpd(file: File<'_>, port: u16, home: &Path, user: &str) -> Command {
     command
 }
 
-fn rclone(file: File<'_>, port: u16, home: &Path, mode: &str) -> Command {
+fn rclone(file: File<'_>, port: u16, home: &Path, mode: &str, known_for: &str) -> Command {
     let rclone = program("rclone").expect("rclone is missing: install it (Debian: rclone)");
     let mut command = Command::new(rclone);
 
@@ -231,9 +232,8 @@ fn rclone(file: File<'_>, port: u16, home: &Path, mode: &str) -> Command {
         &format!("127.0.0.1:{port}"),
         "--vfs-cache-mode",
         mode,
-        // A test writes files next to the server, which looks at a directory anew each time.
         "--dir-cache-time",
-        "1ms",
+        known_for,
     ]);
 
     // It says this of all files and directories, and a busy machine is given time to take in order what was sent in order.

@@ -48,7 +48,7 @@ fn with_mode(root: &Path) -> usize {
 }
 
 async fn all_arrives(cache: &'static str) {
-    let mut bench = TestHost::other(&Make::Rclone(cache)).connect().await;
+    let mut bench = TestHost::other(&Make::Rclone(cache, "5m")).connect().await;
     let (source, there, down) = (
         bench.local("source"),
         bench.remote("up"),
@@ -174,7 +174,7 @@ async fn all_arrives_over_rclone_which_writes_later() {
 #[tokio::test]
 async fn what_is_given_up_is_closed_before_it_is_removed() {
     for cache in ["off", "writes"] {
-        let (mut bench, link) = behind(&Make::Rclone(cache), &[]).await;
+        let (mut bench, link) = behind(&Make::Rclone(cache, "5m"), &[]).await;
 
         // So short that rclone without a cache makes it when it is closed.
         fs::write(bench.local("file"), random(90_000)).unwrap();
@@ -227,8 +227,8 @@ async fn behind(make: &Make, cuts: &[u64]) -> (ConnectedHost<OtherSshd>, Link) {
 #[tokio::test]
 async fn an_upload_that_the_server_cannot_resume_begins_anew() {
     for make in [
-        Make::Rclone("off"),
-        Make::Rclone("writes"),
+        Make::Rclone("off", "5m"),
+        Make::Rclone("writes", "5m"),
         Make::Asyncssh(&["fsetstat"]),
     ] {
         let (mut bench, link) = behind(&make, &[4_000_000]).await;
