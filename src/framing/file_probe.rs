@@ -1,7 +1,7 @@
 //! A script that tells what SFTP does not tell of a file: its links, its access control list and
 //! its extended attributes.
 
-use super::read_file::quoted;
+use super::quoting::quoted;
 
 /// Words before the facts, because a startup file may print as well.
 const MARK: &[u8] = b"mcp-ssh-sessions:probe:\0";

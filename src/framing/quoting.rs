@@ -19,6 +19,15 @@ pub fn quote(line: &mut Vec<u8>, text: &[u8]) {
     line.push(b'\'');
 }
 
+/// Returns the text in single quotes; see [`quote`].
+#[must_use]
+pub fn quoted(text: &[u8]) -> Vec<u8> {
+    let mut word = Vec::with_capacity(text.len() + 2);
+    quote(&mut word, text);
+
+    word
+}
+
 /// Returns the bytes meant by `$'…'`, as written by bash's `printf %q`; `None` for any other text.
 pub(super) fn unquote(text: &[u8]) -> Option<Vec<u8>> {
     let inner = text.strip_prefix(b"$'")?.strip_suffix(b"'")?;

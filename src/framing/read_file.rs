@@ -3,6 +3,8 @@
 //! A path is an argument of fixed commands. It is quoted, and begins with `/` or `./`, so that it
 //! becomes neither a command nor an option.
 
+use super::quoting::quoted;
+
 /// Words before the facts, because a startup file may print as well.
 pub(super) const MARK: &[u8] = b"mcp-ssh-sessions:file:\0";
 
@@ -253,21 +255,6 @@ fn stat(option: &str, files: &str) -> String {
         "facts=$(stat {option} -c '%f %s %Y %u:%g %U:%G' {files} 2>/dev/null)\n\
          [ -n \"$facts\" ] || facts=$(stat {option} -f '%Xp %z %m %u:%g %Su:%Sg' {files} 2>/dev/null)"
     )
-}
-
-/// Returns a text as one word of a POSIX shell.
-pub(super) fn quoted(text: &[u8]) -> Vec<u8> {
-    let mut word = vec![b'\''];
-    for byte in text {
-        if *byte == b'\'' {
-            word.extend_from_slice(br"'\''");
-        } else {
-            word.push(*byte);
-        }
-    }
-    word.push(b'\'');
-
-    word
 }
 
 #[cfg(test)]

@@ -54,13 +54,6 @@ impl ShownFiles {
 
         Some(*file)
     }
-
-    /// Forgets a file that a client knows to be gone, such as one that the client has deleted.
-    pub fn forget(&mut self, reader: ReaderId, path: &[u8]) {
-        if let Some((_, files)) = self.readers.iter_mut().find(|(held, _)| *held == reader) {
-            files.retain(|(held, _)| held != path);
-        }
-    }
 }
 
 impl ShownFile {
@@ -174,12 +167,6 @@ mod tests {
         assert_eq!(files.shown(other, b"/a"), Some(sized(3)));
         assert_eq!(files.shown(other, b"/b"), None);
         assert_eq!(files.shown(ReaderId::SHARED, b"/a"), None);
-
-        files.forget(one, b"/a");
-        files.forget(other, b"/b");
-        assert_eq!(files.shown(one, b"/a"), None);
-        assert_eq!(files.shown(one, b"/b"), Some(sized(2)));
-        assert_eq!(files.shown(other, b"/a"), Some(sized(3)));
     }
 
     #[test]

@@ -1,10 +1,3 @@
-LC_ALL=C
-export LC_ALL
-unset CDPATH
-set -f
-exec 2>/dev/null
-newline='
-'
 store= made=0 reason= said=
 new=$name.new old=$name.old
 
@@ -42,13 +35,6 @@ clean() {
 
 trap clean EXIT
 trap 'exit 1' HUP INT TERM PIPE
-
-# Sets `here` to the real name of the current directory, with a slash at the end.
-real() {
-  here=$(pwd -P && printf .)
-  here=${here%"$newline".}
-  here=${here%/}/
-}
 
 # Enters the directory of the file. Another one may have taken its place since.
 enter() {

@@ -1,6 +1,9 @@
 //! Loads a whole file, or finds out what is in its place.
 
-use super::super::read_file::{MARK, quoted};
+use super::{
+    super::{quoting::quoted, read_file::MARK},
+    START,
+};
 
 /// Kind of what has a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,7 @@ pub fn load(path: &[u8], most_bytes: u64) -> Vec<u8> {
         b"path=",
         quoted(path).as_slice(),
         most.as_bytes(),
+        START,
         include_bytes!("load.sh"),
     ]
     .concat()

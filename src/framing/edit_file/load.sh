@@ -1,21 +1,6 @@
-LC_ALL=C
-export LC_ALL
-unset CDPATH
-set -f
-exec 2>/dev/null
-newline='
-'
-
 # Answers with the kind, the path, the facts and a message.
 show() {
   printf 'mcp-ssh-sessions:file:\0%s\0%s\0%s\0%s\0' "$1" "$2" "$facts" "$3"
-}
-
-# Sets `here` to the real name of the current directory, with a slash at the end.
-real() {
-  here=$(pwd -P && printf .)
-  here=${here%"$newline".}
-  here=${here%/}/
 }
 
 # Answers for a directory that cannot be entered. What exists of it is resolved.

@@ -14,10 +14,12 @@ use sha2::{Digest as _, Sha256};
 
 use self::checksum::cksum;
 pub use self::load::{FoundKind, FoundPath, load, parse_found};
-use super::read_file::quoted;
+use super::quoting::quoted;
 
 /// Words before the answer, because a startup file may print as well.
 const MARK: &[u8] = b"mcp-ssh-sessions:change:\0";
+/// Beginning of every script: settings of the shell, and what all of them need.
+const START: &[u8] = include_bytes!("start.sh");
 /// Length of the content in an argument of `printf`, in bytes. Quoting makes it up to four times as
 /// long, and Linux allows 128 KiB where `printf` is a program.
 const ARGUMENT_BYTES: usize = 30 * 1024;
@@ -163,6 +165,7 @@ pub fn parse_change(answer: &[u8]) -> Option<ChangeAnswer<'_>> {
 /// Puts a script together: settings, the functions, and the call of one.
 fn script(action: &str, settings: &[Vec<u8>]) -> Vec<u8> {
     let mut script = settings.concat();
+    script.extend_from_slice(START);
     script.extend_from_slice(include_bytes!("change.sh"));
     // The script is on stdin, which no program may read.
     script.extend_from_slice(format!("{action} </dev/null\n").as_bytes());

@@ -11,7 +11,6 @@ use crate::{
     session::{
         error::SessionError,
         live::{EditOptions, EditedFile, FinishedEdit},
-        registry::OpenedSession,
     },
     ssh::transfer::{
         EditAction, EditError, FileChange, InPlaceReason, Patch, ReplaceError, TransferError,
@@ -19,9 +18,6 @@ use crate::{
 };
 
 pub(super) const NAME: &str = "ssh_edit";
-
-/// Length of a path in a status line, in bytes.
-const MAX_PATH_BYTES: usize = 1_000;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -87,10 +83,9 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     };
     let action = params.into_action()?;
 
-    let OpenedSession {
-        session, notice, ..
-    } = call.registry.open(name.as_deref(), &call.caller).await?;
-    let edit = session
+    let opened = call.registry.open(name.as_deref(), &call.caller).await?;
+    let edit = opened
+        .session
         .edit_files(action, options, &call.caller)
         .await
         .map_err(|error| explained(&error))?;
@@ -100,15 +95,11 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
             let (path, diff) = (file.prepared.change.path(), &file.prepared.diff);
             call.registry
                 .edits
-                .record(session.saved.name.as_str(), path, diff);
+                .record(opened.session.saved.name.as_str(), path, diff);
         }
     }
 
-    // With a single connected session its name would be noise in the answer.
-    let is_named = call.registry.is_one_of_many();
-    let name = is_named.then(|| format!("session {}", session.saved.name));
-
-    result(&edit, options.dry_run, name.into_iter().chain(notice))
+    result(&edit, options.dry_run, session::remarks(&call, &opened))
 }
 
 impl EditParams {
@@ -370,7 +361,9 @@ fn in_place(reason: InPlaceReason) -> &'static str {
 }
 
 fn shown(path: &[u8]) -> String {
-    ForeignText::from(path).cut(MAX_PATH_BYTES).to_string()
+    ForeignText::from(path)
+        .cut(session::MAX_PATH_BYTES)
+        .to_string()
 }
 
 fn facts(file: &EditedFile) -> EditedFileResult {

@@ -10,16 +10,13 @@ use super::{Effect, session};
 use crate::{
     foreign_text::{ForeignText, escape_line},
     mcp::call::{Call, progress::size, tool_error::ToolError},
-    session::{error::SessionError, registry::OpenedSession},
+    session::error::SessionError,
     ssh::transfer::{
         FileContent, FileView, MAX_LINES, ReadRequest, Start, TransferError, hex_dump,
     },
 };
 
 pub(super) const NAME: &str = "ssh_read";
-
-/// Length of a path in a status line, in bytes.
-const MAX_PATH_BYTES: usize = 1_000;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -91,9 +88,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         limit => limit.and_then(|limit| usize::try_from(limit).ok()),
     };
 
-    let OpenedSession {
-        session, notice, ..
-    } = call
+    let opened = call
         .registry
         .open(params.session.as_deref(), &call.caller)
         .await?;
@@ -104,16 +99,13 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         start: Start::at(params.offset.unwrap_or(1)),
         limit: limit.unwrap_or(MAX_LINES),
     };
-    let view = session
+    let view = opened
+        .session
         .read_file(request, params.sudo, &call.caller)
         .await
         .map_err(|error| explained(&error))?;
 
-    // With a single connected session its name would be noise in the answer.
-    let is_named = call.registry.is_one_of_many();
-    let name = is_named.then(|| format!("session {}", session.saved.name));
-
-    result(&view, name.into_iter().chain(notice))
+    result(&view, session::remarks(&call, &opened))
 }
 
 /// Returns the error with the next step for a reader.
@@ -158,7 +150,10 @@ fn result(
     let mode = view.mode.map(|mode| format!("{mode:04o}"));
     let mut shown = Shown::of(view);
 
-    let mut parts = vec![path.clone().cut(MAX_PATH_BYTES).to_string(), shown.what];
+    let mut parts = vec![
+        path.clone().cut(session::MAX_PATH_BYTES).to_string(),
+        shown.what,
+    ];
     // The size of a directory says nothing about its entries, and in `/proc` sizes read 0.
     let bytes = view.size.filter(|bytes| match &view.content {
         FileContent::Text(page) => *bytes > 0 || page.shown == 0,

@@ -10,7 +10,7 @@ use super::{Effect, session};
 use crate::{
     foreign_text::{ForeignText, escape_line},
     mcp::call::{Call, tool_error::ToolError},
-    session::{error::SessionError, registry::OpenedSession},
+    session::error::SessionError,
     ssh::transfer::{
         Glob, Hits, Pattern, SearchEnd, SearchEngine, SearchRequest, SearchResult, TransferError,
     },
@@ -26,9 +26,6 @@ const MAX_CONTEXT: u32 = 50;
 const MAX_PATTERN_BYTES: usize = 16 * 1024;
 /// Time after which a search ends with what was found.
 const TIME_LIMIT: Duration = Duration::from_secs(20);
-/// Length of a path in a status line, in bytes.
-const MAX_PATH_BYTES: usize = 1_000;
-
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 struct SearchParams {
@@ -89,22 +86,17 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let mut request = request(params)?;
     request.progress = call.watched.search();
 
-    let OpenedSession {
-        session, notice, ..
-    } = call
+    let opened = call
         .registry
         .open(session_name.as_deref(), &call.caller)
         .await?;
-    let found = session
+    let found = opened
+        .session
         .search(request.clone(), &call.caller)
         .await
         .map_err(|error| explained(&error))?;
 
-    // With a single connected session its name would be noise in the answer.
-    let is_named = call.registry.is_one_of_many();
-    let name = is_named.then(|| format!("session {}", session.saved.name));
-
-    result(&request, &found, name.into_iter().chain(notice))
+    result(&request, &found, session::remarks(&call, &opened))
 }
 
 /// Reads the parameters.
@@ -275,7 +267,7 @@ fn result(
         _ => summary,
     }];
     if is_relative || total == 0 {
-        parts.push(path.clone().cut(MAX_PATH_BYTES).to_string());
+        parts.push(path.clone().cut(session::MAX_PATH_BYTES).to_string());
     }
     parts.push(found.engine.name().to_owned());
     parts.extend(notes(request, found, shown < total, total));

@@ -5,12 +5,27 @@ use serde::Serialize;
 
 use crate::{
     foreign_text::{ForeignText, escape_line},
-    mcp::call::tool_error::ToolError,
-    session::status::{ConnectionState, SessionStatus},
+    mcp::call::{Call, tool_error::ToolError},
+    session::{
+        registry::OpenedSession,
+        status::{ConnectionState, SessionStatus},
+    },
 };
+
+/// Length of a path in a status line, in bytes.
+pub(super) const MAX_PATH_BYTES: usize = 1_000;
 
 /// Key in `_meta` of the typed facts of a result, for programs. Commands have an outcome instead.
 const RESULT_KEY: &str = "mcp-ssh-sessions/result";
+
+/// Returns the remarks about a session that end a status line. With a single connected session its
+/// name would be noise in the answer.
+pub(super) fn remarks(call: &Call, opened: &OpenedSession) -> impl Iterator<Item = String> {
+    let is_named = call.registry.is_one_of_many();
+    let name = is_named.then(|| format!("session {}", opened.session.saved.name));
+
+    name.into_iter().chain(opened.notice.clone())
+}
 
 /// Session, as programs read it.
 #[derive(Debug, Serialize)]

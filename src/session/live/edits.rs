@@ -45,7 +45,7 @@ pub struct EditOptions {
 }
 
 /// Edit that was made, or in a dry run would be.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FinishedEdit {
     /// Files that changed, in the order of writing.
     pub files: Vec<EditedFile>,
@@ -104,7 +104,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<FinishedEdit, SessionError> {
         let _running = self.running.token();
-        let directory = self.directory().await;
+        let directory = self.start_of(action.paths()).await;
         let action = action
             .in_directory(&directory)
             .map_err(|error| self.transfer(error))?;
@@ -123,8 +123,7 @@ impl LiveSession {
         let (mut attempts, mut busy_since) = (0, None);
         loop {
             let host = self.host(caller).await?;
-            let edited = run.over(&host).await;
-            let error = match edited {
+            let error = match run.over(&host).await {
                 Ok(edit) => return Ok(edit),
                 Err(error) => error,
             };
@@ -274,14 +273,13 @@ impl EditRun<'_> {
             }
         };
 
-        let written = self.write_files(&mut writing, editor).await;
-        if written.is_err() {
-            self.writing = Some(writing);
-            written?;
-            return Ok(FinishedEdit::default());
+        match self.write_files(&mut writing, editor).await {
+            Ok(()) => Ok(writing.edit),
+            Err(error) => {
+                self.writing = Some(writing);
+                Err(error)
+            }
         }
-
-        Ok(writing.edit)
     }
 
     /// Has the edit prepared again, unless a file is written already.

@@ -50,9 +50,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<FileView, SessionError> {
         let _running = self.running.token();
-        if !request.path.starts_with(['/', '~']) {
-            request.directory = self.directory().await;
-        }
+        request.directory = self.start_of([request.path.as_bytes()]).await;
 
         let mut tried_again = false;
         loop {
@@ -67,26 +65,36 @@ impl LiveSession {
                 self.read_over(&host, &request, &conditions).await
             };
 
-            let error = match read.await {
+            match read.await {
                 Ok(view) => {
                     if let Some(file) = ShownFile::of(&view) {
                         self.note_shown(caller, view.resolved.clone(), file);
                     }
                     return Ok(view);
                 }
-                Err(error) => error,
-            };
-
-            // Reading changes nothing, so a second attempt is safe.
-            match error {
-                TransferError::Ssh(error)
-                    if !tried_again && self.drop_dead(&host, &error).await =>
-                {
-                    tried_again = true;
-                }
-                TransferError::Cancelled => return Err(SessionError::Cancelled),
-                error => return Err(self.transfer(error)),
+                Err(error) => self.try_again(&mut tried_again, &host, error).await?,
             }
+        }
+    }
+
+    /// Returns Ok if an operation that failed is to be tried again: it changes nothing, the link was
+    /// lost, and this is the first time.
+    ///
+    /// # Errors
+    /// The error of the operation, in any other case.
+    pub(super) async fn try_again(
+        &self,
+        tried_again: &mut bool,
+        host: &Arc<RemoteHost>,
+        error: TransferError,
+    ) -> Result<(), SessionError> {
+        match error {
+            TransferError::Ssh(error) if !*tried_again && self.drop_dead(host, &error).await => {
+                *tried_again = true;
+                Ok(())
+            }
+            TransferError::Cancelled => Err(SessionError::Cancelled),
+            error => Err(self.transfer(error)),
         }
     }
 
@@ -174,8 +182,19 @@ impl LiveSession {
         result
     }
 
+    /// Returns the directory in which relative paths start. Empty if none of these is relative, and
+    /// for the home directory.
+    pub(super) async fn start_of<'a>(&self, paths: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+        let is_relative = |path: &[u8]| !path.starts_with(b"/") && !path.starts_with(b"~");
+        if paths.into_iter().any(is_relative) {
+            self.directory().await
+        } else {
+            Vec::new()
+        }
+    }
+
     /// Returns the directory of the default shell after its last command. Empty if there was none.
-    pub(super) async fn directory(&self) -> Vec<u8> {
+    async fn directory(&self) -> Vec<u8> {
         let slot = lock(&self.shells).get(DEFAULT_SHELL).cloned();
         match slot {
             Some(slot) => slot.lock().await.directory.clone(),

@@ -5,7 +5,7 @@ use crate::{
     session::{caller::Caller, error::SessionError},
     ssh::{
         command::limits::Signals,
-        transfer::{SearchRequest, SearchResult, TransferError, search},
+        transfer::{SearchRequest, SearchResult, search},
     },
 };
 
@@ -14,36 +14,23 @@ impl LiveSession {
     /// `request.directory` is set here.
     ///
     /// # Errors
-    /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
+    /// Returns [`SessionError::Transfer`], or the error of connecting.
     pub async fn search(
         &self,
         mut request: SearchRequest,
         caller: &Caller,
     ) -> Result<SearchResult, SessionError> {
         let _running = self.running.token();
-        if !request.path.starts_with(['/', '~']) {
-            request.directory = self.directory().await;
-        }
+        request.directory = self.start_of([request.path.as_bytes()]).await;
 
         let mut tried_again = false;
         loop {
             let host = self.host(caller).await?;
             let conditions = self.conditions(None, caller, &Signals::default());
 
-            let error = match search(&host, &request, &conditions).await {
+            match search(&host, &request, &conditions).await {
                 Ok(result) => return Ok(result),
-                Err(error) => error,
-            };
-
-            // A search changes nothing, so a second attempt is safe.
-            match error {
-                TransferError::Ssh(error)
-                    if !tried_again && self.drop_dead(&host, &error).await =>
-                {
-                    tried_again = true;
-                }
-                TransferError::Cancelled => return Err(SessionError::Cancelled),
-                error => return Err(self.transfer(error)),
+                Err(error) => self.try_again(&mut tried_again, &host, error).await?,
             }
         }
     }

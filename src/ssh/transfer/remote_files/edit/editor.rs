@@ -17,17 +17,10 @@ use super::{
     load::parent, over_sftp::SftpFiles, prepare::prepare,
 };
 use crate::{
-    framing::{
-        file_probe::{self, ProbedFile},
-        read_file::SHELL,
-    },
+    framing::file_probe::{self, ProbedFile},
     ssh::{
-        command::{
-            limits::StopConditions, remote_host::RemoteHost, script::RemoteScript,
-            sudo::SudoSources,
-        },
+        command::{limits::StopConditions, remote_host::RemoteHost, sudo::SudoSources},
         error::SshError,
-        pool::Priority,
         transfer::{
             RemoteTemp, TransferError,
             error::shown,
@@ -47,8 +40,6 @@ const FILES_AT_ONCE: usize = 16;
 const STEP_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit for the answer of the script that looks at a file.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// Bytes of that answer, at most.
-const MAX_PROBE_BYTES: usize = 64 * 1024;
 
 /// Files of a host that an edit reads and writes: over SFTP where that loses nothing, else by the
 /// programs of the host.
@@ -370,16 +361,8 @@ impl<'a> FileEditor<'a> {
             return None;
         }
 
-        let script = RemoteScript {
-            command: SHELL.to_owned(),
-            stdin: file_probe::script(path),
-            priority: Priority::Work,
-            answer_end: Vec::new(),
-            max_answer_bytes: MAX_PROBE_BYTES,
-            limit: PROBE_LIMIT,
-            progress: None,
-        };
-        let answer = self.host.run_script(script).await;
+        let script = file_probe::script(path);
+        let answer = self.scripts.run(("edit", path), script, PROBE_LIMIT).await;
 
         // Servers for SFTP alone refuse every program.
         let is_refused = match &answer {
