@@ -34,7 +34,7 @@ impl<'a> EncodedText<'a> {
             text: text.into(),
         };
 
-        // Every byte that an edit does not name has to stay, also where it is no valid text.
+        // An edit must not change other bytes, even invalid ones.
         if text.encode(&text.text).as_deref() == Some(content) {
             text
         } else {

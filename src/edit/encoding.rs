@@ -115,7 +115,7 @@ impl Decoder {
         if let Some(high) = self.high.take() {
             text.extend(surrogate(high));
         }
-        // A single byte is no text; a byte that UTF-8 never has stands for it.
+        // Half a unit has no character. A byte that UTF-8 never uses stands for it.
         if self.half.take().is_some() {
             text.push(0xff);
         }
@@ -125,7 +125,7 @@ impl Decoder {
 
     fn unit(&mut self, unit: u16, text: &mut Vec<u8>) {
         let is_low = (0xdc00..0xe000).contains(&unit);
-        // A first half without its second half is no character.
+        // A first half needs a second half to be a character.
         if !is_low && let Some(high) = self.high.take() {
             text.extend(surrogate(high));
         }

@@ -129,7 +129,7 @@ fn parts(start: Start) -> Vec<FilePart> {
                 .min(MAX_LINES as u64)
                 .saturating_mul(USUAL_LINE_BYTES)
                 .clamp(FIRST_TAIL.0, FIRST_TAIL.1);
-            // Only its beginning shows what a file is that is no text.
+            // The kind of a binary file shows only in its beginning.
             vec![
                 FilePart::End(guess),
                 FilePart::End(MAX_BYTES),

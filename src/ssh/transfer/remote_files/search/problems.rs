@@ -6,7 +6,7 @@ use crate::{foreign_text::escape_line, framing::search::MARK};
 const MAX_NAMED: usize = 3;
 /// Number of bytes that are shown of a problem.
 const MAX_BYTES: usize = 200;
-/// End of the message of `grep` that a binary file matches, which is no problem.
+/// End of the message by which `grep` reports a match in a binary file. It is harmless.
 const BINARY: &[u8] = b": binary file matches";
 /// Messages of `rg` that tell of no problem.
 const REMARKS: [&[u8]; 2] = [b"No files were searched", b"Running with --debug"];
