@@ -3,7 +3,7 @@
 //! [`mcp`] is the only module that knows MCP, and [`ssh`] is the only one that knows SSH.
 //! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
 //! the user how [`ssh`] reaches a host, or why it does not. [`openssh`], [`framing`], [`sftp`],
-//! [`tree`], [`edit`], `policy`, [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no clock.
+//! [`tree`], [`edit`], [`forward`], `policy`, [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no clock.
 
 pub mod capture;
 mod child;
@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod edit;
 pub mod event;
 pub mod foreign_text;
+pub mod forward;
 pub mod framing;
 mod local;
 mod lock;

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     (
         "main",
         &["cli", "mcp", "doctor", "session", "ssh", "foreign_text"],
@@ -27,6 +27,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "session",
             "ssh",
             "openssh",
+            "forward",
             "capture",
             "child",
             "event",
@@ -44,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "ssh",
             "openssh",
             "framing",
+            "forward",
             "capture",
             "event",
             "lock",
@@ -62,6 +64,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "sftp",
             "tree",
             "edit",
+            "forward",
             "policy",
             "capture",
             "child",
@@ -79,6 +82,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("sftp", &["foreign_text"]),
     ("tree", &[]),
     ("edit", &["capture", "foreign_text"]),
+    ("forward", &["foreign_text"]),
     ("policy", &[]),
     ("capture", &[]),
     ("child", &[]),
@@ -120,12 +124,13 @@ const IMPURE: [&str; 8] = [
     "SystemTime::now",
 ];
 
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "openssh",
     "framing",
     "sftp",
     "tree",
     "edit",
+    "forward",
     "policy",
     "capture",
     "render",

@@ -7,7 +7,7 @@
 
 use std::{fs, path::Path};
 
-use mcp_ssh_sessions::{edit, framing, openssh, render, session, sftp, tree};
+use mcp_ssh_sessions::{edit, forward, framing, openssh, render, session, sftp, tree};
 
 #[expect(
     unreachable_pub,
@@ -90,6 +90,11 @@ fn matches_hold_for_the_corpus_and_its_mutations() {
 #[test]
 fn answers_about_files_hold_for_the_corpus_and_its_mutations() {
     replay("read_file", targets::read_file::run);
+}
+
+#[test]
+fn addresses_and_socks_hold_for_the_corpus_and_its_mutations() {
+    replay("forward", targets::forward::run);
 }
 
 #[test]

@@ -8,6 +8,8 @@ pub mod capture;
 pub mod edit;
 #[path = "../../src/foreign_text.rs"]
 pub mod foreign_text;
+#[path = "../../src/forward/mod.rs"]
+pub mod forward;
 #[path = "../../src/framing/mod.rs"]
 pub mod framing;
 #[path = "../../src/openssh/mod.rs"]

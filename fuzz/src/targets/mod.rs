@@ -1,6 +1,7 @@
 //! One target a file: `run` tries one input, and panics where what has to hold does not.
 
 pub mod config;
+pub mod forward;
 pub mod frames;
 pub mod known_hosts;
 pub mod matches;

@@ -1,0 +1,196 @@
+//! The state of a forward, for lists and answers.
+
+use core::fmt;
+
+use super::{address::ConnectAddress, listen::ListenAddress};
+use crate::foreign_text::ForeignText;
+
+/// State of a forward at one moment. `Display` writes one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardState {
+    /// Number of the forward, unique in the process. Shown as `f1`.
+    pub id: u64,
+    /// Name of the session to which the forward belongs.
+    pub session: ForeignText,
+    /// Side that listens.
+    pub direction: ForwardDirection,
+    /// Address at which the listener is, never port 0.
+    pub listen: ListenAddress,
+    /// Address to which connections lead.
+    pub to: ConnectAddress,
+    /// True if the other end speaks HTTP, so that the listener is shown as a URL.
+    pub is_http: bool,
+    /// State of the way to the other end.
+    pub way: ForwardWay,
+    /// Connections and bytes so far.
+    pub counts: ForwardCounts,
+}
+
+/// Side that listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForwardDirection {
+    /// This machine listens, and the host connects.
+    Local,
+    /// The host listens, and this machine connects.
+    Remote,
+}
+
+/// State of the way from the listener to the other end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForwardWay {
+    /// New connections are passed on.
+    Open,
+    /// The link is down. New connections wait for the next link.
+    Reconnecting,
+    /// The other end refused the latest connection, for this reason.
+    Refused(ForeignText),
+}
+
+/// Connections and bytes of a forward since the listener opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ForwardCounts {
+    /// Connections that are open now.
+    pub open: usize,
+    /// Connections that were accepted from processes of this user.
+    pub accepted: u64,
+    /// Connections that ended early, because the link was lost or a side reset the connection.
+    pub reset: u64,
+    /// Connections of other users, which were reset before any byte was passed on.
+    pub strangers: u64,
+    /// Bytes passed on towards the address `to`.
+    pub bytes_to: u64,
+    /// Bytes passed on from the address `to`.
+    pub bytes_from: u64,
+}
+
+impl fmt::Display for ForwardState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match (&self.to, &self.listen) {
+            (ConnectAddress::Socks, ListenAddress::Port(_)) => "socks5h://",
+            (_, ListenAddress::Port(_)) if self.is_http => "http://",
+            _ => "",
+        };
+        let (id, session, listen) = (self.id, &self.session, &self.listen);
+
+        match (self.direction, &self.to) {
+            (ForwardDirection::Local, ConnectAddress::Socks) => {
+                write!(f, "f{id} · {scheme}{listen} → {session}")?;
+            }
+            (ForwardDirection::Local, to) => {
+                write!(f, "f{id} · {scheme}{listen} → {session} {to}")?;
+            }
+            (ForwardDirection::Remote, ConnectAddress::Socks) => {
+                write!(f, "f{id} · {session} {scheme}{listen} → this machine")?;
+            }
+            (ForwardDirection::Remote, to) => {
+                write!(f, "f{id} · {session} {scheme}{listen} → this machine {to}")?;
+            }
+        }
+
+        match &self.way {
+            ForwardWay::Open => Ok(()),
+            ForwardWay::Reconnecting => f.write_str(" · reconnecting"),
+            ForwardWay::Refused(reason) if reason.is_empty() => f.write_str(" · far end refuses"),
+            ForwardWay::Refused(reason) => write!(f, " · far end refuses: {reason}"),
+        }?;
+
+        self.counts.fmt(f)
+    }
+}
+
+impl fmt::Display for ForwardCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.accepted > 0 {
+            let (open, accepted) = (self.open, self.accepted);
+            write!(f, " · {open} of {accepted} connections open")?;
+        }
+        if self.reset > 0 {
+            write!(f, " · {} reset", self.reset)?;
+        }
+        if self.strangers > 0 {
+            write!(f, " · {} of other users refused", self.strangers)?;
+        }
+
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(listen: &str, to: &str) -> ForwardState {
+        ForwardState {
+            id: 1,
+            session: "web".into(),
+            direction: ForwardDirection::Local,
+            listen: ListenAddress::parse(listen).unwrap(),
+            to: ConnectAddress::parse(to).unwrap(),
+            is_http: false,
+            way: ForwardWay::Open,
+            counts: ForwardCounts::default(),
+        }
+    }
+
+    #[test]
+    fn a_state_is_one_line() {
+        let page = ForwardState {
+            is_http: true,
+            ..state("5173", "5173")
+        };
+        let remote = ForwardState {
+            direction: ForwardDirection::Remote,
+            ..state("8080", "3000")
+        };
+        let counts = ForwardCounts {
+            open: 2,
+            accepted: 14,
+            reset: 1,
+            strangers: 3,
+            ..ForwardCounts::default()
+        };
+
+        for (state, line) in [
+            (
+                page.clone(),
+                "f1 · http://127.0.0.1:5173 → web 127.0.0.1:5173",
+            ),
+            (
+                state("5433", "db:5432"),
+                "f1 · 127.0.0.1:5433 → web db:5432",
+            ),
+            (state("/tmp/pg", "/run/pg"), "f1 · /tmp/pg → web /run/pg"),
+            (
+                state("1080", "socks"),
+                "f1 · socks5h://127.0.0.1:1080 → web",
+            ),
+            (
+                remote,
+                "f1 · web 127.0.0.1:8080 → this machine 127.0.0.1:3000",
+            ),
+            (
+                ForwardState {
+                    way: ForwardWay::Reconnecting,
+                    ..page.clone()
+                },
+                "f1 · http://127.0.0.1:5173 → web 127.0.0.1:5173 · reconnecting",
+            ),
+            (
+                ForwardState {
+                    way: ForwardWay::Refused("no\nway".into()),
+                    ..state("1", "2")
+                },
+                "f1 · 127.0.0.1:1 → web 127.0.0.1:2 · far end refuses: no\\nway",
+            ),
+            (
+                ForwardState {
+                    counts,
+                    ..state("1", "2")
+                },
+                "f1 · 127.0.0.1:1 → web 127.0.0.1:2 · 2 of 14 connections open · 1 reset · 3 of other users refused",
+            ),
+        ] {
+            assert_eq!(state.to_string(), line);
+        }
+    }
+}
