@@ -19,6 +19,7 @@ mod lock;
 pub mod mcp;
 pub mod openssh;
 pub mod password;
+mod peer;
 mod policy;
 mod random;
 pub mod render;

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 22] = [
+const ARROWS: [(&str, &[&str]); 23] = [
     (
         "main",
         &["cli", "mcp", "doctor", "session", "ssh", "foreign_text"],
@@ -33,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "event",
             "lock",
             "password",
+            "peer",
             "random",
             "foreign_text",
         ],
@@ -71,6 +72,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
             "event",
             "lock",
             "password",
+            "peer",
             "random",
             "foreign_text",
             "render",
@@ -87,6 +89,7 @@ const ARROWS: [(&str, &[&str]); 22] = [
     ("capture", &[]),
     ("child", &[]),
     ("event", &[]),
+    ("peer", &["child"]),
     ("lock", &[]),
     ("password", &[]),
     ("random", &[]),

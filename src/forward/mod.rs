@@ -3,5 +3,6 @@
 
 pub mod address;
 pub mod listen;
+pub mod refusal;
 pub mod socks;
 pub mod state;

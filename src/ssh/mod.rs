@@ -14,6 +14,7 @@ pub mod config;
 pub mod connect;
 pub mod diagnose;
 pub mod error;
+pub mod forward;
 mod pool;
 pub mod prompt;
 pub mod trace;

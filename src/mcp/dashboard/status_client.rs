@@ -15,11 +15,8 @@ use tokio::{
 
 use crate::{
     foreign_text::json_for_a_terminal,
-    mcp::web::{
-        listen::reachable,
-        peer::{self, PeerConnection},
-        token::Token,
-    },
+    mcp::web::{listen::reachable, token::Token},
+    peer::{self, PeerConnection},
 };
 
 /// Time limit for the answer of a daemon.

@@ -33,9 +33,9 @@ use crate::{
         guard::{self, Endpoint},
         listen::accepted,
         newcomers::Newcomers,
-        peer::{self, PeerConnection},
     },
     password::Password,
+    peer::{self, PeerConnection},
     random,
     ssh::prompt::prompter::{ProgramInput, Prompt, Purpose, SecretPrompt},
 };

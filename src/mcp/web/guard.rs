@@ -5,8 +5,11 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, StatusCode, Uri, header, request::Parts, uri::Authority};
 
-use super::{newcomers::Newcomer, peer::PeerConnection, token::Token};
-use crate::mcp::web::reply::{HttpReply, refusal};
+use super::{newcomers::Newcomer, token::Token};
+use crate::{
+    mcp::web::reply::{HttpReply, refusal},
+    peer::PeerConnection,
+};
 
 /// Kind of address at which a connection arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

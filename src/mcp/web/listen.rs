@@ -11,7 +11,8 @@ use std::{
 use tokio::net::{UnixListener, UnixStream};
 use tokio::{net::TcpListener, time::sleep};
 
-use super::{MCP_PATH, guard::Endpoint, peer};
+use super::{MCP_PATH, guard::Endpoint};
+use crate::peer;
 
 /// Pause after the system had no files or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(50);

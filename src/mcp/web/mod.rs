@@ -3,7 +3,6 @@
 pub(super) mod guard;
 pub mod listen;
 pub(super) mod newcomers;
-pub(super) mod peer;
 #[cfg(windows)]
 pub(super) mod pipe;
 pub(super) mod reply;

@@ -108,6 +108,11 @@ impl ChannelPool {
         &self.first
     }
 
+    /// Returns the first connection, for channels that do not count towards `MaxSessions`.
+    pub(super) fn first_shared(&self) -> Arc<Connection> {
+        Arc::clone(&self.first)
+    }
+
     /// Returns true if the first connection has ended. No channel is opened for work then.
     fn is_closed(&self) -> bool {
         self.first.is_closed()

@@ -22,10 +22,10 @@ use crate::{
             guard::PeerInfo,
             listen::{Listener, accepted},
             newcomers::{Newcomer, Newcomers},
-            peer::{self, PeerConnection},
             token::Token,
         },
     },
+    peer::{self, PeerConnection},
     session::registry::SessionRegistry,
 };
 

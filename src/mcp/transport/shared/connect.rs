@@ -12,12 +12,12 @@ use super::{
     location::{DaemonLocation, LocationError},
     start::{DaemonStart, Started},
 };
-#[cfg(unix)]
-use crate::mcp::web::peer::is_own_user;
 use crate::mcp::{
     call::tool_error::ToolError,
     transport::front_request::{DIRECTORY_HEADER, PATH, PROTOCOL, VERSION, VERSION_HEADER},
 };
+#[cfg(unix)]
+use crate::peer::is_own_user;
 
 /// Time limit for joining a daemon, including the start of a new daemon.
 const LIMIT: Duration = Duration::from_secs(30);

@@ -20,12 +20,12 @@ use {
 };
 
 /// True if systems of this kind tell whose a connection is. Elsewhere a token is needed.
-pub(in crate::mcp) const KNOWN_HERE: bool = cfg!(unix);
+pub(crate) const KNOWN_HERE: bool = cfg!(unix);
 
 /// TCP connection of this process, distinct from any other, even from a later connection between
 /// the same two addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::mcp) struct PeerConnection {
+pub(crate) struct PeerConnection {
     /// Address of our end.
     own: SocketAddr,
     /// Address of the other end.
@@ -40,7 +40,7 @@ impl PeerConnection {
     ///
     /// # Errors
     /// The stream is not connected any more.
-    pub(in crate::mcp) fn of_stream(stream: &TcpStream) -> io::Result<Self> {
+    pub(crate) fn of_stream(stream: &TcpStream) -> io::Result<Self> {
         let (own, peer) = (
             canonical(stream.local_addr()?),
             canonical(stream.peer_addr()?),
@@ -54,14 +54,14 @@ impl PeerConnection {
     }
 
     /// Returns the address of the other end.
-    pub(in crate::mcp) fn peer(&self) -> SocketAddr {
+    pub(crate) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
     /// Returns true if a process of this user holds the other end and both ends are connected. A
     /// peer that has closed its side, or is still connecting, holds nothing. Returns false if the
     /// owner cannot be found out.
-    pub(in crate::mcp) async fn is_ours(self) -> bool {
+    pub(crate) async fn is_ours(self) -> bool {
         #[cfg(target_os = "linux")]
         return kernel::is_ours(self).await;
         #[cfg(all(unix, not(target_os = "linux")))]
@@ -72,14 +72,14 @@ impl PeerConnection {
 
     /// Returns true if the other end has an address of this machine, on loopback or not.
     #[cfg(unix)]
-    pub(in crate::mcp) fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         let ip = self.peer.ip();
         ip.is_loopback() || ip == self.own.ip() || is_address_of_this_machine(ip)
     }
 
     /// Returns true if another user of this machine may hold the other end. Returns false where the
     /// system does not tell.
-    pub(in crate::mcp) async fn may_be_other_user(self) -> bool {
+    pub(crate) async fn may_be_other_user(self) -> bool {
         #[cfg(unix)]
         return self.is_local() && !self.is_ours().await;
         #[cfg(not(unix))]
@@ -89,14 +89,14 @@ impl PeerConnection {
 
 /// Returns true if a user id from the kernel is surely this user's.
 #[cfg(unix)]
-pub(in crate::mcp) fn is_own_user(user: u32) -> bool {
+pub(crate) fn is_own_user(user: u32) -> bool {
     user == geteuid().as_raw() && *IS_UNMISTAKABLE
 }
 
 /// Tests whether this machine really tells whose a connection is. A sandbox may forbid the
 /// questions.
 #[cfg(target_os = "linux")]
-pub(in crate::mcp) async fn identifies_users() -> bool {
+pub(crate) async fn identifies_users() -> bool {
     let answer = async {
         let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
         let client = TcpStream::connect(listener.local_addr()?).await?;
@@ -115,7 +115,7 @@ pub(in crate::mcp) async fn identifies_users() -> bool {
 /// Returns true if systems of this kind tell whose a connection is.
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unused_async, reason = "on Linux it waits")]
-pub(in crate::mcp) async fn identifies_users() -> bool {
+pub(crate) async fn identifies_users() -> bool {
     KNOWN_HERE
 }
 
