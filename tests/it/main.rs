@@ -20,6 +20,7 @@ mod dropbear;
 mod exec;
 mod faults;
 mod files;
+mod forward;
 mod guard;
 mod host_keys;
 mod hostile;
