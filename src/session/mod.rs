@@ -9,6 +9,7 @@ pub mod causes;
 pub mod detached;
 pub mod edits;
 pub mod error;
+pub mod forward;
 pub mod job;
 pub mod jobs;
 pub mod live;

@@ -7,6 +7,12 @@ use bytes::Bytes;
 use mcp_ssh_sessions::{
     forward::{address::ConnectAddress, listen::ListenAddress, refusal::Refusal},
     openssh::destination::Destination,
+    session::{
+        caller::Caller,
+        forward::Forward,
+        live::LiveSession,
+        registry::{RegistryOptions, SessionRegistry},
+    },
     ssh::{
         auth::Credentials,
         command::remote_host::RemoteHost,
@@ -28,8 +34,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(target_os = "linux")]
+use crate::support::other_user::as_other;
 use crate::support::{
-    checks::random,
+    checks::{eventually, random},
+    fixture::TestHost,
     open_sshd::{OpenSshd, OpenSshdSettings},
 };
 
@@ -212,7 +221,8 @@ async fn a_program_that_takes_nothing_is_reset_at_the_limit() {
     let stalled = relayed(&host, &listener.local_addr().unwrap().to_string()).await;
     let mut far = listener.accept().await.unwrap().0;
 
-    let flood = tokio::spawn(async move { while far.write_all(&[0; 1 << 20]).await.is_ok() {} });
+    let flood =
+        tokio::spawn(async move { while far.write_all(&vec![0; 1 << 20]).await.is_ok() {} });
     assert_eq!(end(stalled.ended).await, RelayEnd::TooSlow);
     timeout(PATIENCE, flood).await.unwrap().unwrap();
     assert!(host.answers(Duration::from_secs(10)).await);
@@ -239,4 +249,160 @@ async fn a_lost_link_and_a_closed_forward_reset_the_program() {
         let error = relayed.client.read(&mut [0]).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
+}
+
+/// A forward of a session to `to`, and its port.
+async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<LiveSession>, Forward, u16) {
+    let registry = SessionRegistry::new(RegistryOptions {
+        ssh_config: Some(host.config.clone()),
+        store: None,
+        output: None,
+        own: Vec::new(),
+        askpass: None,
+    });
+    let caller = Caller::default();
+    let session = registry.open(Some("host"), &caller).await.unwrap().session;
+
+    let listener = ForwardListener::open_any(None).await.unwrap();
+    let ListenAddress::Port(port) = *listener.address() else {
+        panic!("a port");
+    };
+    let to = ConnectAddress::parse(to).unwrap();
+    let forward = Forward::start(1, &session, listener, to);
+
+    (session, forward, port.get())
+}
+
+/// A server that sends back what each connection sends, and its port.
+async fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let mut stream = listener.accept().await.unwrap().0;
+            tokio::spawn(async move {
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            });
+        }
+    });
+
+    port
+}
+
+/// Sends a line over a new connection and expects it back.
+async fn ask(port: u16) -> TcpStream {
+    let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    client.write_all(b"line").await.unwrap();
+    let mut answer = [0; 4];
+    let read = timeout(PATIENCE, client.read_exact(&mut answer)).await;
+    read.unwrap().unwrap();
+    assert_eq!(&answer, b"line");
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forward_survives_its_link() {
+    let host = TestHost::openssh();
+    let port = echo().await;
+    let (_session, forward, listen) = forward(&host, &port.to_string()).await;
+
+    for round in 1..=3 {
+        let mut client = ask(listen).await;
+        host.sshd.kill_connections();
+        let error = timeout(PATIENCE, client.read(&mut [0])).await.unwrap();
+        assert_eq!(
+            error.unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionReset
+        );
+        eventually("the reset is counted", || {
+            forward.state(true).counts.reset == round
+        })
+        .await;
+    }
+
+    drop(ask(listen).await);
+    eventually("no connection is open", || {
+        forward.state(true).counts.open == 0
+    })
+    .await;
+    assert_eq!(forward.state(true).counts.accepted, 4);
+    assert_eq!(
+        forward.state(true).to_string(),
+        format!(
+            "f1 · 127.0.0.1:{listen} → host 127.0.0.1:{port} · 0 of 4 connections open · 3 reset"
+        )
+    );
+
+    drop(forward);
+    eventually("nobody listens", || {
+        std::net::TcpStream::connect(("127.0.0.1", listen)).is_err()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socks_client_names_the_address() {
+    let host = TestHost::openssh();
+    let port = echo().await;
+    let (_session, forward, listen) = forward(&host, "socks").await;
+
+    for (name, code) in [("localhost", 0), ("no.such.name.invalid", 4)] {
+        let mut client = TcpStream::connect(("127.0.0.1", listen)).await.unwrap();
+        let mut request = b"\x05\x01\0\x05\x01\0\x03".to_vec();
+        request.push(u8::try_from(name.len()).unwrap());
+        request.extend(name.as_bytes());
+        request.extend(port.to_be_bytes());
+        client.write_all(&request).await.unwrap();
+
+        let mut reply = [0; 12];
+        let read = timeout(PATIENCE, client.read_exact(&mut reply)).await;
+        read.unwrap().unwrap();
+        assert_eq!(reply, [5, 0, 5, code, 0, 1, 0, 0, 0, 0, 0, 0], "{name}");
+        if code == 0 {
+            client.write_all(b"ping").await.unwrap();
+            client.read_exact(&mut reply[..4]).await.unwrap();
+            assert_eq!(&reply[..4], b"ping");
+        } else {
+            assert_eq!(client.read(&mut reply).await.unwrap(), 0);
+        }
+    }
+
+    let mut client = TcpStream::connect(("127.0.0.1", listen)).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    assert!(matches!(client.read(&mut [0]).await, Ok(0) | Err(_)));
+    assert_eq!(forward.state(true).counts.accepted, 3);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn another_user_is_reset_before_a_byte_reaches_the_host() {
+    let host = TestHost::openssh();
+    let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = far.local_addr().unwrap().to_string();
+    let (_session, forward, listen) = forward(&host, &to).await;
+
+    let read = tokio::task::spawn_blocking(move || {
+        as_other(move || {
+            use std::io::{Read as _, Write as _};
+            let mut client = std::net::TcpStream::connect(("127.0.0.1", listen)).unwrap();
+            let _ = client.write_all(b"attack");
+            client.read(&mut [0]).map_err(|error| error.kind())
+        })
+    })
+    .await
+    .unwrap();
+
+    let Some(read) = read else { return };
+    assert_eq!(read, Err(std::io::ErrorKind::ConnectionReset));
+    let counts = forward.state(true).counts;
+    assert_eq!(
+        (counts.strangers, counts.accepted, counts.bytes_to),
+        (1, 0, 0)
+    );
+    assert!(
+        timeout(Duration::from_millis(200), far.accept())
+            .await
+            .is_err()
+    );
 }

@@ -61,14 +61,14 @@ impl RemoteHost {
             ConnectAddress::Port(port) => {
                 let [four, six] = LOOPBACK.map(|ip| ChannelAddress::Tcp(ip.to_owned(), port.get()));
                 match open(&connection, four).await {
-                    // The first refusal is the one to report: most hosts have no `::1` service.
+                    // What 127.0.0.1 said is reported: most hosts serve nothing on `::1`.
                     Err(ForwardChannelError::Refused(Refusal::ConnectFailed)) => {
-                        open(&connection, six).await.map_err(|error| match error {
-                            ForwardChannelError::Refused(_) => {
-                                ForwardChannelError::Refused(Refusal::ConnectFailed)
+                        match open(&connection, six).await {
+                            Err(ForwardChannelError::Refused(_)) => {
+                                Err(ForwardChannelError::Refused(Refusal::ConnectFailed))
                             }
-                            lost => lost,
-                        })
+                            opened => opened,
+                        }
                     }
                     opened => opened,
                 }
