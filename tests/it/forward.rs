@@ -138,7 +138,7 @@ trait AsyncStream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send +
 impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static> AsyncStream for T {}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ports_and_sockets_of_the_host_are_reached_and_half_closes_pass() {
+async fn ports_and_sockets_are_reached_and_half_closes_pass() {
     let sshd = OpenSshd::start(&OpenSshdSettings::default());
     let host = host(&sshd).await;
 
