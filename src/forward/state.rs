@@ -53,7 +53,10 @@ pub struct ForwardCounts {
     pub open: usize,
     /// Connections that were accepted from processes of this user.
     pub accepted: u64,
-    /// Connections that ended early, because the link was lost or a side reset the connection.
+    /// Connections that did not reach the far side, because it refused or there was no link.
+    pub failed: u64,
+    /// Connections that were passed on and ended early, because the link was lost or a side reset
+    /// the connection.
     pub reset: u64,
     /// Connections of other users, which were reset before any byte was passed on.
     pub strangers: u64,
@@ -104,6 +107,9 @@ impl fmt::Display for ForwardCounts {
             let (open, accepted) = (self.open, self.accepted);
             write!(f, " · {open} of {accepted} connections open")?;
         }
+        if self.failed > 0 {
+            write!(f, " · {} failed", self.failed)?;
+        }
         if self.reset > 0 {
             write!(f, " · {} reset", self.reset)?;
         }
@@ -145,6 +151,7 @@ mod tests {
         let counts = ForwardCounts {
             open: 2,
             accepted: 14,
+            failed: 4,
             reset: 1,
             strangers: 3,
             ..ForwardCounts::default()
@@ -187,7 +194,7 @@ mod tests {
                     counts,
                     ..state("1", "2")
                 },
-                "f1 · 127.0.0.1:1 → web 127.0.0.1:2 · 2 of 14 connections open · 1 reset · 3 of other users refused",
+                "f1 · 127.0.0.1:1 → web 127.0.0.1:2 · 2 of 14 connections open · 4 failed · 1 reset · 3 of other users refused",
             ),
         ] {
             assert_eq!(state.to_string(), line);

@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -13,12 +13,13 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::Semaphore,
-    time::timeout,
+    time::{Instant, sleep_until, timeout},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
-use super::{caller::Caller, live::LiveSession};
+use super::{caller::Caller, forwards::ForwardRequest, live::LiveSession};
 use crate::{
+    event::Event,
     foreign_text::ForeignText,
     forward::{
         address::ConnectAddress,
@@ -44,71 +45,135 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 /// Attempts to open a channel for a connection, where each finds its link lost.
 const MAX_ATTEMPTS: usize = 3;
 
+/// Time without a connection after which a forward ends.
+const IDLE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
+
 /// Forwarded port, which listens on this machine and connects on the far side of a session.
+/// [`Forwards`](super::forwards::Forwards) creates and holds it.
 ///
-/// Survives the link: a new connection waits until the session is connected again. Dropping the
-/// forward stops listening and resets the connections through it. Without the session no connection
-/// is served.
+/// Survives the link: a new connection waits until the session is connected again. Ends when the
+/// session is closed, replaced or forgotten, after [`IDLE_LIMIT`] without a connection, and by
+/// [`close`](Self::close). The end stops listening and resets the connections.
 #[derive(Debug)]
 pub struct Forward {
     id: u64,
     session: String,
     listen: ListenAddress,
+    /// True if the other end speaks HTTP.
+    is_http: AtomicBool,
     shared: Arc<Shared>,
-    _closing: DropGuard,
+}
+
+/// Listener of a forward, and what its connections need. [`run`](Self::run) serves them.
+#[derive(Debug)]
+pub(super) struct Serving {
+    shared: Arc<Shared>,
+    listener: ForwardListener,
+    /// Held until the connections are closed, for the session to wait.
+    work: TaskTrackerToken,
 }
 
 /// State that the forward shares with its connections.
 #[derive(Debug)]
 struct Shared {
+    session: Weak<LiveSession>,
     to: ConnectAddress,
     bytes: RelayedBytes,
     open: AtomicUsize,
     accepted: AtomicU64,
+    failed: AtomicU64,
     reset: AtomicU64,
     strangers: AtomicU64,
     /// Reason of the latest refusal; `None` after a success. Locked for an assignment only.
     refused: Mutex<Option<Refusal>>,
+    /// Time of the latest beginning or end of a connection. Locked for an assignment only.
+    used: Mutex<Instant>,
+    /// Cancelled when the forward is to end, and with the session.
     closing: CancellationToken,
+    /// Set when nobody listens any more.
+    closed: Event,
 }
 
 impl Forward {
-    /// Starts to serve the connections of a listener. `id` is unique in the process.
-    #[must_use]
-    pub fn start(
+    /// Creates a forward, and what serves its connections. `id` is unique in the process.
+    pub(super) fn new(
         id: u64,
         session: &Arc<LiveSession>,
         listener: ForwardListener,
         to: ConnectAddress,
-    ) -> Self {
+    ) -> (Arc<Self>, Serving) {
+        let (closing, work) = session.tie();
         let shared = Arc::new(Shared {
+            session: Arc::downgrade(session),
             to,
             bytes: RelayedBytes::default(),
             open: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             reset: AtomicU64::new(0),
             strangers: AtomicU64::new(0),
             refused: Mutex::new(None),
-            closing: CancellationToken::new(),
+            used: Mutex::new(Instant::now()),
+            closing,
+            closed: Event::new(),
         });
 
         let forward = Self {
             id,
             session: session.saved.name.to_string(),
             listen: listener.address().clone(),
+            is_http: AtomicBool::new(false),
             shared: Arc::clone(&shared),
-            _closing: shared.closing.clone().drop_guard(),
         };
-        tokio::spawn(accept(shared, Arc::downgrade(session), listener));
+        let serving = Serving {
+            shared,
+            listener,
+            work,
+        };
 
-        forward
+        (Arc::new(forward), serving)
     }
 
-    /// Returns the state at this moment. `is_connected` is true if the session has a live
-    /// connection.
+    /// Returns the name of the session to which the forward belongs.
     #[must_use]
-    pub fn state(&self, is_connected: bool) -> ForwardState {
+    pub fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// Returns true if this is the forward that the request means. A request without an address to
+    /// listen at means any.
+    pub(super) fn is(&self, session: &Arc<LiveSession>, request: &ForwardRequest) -> bool {
+        std::ptr::eq(self.shared.session.as_ptr(), Arc::as_ptr(session))
+            && self.shared.to == request.to
+            && request.direction == ForwardDirection::Local
+            && request
+                .listen
+                .as_ref()
+                .is_none_or(|listen| *listen == self.listen)
+    }
+
+    /// Returns true if the forward is about to end.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.shared.closing.is_cancelled()
+    }
+
+    /// Stops listening and resets the connections. Returns the last state when nobody listens any
+    /// more.
+    pub async fn close(&self) -> ForwardState {
+        self.shared.closing.cancel();
+        self.shared.closed.wait().await;
+
+        self.state()
+    }
+
+    /// Returns the state at this moment.
+    #[must_use]
+    pub fn state(&self) -> ForwardState {
         let shared = &self.shared;
+        let session = shared.session.upgrade();
+        let is_connected = session.is_some_and(|session| session.is_connected());
+
         let way = match *lock(&shared.refused) {
             _ if !is_connected => ForwardWay::Reconnecting,
             Some(refusal) => ForwardWay::Refused(ForeignText::from(refusal.to_string())),
@@ -121,11 +186,12 @@ impl Forward {
             direction: ForwardDirection::Local,
             listen: self.listen.clone(),
             to: shared.to.clone(),
-            is_http: false,
+            is_http: self.is_http.load(Ordering::Relaxed),
             way,
             counts: ForwardCounts {
                 open: shared.open.load(Ordering::Relaxed),
                 accepted: shared.accepted.load(Ordering::Relaxed),
+                failed: shared.failed.load(Ordering::Relaxed),
                 reset: shared.reset.load(Ordering::Relaxed),
                 strangers: shared.strangers.load(Ordering::Relaxed),
                 bytes_to: shared.bytes.to.load(Ordering::Relaxed),
@@ -135,30 +201,66 @@ impl Forward {
     }
 }
 
-/// Accepts connections until the forward is closed, and serves each in a task of its own.
-async fn accept(shared: Arc<Shared>, session: Weak<LiveSession>, listener: ForwardListener) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+impl Serving {
+    /// Accepts connections until the forward ends, and serves each in a task of its own. Calls
+    /// `ended` when nobody listens any more.
+    pub(super) async fn run(self, ended: impl FnOnce()) {
+        let Self {
+            shared,
+            listener,
+            work,
+        } = self;
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
 
+        loop {
+            let next = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (place, listener.accept().await)
+            };
+            let (place, local) = tokio::select! {
+                next = next => next,
+                () = shared.closing.cancelled() => break,
+                () = unused(&shared) => break,
+            };
+
+            let (shared, work) = (Arc::clone(&shared), work.clone());
+            tokio::spawn(async move {
+                let (_place, _work) = (place, work);
+                serve(&shared, local).await;
+            });
+        }
+
+        shared.closing.cancel();
+        drop(listener);
+        ended();
+        shared.closed.set();
+    }
+}
+
+/// Waits until the forward has had no connection for [`IDLE_LIMIT`].
+async fn unused(shared: &Shared) {
     loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, local) = tokio::select! {
-            next = next => next,
-            () = shared.closing.cancelled() => return,
-        };
+        let until = *lock(&shared.used) + IDLE_LIMIT;
+        sleep_until(until).await;
 
-        let (shared, session) = (Arc::clone(&shared), Weak::clone(&session));
-        tokio::spawn(async move {
-            let _place = place;
-            serve(&shared, &session, local).await;
-        });
+        let is_open = shared.open.load(Ordering::Relaxed) > 0;
+        if is_open {
+            shared.touch();
+        } else if *lock(&shared.used) + IDLE_LIMIT <= Instant::now() {
+            return;
+        }
+    }
+}
+
+impl Shared {
+    /// Records that the forward is used now.
+    fn touch(&self) {
+        *lock(&self.used) = Instant::now();
     }
 }
 
 /// Serves one connection. A connection of another user is reset before anything is passed on.
-async fn serve(shared: &Shared, session: &Weak<LiveSession>, local: LocalStream) {
+async fn serve(shared: &Shared, local: LocalStream) {
     if !local.is_ours().await {
         shared.strangers.fetch_add(1, Ordering::Relaxed);
         return local.reset();
@@ -166,65 +268,74 @@ async fn serve(shared: &Shared, session: &Weak<LiveSession>, local: LocalStream)
 
     shared.accepted.fetch_add(1, Ordering::Relaxed);
     shared.open.fetch_add(1, Ordering::Relaxed);
-    let end = pass_on(shared, session, local).await;
+    shared.touch();
+    let ended = pass_on(shared, local).await;
+    shared.touch();
     shared.open.fetch_sub(1, Ordering::Relaxed);
 
-    if end != RelayEnd::Finished {
-        shared.reset.fetch_add(1, Ordering::Relaxed);
+    match ended {
+        Some(RelayEnd::Finished) => {}
+        Some(_) => drop(shared.reset.fetch_add(1, Ordering::Relaxed)),
+        None => drop(shared.failed.fetch_add(1, Ordering::Relaxed)),
     }
 }
 
-/// Connects to the far side and passes the bytes on.
-async fn pass_on(shared: &Shared, session: &Weak<LiveSession>, mut local: LocalStream) -> RelayEnd {
-    let begun = async {
-        let socks = match &shared.to {
-            ConnectAddress::Socks => Some(
-                timeout(HANDSHAKE_LIMIT, shake_hands(&mut local))
-                    .await
-                    .map_err(io::Error::from)??,
-            ),
-            _ => None,
-        };
-
-        let to = socks.as_ref().map_or(&shared.to, |socks| &socks.to);
-        let opened = open_channel(session, to).await;
-
-        if let Some(socks) = &socks {
-            let outcome = match &opened {
-                Ok(_) => SocksOutcome::Connected,
-                Err(Some(refusal)) => refusal.outcome(),
-                Err(None) => SocksOutcome::Failed,
-            };
-            local.write_all(&socks.version.reply(outcome)).await?;
-        }
-
-        // A refusal of one address says nothing about the other addresses of a SOCKS proxy.
-        if socks.is_none() && !matches!(opened, Err(None)) {
-            *lock(&shared.refused) = opened.as_ref().err().copied().flatten();
-        }
-
-        let early = socks.map(|socks| socks.early).unwrap_or_default();
-        opened
-            .map(|channel| (channel, early))
-            .map_err(|_| io::Error::from(io::ErrorKind::ConnectionRefused))
-    };
-
+/// Connects to the far side and passes the bytes on. Returns `None` if the far side was not
+/// reached.
+async fn pass_on(shared: &Shared, mut local: LocalStream) -> Option<RelayEnd> {
+    // A closed forward must not connect its session.
     let begun = tokio::select! {
-        begun = begun => begun,
+        biased;
         () = shared.closing.cancelled() => Err(io::ErrorKind::Interrupted.into()),
+        begun = begin(shared, &mut local) => begun,
     };
 
     if let Ok((channel, early)) = begun {
-        relay(local, channel, early, &shared.bytes, &shared.closing).await
-    } else {
-        // A SOCKS client still has to read the reply.
-        if shared.to == ConnectAddress::Socks {
-            let _ = local.shutdown().await;
-        } else {
-            local.reset();
-        }
-        RelayEnd::LocalReset
+        return Some(relay(local, channel, early, &shared.bytes, &shared.closing).await);
     }
+
+    // A SOCKS client still has to read the reply.
+    if shared.to == ConnectAddress::Socks {
+        let _ = local.shutdown().await;
+    } else {
+        local.reset();
+    }
+
+    None
+}
+
+/// Opens the channel of a connection. The bytes are those that the program has sent to the far side
+/// already.
+async fn begin(shared: &Shared, local: &mut LocalStream) -> io::Result<(ForwardChannel, Bytes)> {
+    let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
+
+    if shared.to != ConnectAddress::Socks {
+        let opened = open_channel(&shared.session, &shared.to).await;
+        if !matches!(opened, Err(None)) {
+            *lock(&shared.refused) = opened.as_ref().err().copied().flatten();
+        }
+
+        return opened
+            .map(|channel| (channel, Bytes::new()))
+            .map_err(refused);
+    }
+
+    let socks = timeout(HANDSHAKE_LIMIT, shake_hands(local))
+        .await
+        .map_err(io::Error::from)??;
+    // A refusal of one address says nothing about the other addresses.
+    let opened = open_channel(&shared.session, &socks.to).await;
+
+    let outcome = match &opened {
+        Ok(_) => SocksOutcome::Connected,
+        Err(Some(refusal)) => refusal.outcome(),
+        Err(None) => SocksOutcome::Failed,
+    };
+    local.write_all(&socks.version.reply(outcome)).await?;
+
+    opened
+        .map(|channel| (channel, socks.early))
+        .map_err(refused)
 }
 
 /// Address that a SOCKS client named.
@@ -263,15 +374,23 @@ async fn shake_hands(local: &mut LocalStream) -> io::Result<SocksAddress> {
     }
 }
 
-/// Opens a channel over the session's connection, and waits for the reconnect if the link is lost.
-/// The error is the reason of a refusal, or `None` if the session is not connected or has gone.
+/// Opens a channel over the session's connection, and waits for the reconnect if the link is lost,
+/// at most as long as connecting may take in all. The error is the reason of a refusal, or `None`
+/// if the session is not connected or has gone.
 async fn open_channel(
     session: &Weak<LiveSession>,
     to: &ConnectAddress,
 ) -> Result<ForwardChannel, Option<Refusal>> {
+    let mut waited = Duration::ZERO;
+
     for _ in 0..MAX_ATTEMPTS {
         let session = session.upgrade().ok_or(None)?;
-        let host = session.host(&Caller::default()).await.map_err(|_| None)?;
+        let left = session.connect_limit().saturating_sub(waited);
+        let began = Instant::now();
+        let host = timeout(left, session.host(&Caller::default())).await;
+        let host = host.map_err(|_| None)?.map_err(|_| None)?;
+        waited += began.elapsed();
+        drop(session);
 
         match host.open_forward(to).await {
             Ok(channel) => return Ok(channel),

@@ -18,7 +18,10 @@ use std::{
 };
 
 use tokio::sync::Mutex as AsyncMutex;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 pub use self::{
     connection::Reconnected,
@@ -26,7 +29,9 @@ pub use self::{
     edits::{EditOptions, EditedFile, FinishedEdit},
 };
 use self::{edits::EditTurns, files::IdleFiles, single_flight::SingleFlight};
-use super::{error::SessionError, saved::SavedSession, shown_files::ShownFiles};
+use super::{
+    error::SessionError, forwards::Forwards, saved::SavedSession, shown_files::ShownFiles,
+};
 use crate::{
     lock::lock,
     openssh::destination::Destination,
@@ -66,6 +71,8 @@ pub struct SessionEnv {
     pub folder: OutputFolder,
     /// Program that asks the user for secrets (`SSH_ASKPASS`); `None` if there is none.
     pub askpass: Option<Askpass>,
+    /// Forwards of all sessions.
+    pub forwards: Arc<Forwards>,
     /// Token, cancelled when the program ends.
     pub ending: CancellationToken,
 }
@@ -276,6 +283,18 @@ impl LiveSession {
         )
     }
 
+    /// Returns the time limit for connecting.
+    #[must_use]
+    pub fn connect_limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Returns what ties work that outlives its call to this session: a token that is cancelled
+    /// when the session is closed or dropped, and one for which closing waits until it is dropped.
+    pub(super) fn tie(&self) -> (CancellationToken, TaskTrackerToken) {
+        (self.open().child_token(), self.running.token())
+    }
+
     fn name(&self) -> &str {
         self.saved.name.as_str()
     }
@@ -287,5 +306,12 @@ impl LiveSession {
             *closing = self.session_env.ending.child_token();
         }
         closing.clone()
+    }
+}
+
+impl Drop for LiveSession {
+    /// Ends the forwards of a session that nobody can reach any more.
+    fn drop(&mut self) {
+        lock(&self.closing).cancel();
     }
 }

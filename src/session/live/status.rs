@@ -7,6 +7,13 @@ use crate::{
 };
 
 impl LiveSession {
+    /// Returns true if the session has a live connection.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        let last = lock(&self.last);
+        last.host.as_ref().is_some_and(|host| !host.is_closed())
+    }
+
     /// Returns a snapshot of the session for listings.
     #[must_use]
     pub fn status(&self, default: bool) -> SessionStatus {

@@ -22,6 +22,7 @@ use super::{
     caller::Caller,
     edits::Edits,
     error::SessionError,
+    forwards::Forwards,
     jobs::Jobs,
     live::{ConnectOptions, LiveSession, Reconnected, SessionEnv},
     name::SessionName,
@@ -76,6 +77,8 @@ pub struct SessionRegistry {
     pub jobs: Jobs,
     /// Transfers in progress.
     pub transfers: Transfers,
+    /// Forwards of all sessions.
+    pub forwards: Arc<Forwards>,
     /// Last edits of remote files.
     pub edits: Edits,
     /// Pending notice about the store for the user.
@@ -124,6 +127,8 @@ impl SessionRegistry {
             output: options.output.clone(),
         };
 
+        let forwards = Arc::<Forwards>::default();
+
         Arc::new(Self {
             store: Store::new(options.store),
             session_env: SessionEnv {
@@ -131,11 +136,13 @@ impl SessionRegistry {
                 machine: Arc::new(machine),
                 folder: OutputFolder::new(options.output),
                 askpass: options.askpass,
+                forwards: Arc::clone(&forwards),
                 ending: CancellationToken::new(),
             },
             sessions: Mutex::new(SessionMap::default()),
             jobs: Jobs::default(),
             transfers: Transfers::default(),
+            forwards,
             edits: Edits::default(),
             notice: Mutex::new(None),
         })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::SessionRegistry;
 use crate::{
+    forward::state::ForwardState,
     lock::lock,
     session::{
         causes::with_causes,
@@ -26,6 +27,8 @@ pub struct Overview {
     pub jobs: Vec<Arc<Job>>,
     /// Transfers in progress, in the order of their start.
     pub transfers: Vec<Arc<TransferEntry>>,
+    /// Forwards of all sessions, in the order in which they were opened.
+    pub forwards: Vec<ForwardState>,
     /// Last edits of remote files, the oldest first.
     pub edits: Vec<Arc<EditEntry>>,
     /// Notice for the user about the store; `None` if there is none.
@@ -57,6 +60,7 @@ impl SessionRegistry {
             shells,
             jobs: self.jobs.recent(),
             transfers: self.transfers.list(),
+            forwards: self.forwards.list(),
             edits: self.edits.list(),
             // The notice is only copied: the agent has yet to receive it.
             notice: unreadable.or_else(|| lock(&self.notice).clone()),

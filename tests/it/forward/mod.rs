@@ -5,12 +5,14 @@ use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use mcp_ssh_sessions::{
-    forward::{address::ConnectAddress, listen::ListenAddress, refusal::Refusal},
+    forward::{
+        address::ConnectAddress, listen::ListenAddress, refusal::Refusal, state::ForwardDirection,
+    },
     openssh::destination::Destination,
     session::{
         caller::Caller,
         forward::Forward,
-        live::LiveSession,
+        forwards::ForwardRequest,
         registry::{RegistryOptions, SessionRegistry},
     },
     ssh::{
@@ -251,8 +253,8 @@ async fn a_lost_link_and_a_closed_forward_reset_the_program() {
     }
 }
 
-/// A forward of a session to `to`, and its port.
-async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<LiveSession>, Forward, u16) {
+/// A forward of a session to `to`, with its registry and its port.
+async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<SessionRegistry>, Arc<Forward>, u16) {
     let registry = SessionRegistry::new(RegistryOptions {
         ssh_config: Some(host.config.clone()),
         store: None,
@@ -263,14 +265,17 @@ async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<LiveSession>, Forw
     let caller = Caller::default();
     let session = registry.open(Some("host"), &caller).await.unwrap().session;
 
-    let listener = ForwardListener::open_any(None).await.unwrap();
-    let ListenAddress::Port(port) = *listener.address() else {
+    let request = ForwardRequest {
+        to: ConnectAddress::parse(to).unwrap(),
+        listen: None,
+        direction: ForwardDirection::Local,
+    };
+    let (forward, _) = registry.forwards.open(&session, request).await.unwrap();
+    let ListenAddress::Port(port) = forward.state().listen else {
         panic!("a port");
     };
-    let to = ConnectAddress::parse(to).unwrap();
-    let forward = Forward::start(1, &session, listener, to);
 
-    (session, forward, port.get())
+    (registry, forward, port.get())
 }
 
 /// A server that sends back what each connection sends, and its port.
@@ -305,7 +310,7 @@ async fn ask(port: u16) -> TcpStream {
 async fn a_forward_survives_its_link() {
     let host = TestHost::openssh();
     let port = echo().await;
-    let (_session, forward, listen) = forward(&host, &port.to_string()).await;
+    let (registry, forward, listen) = forward(&host, &port.to_string()).await;
 
     for round in 1..=3 {
         let mut client = ask(listen).await;
@@ -316,36 +321,32 @@ async fn a_forward_survives_its_link() {
             std::io::ErrorKind::ConnectionReset
         );
         eventually("the reset is counted", || {
-            forward.state(true).counts.reset == round
+            forward.state().counts.reset == round
         })
         .await;
     }
 
     drop(ask(listen).await);
-    eventually("no connection is open", || {
-        forward.state(true).counts.open == 0
-    })
-    .await;
-    assert_eq!(forward.state(true).counts.accepted, 4);
+    eventually("no connection is open", || forward.state().counts.open == 0).await;
+    assert_eq!(forward.state().counts.accepted, 4);
     assert_eq!(
-        forward.state(true).to_string(),
+        forward.state().to_string(),
         format!(
             "f1 · 127.0.0.1:{listen} → host 127.0.0.1:{port} · 0 of 4 connections open · 3 reset"
         )
     );
 
-    drop(forward);
-    eventually("nobody listens", || {
-        std::net::TcpStream::connect(("127.0.0.1", listen)).is_err()
-    })
-    .await;
+    registry.disconnect(Some("host"), false).await.unwrap();
+    let error = std::net::TcpStream::connect(("127.0.0.1", listen)).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+    assert!(registry.forwards.list().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_socks_client_names_the_address() {
     let host = TestHost::openssh();
     let port = echo().await;
-    let (_session, forward, listen) = forward(&host, "socks").await;
+    let (_registry, forward, listen) = forward(&host, "socks").await;
 
     for (name, code) in [("localhost", 0), ("no.such.name.invalid", 4)] {
         let mut client = TcpStream::connect(("127.0.0.1", listen)).await.unwrap();
@@ -371,7 +372,7 @@ async fn a_socks_client_names_the_address() {
     let mut client = TcpStream::connect(("127.0.0.1", listen)).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
     assert!(matches!(client.read(&mut [0]).await, Ok(0) | Err(_)));
-    assert_eq!(forward.state(true).counts.accepted, 3);
+    assert_eq!(forward.state().counts.accepted, 3);
 }
 
 #[cfg(target_os = "linux")]
@@ -380,7 +381,7 @@ async fn another_user_is_reset_before_a_byte_reaches_the_host() {
     let host = TestHost::openssh();
     let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = far.local_addr().unwrap().to_string();
-    let (_session, forward, listen) = forward(&host, &to).await;
+    let (_registry, forward, listen) = forward(&host, &to).await;
 
     let read = tokio::task::spawn_blocking(move || {
         as_other(move || {
@@ -397,7 +398,7 @@ async fn another_user_is_reset_before_a_byte_reaches_the_host() {
     let Some(read) = read else { return };
     let error = read.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
-    let counts = forward.state(true).counts;
+    let counts = forward.state().counts;
     assert_eq!(
         (counts.strangers, counts.accepted, counts.bytes_to),
         (1, 0, 0)

@@ -1,0 +1,136 @@
+//! Forwarded ports of a process, of all sessions.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::{forward::Forward, live::LiveSession};
+use crate::{
+    forward::{
+        address::ConnectAddress,
+        listen::ListenAddress,
+        state::{ForwardDirection, ForwardState},
+    },
+    lock::lock,
+    ssh::forward::listener::{ForwardListenError, ForwardListener},
+};
+
+/// Forwards of a process. A forward is in the list from the moment it listens until it ends by
+/// itself, or with its session, or by [`close`](Self::close).
+#[derive(Debug, Default)]
+pub struct Forwards {
+    last_id: AtomicU64,
+    /// Forwards by their numbers. Locked for look-ups and changes only.
+    open: Mutex<BTreeMap<u64, Arc<Forward>>>,
+    /// Turn of a call that opens a forward, so that two equal calls get the same forward.
+    opening: AsyncMutex<()>,
+}
+
+/// Forward that somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardRequest {
+    /// Address to which connections lead.
+    pub to: ConnectAddress,
+    /// Address at which to listen. `None` for the port of `to` if that is free, and else for any
+    /// free port.
+    pub listen: Option<ListenAddress>,
+    /// Side that listens.
+    pub direction: ForwardDirection,
+}
+
+/// Reason why a forward is not open.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// The listener cannot be opened.
+    #[error(transparent)]
+    Listen(#[from] ForwardListenError),
+    /// Forwards of this direction are not supported.
+    #[error("a remote forward is not supported yet")]
+    RemoteUnsupported,
+}
+
+impl Forwards {
+    /// Opens a forward of a session, or returns the open one that is the same. The flag is true for
+    /// a new forward.
+    ///
+    /// # Errors
+    /// The forward cannot listen.
+    pub async fn open(
+        self: &Arc<Self>,
+        session: &Arc<LiveSession>,
+        request: ForwardRequest,
+    ) -> Result<(Arc<Forward>, bool), ForwardError> {
+        let _turn = self.opening.lock().await;
+
+        let same = |forward: &&Arc<Forward>| forward.is(session, &request);
+        if let Some(forward) = self.all().iter().find(same) {
+            return Ok((Arc::clone(forward), false));
+        }
+
+        let listener = match (request.direction, &request.listen) {
+            (ForwardDirection::Remote, _) => return Err(ForwardError::RemoteUnsupported),
+            (ForwardDirection::Local, Some(listen)) => ForwardListener::open(listen).await?,
+            (ForwardDirection::Local, None) => ForwardListener::open_any(request.to.port()).await?,
+        };
+
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let (forward, serving) = Forward::new(id, session, listener, request.to);
+        self.lock().insert(id, Arc::clone(&forward));
+
+        let forwards = Arc::downgrade(self);
+        tokio::spawn(async move {
+            serving
+                .run(|| {
+                    if let Some(forwards) = forwards.upgrade() {
+                        forwards.lock().remove(&id);
+                    }
+                })
+                .await;
+        });
+
+        Ok((forward, true))
+    }
+
+    /// Returns the states of all forwards, in the order in which they were opened.
+    #[must_use]
+    pub fn list(&self) -> Vec<ForwardState> {
+        self.all().iter().map(|forward| forward.state()).collect()
+    }
+
+    /// Closes a forward: the listener, and each connection. Returns the last state when nobody
+    /// listens any more, or `None` if there is no such forward.
+    pub async fn close(&self, id: u64) -> Option<ForwardState> {
+        let forward = self.lock().get(&id).cloned()?;
+        Some(forward.close().await)
+    }
+
+    /// Closes all forwards, or those of the session with this name. Returns their last states.
+    pub async fn close_all(&self, session: Option<&str>) -> Vec<ForwardState> {
+        let mut forwards = self.all();
+        forwards.retain(|forward| session.is_none_or(|name| forward.session() == name));
+
+        let mut closed = Vec::new();
+        for forward in forwards {
+            closed.push(forward.close().await);
+        }
+
+        closed
+    }
+
+    /// Returns the forwards that are not closing.
+    fn all(&self) -> Vec<Arc<Forward>> {
+        let open = self.lock();
+        let all = open.values().filter(|forward| !forward.is_closing());
+        all.cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Forward>>> {
+        lock(&self.open)
+    }
+}
