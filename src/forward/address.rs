@@ -41,10 +41,10 @@ pub struct HostPort {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// The text is empty.
-    #[error("the address is empty; give a port, host:port, an absolute socket path or `socks`")]
+    #[error("the address is empty")]
     Empty,
     /// The text has none of the known forms.
-    #[error("{0:?} is not an address; give a port, host:port, an absolute socket path or `socks`")]
+    #[error("{0:?} is not an address")]
     Form(String),
     /// The port is not a number from 1 to 65535.
     #[error("{0:?} is not a port; a port is a number from 1 to 65535")]
@@ -53,7 +53,7 @@ pub enum AddressError {
     #[error("{0:?} is not a host name or an IP address")]
     Host(String),
     /// An IPv6 address has no brackets, so the port cannot be told from the address.
-    #[error("{0:?} needs brackets around the IPv6 address, as in [::1]:5432")]
+    #[error("{0:?} has no brackets around the IPv6 address")]
     Brackets(String),
     /// The socket path is too long for any system.
     #[error("the socket path has {0} bytes; the limit is {MAX_REMOTE_PATH_BYTES}")]

@@ -26,20 +26,16 @@ pub enum ListenAddress {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListenAddressError {
     /// The text is neither a port nor an absolute path.
-    #[error("{0:?} is not a port or an absolute socket path; leave `listen` out for any free port")]
+    #[error("{0:?} is not a port or an absolute socket path")]
     Form(String),
     /// The port is not a number from 1 to 65535.
-    #[error(
-        "{0:?} is not a port; give a number from 1 to 65535, or leave `listen` out for any free port"
-    )]
+    #[error("{0:?} is not a port; a port is a number from 1 to 65535")]
     Port(String),
     /// The address is not on loopback.
-    #[error("a forward listens on loopback only, never on {0:?}; give just the port")]
+    #[error("a forward listens on loopback only, never on {0:?}")]
     NotLoopback(String),
     /// The socket path is too long for the system.
-    #[error(
-        "the socket path has {0} bytes; the system's limit is {MAX_SOCKET_PATH_BYTES}, so choose a shorter one"
-    )]
+    #[error("the socket path has {0} bytes; the system's limit is {MAX_SOCKET_PATH_BYTES}")]
     LongPath(usize),
     /// The socket path holds a NUL byte or ends with `/`.
     #[error("{0:?} is not the path of a socket")]

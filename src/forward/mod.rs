@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod listen;
+pub mod probe;
 pub mod refusal;
 pub mod socks;
 pub mod state;

@@ -116,8 +116,23 @@ impl fmt::Display for ForwardCounts {
         if self.strangers > 0 {
             write!(f, " · {} of other users refused", self.strangers)?;
         }
+        if self.bytes_to + self.bytes_from > 0 {
+            let [to, from] = [self.bytes_to, self.bytes_from].map(amount);
+            write!(f, " · {to} out, {from} in")?;
+        }
 
         Ok(())
+    }
+}
+
+/// Writes a number of bytes with a unit, rounded down.
+fn amount(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    let unit = units.into_iter().find(|(size, _)| bytes >= *size);
+
+    match unit {
+        Some((size, unit)) => format!("{}.{} {unit}", bytes / size, bytes % size * 10 / size),
+        None => format!("{bytes} B"),
     }
 }
 
@@ -154,7 +169,8 @@ mod tests {
             failed: 4,
             reset: 1,
             strangers: 3,
-            ..ForwardCounts::default()
+            bytes_to: 1023,
+            bytes_from: 12_897_484,
         };
 
         for (state, line) in [
@@ -194,7 +210,7 @@ mod tests {
                     counts,
                     ..state("1", "2")
                 },
-                "f1 · 127.0.0.1:1 → web 127.0.0.1:2 · 2 of 14 connections open · 4 failed · 1 reset · 3 of other users refused",
+                "f1 · 127.0.0.1:1 → web 127.0.0.1:2 · 2 of 14 connections open · 4 failed · 1 reset · 3 of other users refused · 1023 B out, 12.2 MiB in",
             ),
         ] {
             assert_eq!(state.to_string(), line);

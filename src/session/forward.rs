@@ -24,16 +24,20 @@ use crate::{
     forward::{
         address::ConnectAddress,
         listen::ListenAddress,
+        probe::FarEnd,
         refusal::Refusal,
         socks::{SocksEvent, SocksHandshake, SocksOutcome, SocksVersion},
         state::{ForwardCounts, ForwardDirection, ForwardState, ForwardWay},
     },
     lock::lock,
-    ssh::forward::{
-        channel::{ForwardChannel, ForwardChannelError},
-        listener::ForwardListener,
-        local_stream::LocalStream,
-        relay::{RelayEnd, RelayedBytes, relay},
+    ssh::{
+        command::remote_host::RemoteHost,
+        forward::{
+            channel::{ForwardChannel, ForwardChannelError},
+            listener::ForwardListener,
+            local_stream::LocalStream,
+            relay::{RelayEnd, RelayedBytes, relay},
+        },
     },
 };
 
@@ -45,6 +49,8 @@ const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 /// Attempts to open a channel for a connection, where each finds its link lost.
 const MAX_ATTEMPTS: usize = 3;
 
+/// Time limit for the first look at the other end.
+pub const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// Time without a connection after which a forward ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
 
@@ -62,6 +68,17 @@ pub struct Forward {
     /// True if the other end speaks HTTP.
     is_http: AtomicBool,
     shared: Arc<Shared>,
+}
+
+/// Reason why the first look at the other end found nothing. The forward stays open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProbeError {
+    /// The far side refuses. The state of the forward has the reason.
+    Refused,
+    /// No answer has come within [`PROBE_LIMIT`].
+    NoAnswer,
+    /// The link was lost.
+    Lost,
 }
 
 /// Listener of a forward, and what its connections need. [`run`](Self::run) serves them.
@@ -165,6 +182,33 @@ impl Forward {
         self.shared.closed.wait().await;
 
         self.state()
+    }
+
+    /// Connects to the other end once, over the session's host, and returns what answers. Does
+    /// nothing for a SOCKS forward, which has no other end of its own.
+    ///
+    /// # Errors
+    /// The far side refuses, no answer comes within [`PROBE_LIMIT`], or the link is lost.
+    pub async fn probe(&self, host: &RemoteHost) -> Result<FarEnd, ProbeError> {
+        let shared = &self.shared;
+        if shared.to == ConnectAddress::Socks {
+            return Ok(FarEnd::Silent);
+        }
+
+        let probed = timeout(PROBE_LIMIT, host.try_forward(&shared.to)).await;
+        match probed.map_err(|_| ProbeError::NoAnswer)? {
+            Ok(far_end) => {
+                self.is_http
+                    .store(far_end == FarEnd::Http, Ordering::Relaxed);
+                *lock(&shared.refused) = None;
+                Ok(far_end)
+            }
+            Err(ForwardChannelError::Refused(refusal)) => {
+                *lock(&shared.refused) = Some(refusal);
+                Err(ProbeError::Refused)
+            }
+            Err(ForwardChannelError::Lost(_)) => Err(ProbeError::Lost),
+        }
     }
 
     /// Returns the state at this moment.

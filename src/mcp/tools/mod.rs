@@ -7,6 +7,7 @@ mod disconnect;
 mod download;
 mod edit;
 mod exec;
+mod forward;
 mod job;
 mod read;
 mod reconnect;
@@ -39,6 +40,7 @@ pub(super) static CATALOGUE: LazyLock<Vec<Tool>> = LazyLock::new(|| {
         edit::tool(),
         upload::tool(),
         download::tool(),
+        forward::tool(),
         sessions::tool(),
         reconnect::tool(),
         disconnect::tool(),
@@ -63,6 +65,7 @@ pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult
         search::NAME => search::call(call).await,
         upload::NAME => upload::call(call).await,
         download::NAME => download::call(call).await,
+        forward::NAME => forward::call(call).await,
         sessions::NAME => sessions::call(call).await,
         reconnect::NAME => reconnect::call(call).await,
         disconnect::NAME => disconnect::call(call).await,

@@ -44,17 +44,17 @@ enum Sockets {
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardListenError {
     /// Another program listens at the port.
-    #[error("port {0} is taken on this machine; leave `listen` out for a free port")]
+    #[error("port {0} is taken on this machine")]
     PortTaken(NonZeroU16),
     /// Only a privileged program may listen at the port.
-    #[error("port {0} needs privileges on this machine; leave `listen` out for a free port")]
+    #[error("port {0} needs privileges on this machine")]
     Privileged(NonZeroU16),
     /// A file exists at the path of the socket.
-    #[error("{0} exists already; remove the file or choose another path")]
+    #[error("{0} exists already")]
     PathTaken(ListenAddress),
     /// The system does not tell whose a connection is, so other users could not be kept out.
     #[error(
-        "this system does not tell whose a connection is, so a port would be open to every user of this machine; listen at a socket path instead"
+        "this system does not tell whose a connection is, so a port would be open to every user of this machine"
     )]
     UsersUnknown,
     /// The system refuses for another reason.

@@ -8,4 +8,5 @@
 pub mod channel;
 pub mod listener;
 pub mod local_stream;
+pub mod probe;
 pub mod relay;

@@ -10,7 +10,9 @@ const EMPTY_MEANS_SOMETHING: [&str; 3] = ["stdin", "newText", "content"];
 
 /// Text parameters whose value may consist of digits, which some clients send as a number. No
 /// secret is in this list: a number loses leading zeros.
-const MAY_BE_DIGITS: [&str; 6] = ["job", "session", "shell", "input", "signal", "pattern"];
+const MAY_BE_DIGITS: [&str; 9] = [
+    "job", "session", "shell", "input", "signal", "pattern", "to", "listen", "close",
+];
 
 /// Length of a job's name, in hexadecimal digits. A name may happen to contain decimal digits only.
 const JOB_DIGITS: usize = 8;

@@ -1,0 +1,355 @@
+//! The tool `ssh_forward`.
+
+use rmcp::model::{CallToolResult, Tool};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Effect, session};
+use crate::{
+    foreign_text::{ForeignText, escape_line},
+    forward::{
+        address::{AddressError, ConnectAddress},
+        listen::{ListenAddress, ListenAddressError},
+        probe::FarEnd,
+        state::{ForwardDirection, ForwardState, ForwardWay},
+    },
+    local::home::home,
+    mcp::call::{Call, tool_error::ToolError},
+    session::{
+        forward::ProbeError,
+        forwards::{ForwardError, ForwardRequest},
+        registry::OpenedSession,
+    },
+    ssh::forward::listener::ForwardListenError,
+};
+
+pub(super) const NAME: &str = "ssh_forward";
+
+/// Word of the parameter `close` for all forwards.
+const ALL: &str = "all";
+
+#[derive(Debug, Deserialize, JsonSchema)]
+struct ForwardParams {
+    /// Port, host:port or socket path, seen from the far side; socks
+    to: Option<String>,
+    /// Port or socket path; default: the same port
+    listen: Option<String>,
+    direction: Option<DirectionParam>,
+    /// Id or all
+    close: Option<String>,
+    session: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+enum DirectionParam {
+    Local,
+    Remote,
+}
+
+/// Forward, as programs read it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ForwardResult {
+    id: String,
+    session: ForeignText,
+    direction: &'static str,
+    listen: String,
+    to: String,
+    http: bool,
+    /// `open`, `reconnecting` or `refused`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<ForeignText>,
+    open: usize,
+    accepted: u64,
+    failed: u64,
+    reset: u64,
+    strangers: u64,
+    bytes_to: u64,
+    bytes_from: u64,
+}
+
+/// Answer to a call that opens a forward.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OpenedResult {
+    forward: ForwardResult,
+    /// False if the same forward was open before.
+    is_new: bool,
+    /// True if something answered at the other end. Absent for SOCKS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answered: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    banner: Option<ForeignText>,
+}
+
+#[derive(Debug, Serialize)]
+struct ListResult {
+    forwards: Vec<ForwardResult>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClosedResult {
+    closed: Vec<ForwardResult>,
+}
+
+impl From<ForwardState> for ForwardResult {
+    fn from(forward: ForwardState) -> Self {
+        let counts = forward.counts;
+        let (state, reason) = match forward.way {
+            ForwardWay::Open => ("open", None),
+            ForwardWay::Reconnecting => ("reconnecting", None),
+            ForwardWay::Refused(reason) => ("refused", Some(reason)),
+        };
+
+        Self {
+            id: format!("f{}", forward.id),
+            session: forward.session,
+            direction: match forward.direction {
+                ForwardDirection::Local => "local",
+                ForwardDirection::Remote => "remote",
+            },
+            listen: forward.listen.to_string(),
+            to: forward.to.to_string(),
+            http: forward.is_http,
+            state,
+            reason,
+            open: counts.open,
+            accepted: counts.accepted,
+            failed: counts.failed,
+            reset: counts.reset,
+            strangers: counts.strangers,
+            bytes_to: counts.bytes_to,
+            bytes_from: counts.bytes_from,
+        }
+    }
+}
+
+pub(super) fn tool() -> Tool {
+    let tool = super::describe::<ForwardParams>(
+        NAME,
+        "Forward a port over SSH: reach a server's port from here (local), or lend it one of ours (remote). Without to: list.",
+        Effect::Harmless,
+    );
+
+    super::found_by(
+        tool,
+        "tunnel database port, open remote dev server in browser, localhost, socks proxy",
+    )
+}
+
+/// Opens, lists or closes forwards.
+///
+/// # Errors
+/// The arguments are wrong, the session cannot be connected, or the forward cannot listen.
+pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
+    let params: ForwardParams = super::arguments(NAME, &mut call)?;
+
+    match (params.to, params.close) {
+        (Some(_), Some(_)) => Err(ToolError::new(
+            "`to` opens a forward and `close` ends one",
+            "make two calls",
+        )),
+        (Some(to), None) => {
+            let request = read(&to, params.listen, params.direction)?;
+            open(&call, request, params.session.as_deref()).await
+        }
+        (None, _) if params.listen.is_some() || params.direction.is_some() => Err(ToolError::new(
+            "`listen` and `direction` belong to a forward that is opened",
+            "give `to`, the port to reach",
+        )),
+        (None, Some(id)) => close(&call, &id, params.session.as_deref()).await,
+        (None, None) => list(&call, params.session.as_deref()).await,
+    }
+}
+
+/// Reads the parameters of a forward to open.
+///
+/// # Errors
+/// An address is wrong.
+fn read(
+    to: &str,
+    listen: Option<String>,
+    direction: Option<DirectionParam>,
+) -> Result<ForwardRequest, ToolError> {
+    let to = ConnectAddress::parse(to).map_err(|error| of_address(&error))?;
+    let listen = listen.map(|listen| ListenAddress::parse(&expanded(listen)));
+    let listen = listen.transpose().map_err(|error| of_listen(&error))?;
+
+    Ok(ForwardRequest {
+        to,
+        listen,
+        direction: match direction {
+            Some(DirectionParam::Remote) => ForwardDirection::Remote,
+            Some(DirectionParam::Local) | None => ForwardDirection::Local,
+        },
+    })
+}
+
+/// Returns the text with `~/` at its beginning replaced by the home directory.
+fn expanded(text: String) -> String {
+    let home = text
+        .strip_prefix("~/")
+        .and_then(|rest| Some(home()?.join(rest)));
+
+    home.and_then(|path| path.into_os_string().into_string().ok())
+        .unwrap_or(text)
+}
+
+/// Connects the session, opens the forward, and looks at the other end once.
+async fn open(
+    call: &Call,
+    request: ForwardRequest,
+    session: Option<&str>,
+) -> Result<CallToolResult, ToolError> {
+    let OpenedSession {
+        session, notice, ..
+    } = call.registry.open(session, &call.caller).await?;
+    let host = session.host(&call.caller).await?;
+
+    let is_socks = request.to == ConnectAddress::Socks;
+    let forwards = &call.registry.forwards;
+    let (forward, is_new) = forwards
+        .open(&session, request)
+        .await
+        .map_err(|error| of_forward(&error))?;
+    let probed = forward.probe(&host).await;
+
+    let state = forward.state();
+    let mut parts = vec![state.to_string()];
+    parts.extend((!is_new).then(|| "already open".to_owned()));
+    parts.extend(match &probed {
+        Ok(FarEnd::Banner(banner)) => Some(format!("it says \"{banner}\"")),
+        Ok(FarEnd::Http) => None,
+        Ok(FarEnd::Silent) => (!is_socks).then(|| "it accepts connections".to_owned()),
+        Err(ProbeError::Refused) => Some("the forward stays open and tries each time".to_owned()),
+        Err(ProbeError::NoAnswer) => {
+            Some("no answer from there yet; the forward stays open".to_owned())
+        }
+        Err(ProbeError::Lost) => None,
+    });
+    parts.extend(notice);
+
+    let result = OpenedResult {
+        forward: state.into(),
+        is_new,
+        answered: (!is_socks).then_some(probed.is_ok()),
+        banner: match probed {
+            Ok(FarEnd::Banner(banner)) => Some(banner),
+            _ => None,
+        },
+    };
+
+    session::text_and_facts(format!("[{}]", escape_line(parts.join(" · "))), &result)
+}
+
+/// Lists all forwards, or those of a session.
+async fn list(call: &Call, session: Option<&str>) -> Result<CallToolResult, ToolError> {
+    let session = known(call, session).await?;
+    let mut forwards = call.registry.forwards.list();
+    forwards.retain(|forward| {
+        let name = forward.session.raw();
+        session.as_ref().is_none_or(|session| session == name)
+    });
+
+    let mut lines: Vec<String> = forwards.iter().map(ToString::to_string).collect();
+    if lines.is_empty() {
+        lines.push("no forwards; open one with to".to_owned());
+    }
+
+    let forwards = forwards.into_iter().map(ForwardResult::from).collect();
+    session::text_and_facts(lines.join("\n"), &ListResult { forwards })
+}
+
+/// Closes a forward, or all forwards of a session or of the process.
+async fn close(call: &Call, id: &str, session: Option<&str>) -> Result<CallToolResult, ToolError> {
+    let session = known(call, session).await?;
+    let forwards = &call.registry.forwards;
+
+    let closed = if id.eq_ignore_ascii_case(ALL) {
+        forwards.close_all(session.as_deref()).await
+    } else {
+        let number = id.trim().trim_start_matches(['f', 'F']).parse().ok();
+        let found = forwards.list().into_iter().find(|forward| {
+            let name = forward.session.raw();
+            Some(forward.id) == number && session.as_ref().is_none_or(|session| session == name)
+        });
+        let closed = match found {
+            Some(forward) => forwards.close(forward.id).await,
+            None => None,
+        };
+
+        vec![closed.ok_or_else(|| {
+            ToolError::new(
+                format!("there is no forward {id:?}"),
+                "call ssh_forward without parameters for the list",
+            )
+        })?]
+    };
+
+    let mut lines: Vec<String> = closed
+        .iter()
+        .map(|state| format!("closed {state}"))
+        .collect();
+    if lines.is_empty() {
+        lines.push("no forwards were open".to_owned());
+    }
+
+    let closed = closed.into_iter().map(ForwardResult::from).collect();
+    session::text_and_facts(lines.join("\n"), &ClosedResult { closed })
+}
+
+/// Returns the name of a session that exists, if a name is given.
+///
+/// # Errors
+/// There is no such session.
+async fn known(call: &Call, session: Option<&str>) -> Result<Option<String>, ToolError> {
+    match session {
+        Some(name) => {
+            let session = call.registry.lookup(Some(name)).await?;
+            Ok(Some(session.saved.name.to_string()))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Returns the error about the parameter `to`.
+fn of_address(error: &AddressError) -> ToolError {
+    let hint = match error {
+        AddressError::Brackets(_) => "write it as in [::1]:5432",
+        AddressError::LongPath(_) => "forward a port instead",
+        _ => "give to as a port, host:port, an absolute socket path or socks",
+    };
+
+    ToolError::new(format!("to: {error}"), hint)
+}
+
+/// Returns the error about the parameter `listen`.
+fn of_listen(error: &ListenAddressError) -> ToolError {
+    let hint = match error {
+        ListenAddressError::NotLoopback(_) => "give just the port",
+        ListenAddressError::LongPath(_) => "choose a shorter path",
+        ListenAddressError::Path(_) => "give the path of a file that does not exist",
+        ListenAddressError::Form(_) | ListenAddressError::Port(_) => {
+            "leave listen out for a free port"
+        }
+    };
+
+    ToolError::new(format!("listen: {error}"), hint)
+}
+
+/// Returns the error about a forward that is not open.
+fn of_forward(error: &ForwardError) -> ToolError {
+    let hint = match error {
+        ForwardError::Listen(
+            ForwardListenError::PortTaken(_) | ForwardListenError::Privileged(_),
+        ) => "leave listen out for a free port",
+        ForwardError::Listen(ForwardListenError::PathTaken(_)) => "choose another path",
+        ForwardError::Listen(ForwardListenError::UsersUnknown) => "listen at a socket path",
+        ForwardError::Listen(ForwardListenError::Failed(..)) => "choose another address to listen",
+        ForwardError::RemoteUnsupported => "use direction local",
+    };
+
+    ToolError::new(error.to_string(), hint)
+}
