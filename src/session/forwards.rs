@@ -8,8 +8,6 @@ use std::{
     },
 };
 
-use tokio::sync::Mutex as AsyncMutex;
-
 use super::{forward::Forward, live::LiveSession};
 use crate::{
     forward::{
@@ -18,7 +16,10 @@ use crate::{
         state::{ForwardDirection, ForwardState},
     },
     lock::lock,
-    ssh::forward::listener::{ForwardListenError, ForwardListener},
+    ssh::{
+        forward::listener::{ForwardListenError, ForwardListener},
+        transfer::Guard,
+    },
 };
 
 /// Forwards of a process. A forward is in the list from the moment it listens until it ends by
@@ -28,8 +29,6 @@ pub struct Forwards {
     last_id: AtomicU64,
     /// Forwards by their numbers. Locked for look-ups and changes only.
     open: Mutex<BTreeMap<u64, Arc<Forward>>>,
-    /// Turn of a call that opens a forward, so that two equal calls get the same forward.
-    opening: AsyncMutex<()>,
 }
 
 /// Forward that somebody asks for.
@@ -57,42 +56,46 @@ pub enum ForwardError {
 
 impl Forwards {
     /// Opens a forward of a session, or returns the open one that is the same. The flag is true for
-    /// a new forward.
+    /// a new forward. The guard asks the user where consent is needed; `None` is for the user's own
+    /// configuration, which needs none.
     ///
     /// # Errors
-    /// The forward cannot listen.
+    /// The forward cannot listen, or the user does not permit it.
     pub async fn open(
         self: &Arc<Self>,
         session: &Arc<LiveSession>,
         request: ForwardRequest,
+        guard: Option<&Guard>,
     ) -> Result<(Arc<Forward>, bool), ForwardError> {
-        let _turn = self.opening.lock().await;
-
-        let same = |forward: &&Arc<Forward>| forward.is(session, &request);
-        if let Some(forward) = self.all().iter().find(same) {
-            return Ok((Arc::clone(forward), false));
+        let same = || {
+            let mut all = self.all().into_iter();
+            all.find(|forward| forward.is(session, &request))
+        };
+        if let Some(forward) = same() {
+            return Ok((forward, false));
         }
 
         let listener = match (request.direction, &request.listen) {
             (ForwardDirection::Remote, _) => return Err(ForwardError::RemoteUnsupported),
-            (ForwardDirection::Local, Some(listen)) => ForwardListener::open(listen).await?,
-            (ForwardDirection::Local, None) => ForwardListener::open_any(request.to.port()).await?,
+            (ForwardDirection::Local, Some(listen)) => ForwardListener::open(listen, guard).await,
+            (ForwardDirection::Local, None) => ForwardListener::open_any(request.to.port()).await,
         };
 
+        // An equal call may have opened the forward meanwhile.
+        if let Some(forward) = same() {
+            return Ok((forward, false));
+        }
+
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let (forward, serving) = Forward::new(id, session, listener, request.to);
+        let (forward, serving) = Forward::new(id, session, listener?, request.to);
         self.lock().insert(id, Arc::clone(&forward));
 
         let forwards = Arc::downgrade(self);
-        tokio::spawn(async move {
-            serving
-                .run(|| {
-                    if let Some(forwards) = forwards.upgrade() {
-                        forwards.lock().remove(&id);
-                    }
-                })
-                .await;
-        });
+        tokio::spawn(serving.run(move || {
+            if let Some(forwards) = forwards.upgrade() {
+                forwards.lock().remove(&id);
+            }
+        }));
 
         Ok((forward, true))
     }

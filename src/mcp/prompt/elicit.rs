@@ -26,7 +26,8 @@ use crate::{
     mcp::roots,
     random,
     ssh::prompt::prompter::{
-        Banner, GuardedPath, PromptRequest, Prompter, Purpose, SecretPrompt, UnknownKey,
+        Banner, GuardedPath, PathPurpose, PromptRequest, Prompter, Purpose, SecretPrompt,
+        UnknownKey,
     },
 };
 
@@ -296,25 +297,29 @@ fn about_path(path: &GuardedPath) -> ElicitRequestParams {
     let GuardedPath {
         account,
         path,
-        is_read,
+        purpose,
         why,
     } = path;
 
     // An agent may choose a path with line breaks, which must not add words to the question.
     let [account, why] = [account, why].map(|text| escape_line(text.as_bytes()));
 
-    let (doing, all, title) = if *is_read {
-        (
+    let (doing, all, title) = match purpose {
+        PathPurpose::Send => (
             format!("send this to {account}"),
             "If it is a directory, all that is in it is sent.",
             "Send it",
-        )
-    } else {
-        (
+        ),
+        PathPurpose::Write => (
             format!("write what comes from {account} to this place"),
             "What is there is replaced.",
             "Write to it",
-        )
+        ),
+        PathPurpose::Listen => (
+            format!("create a socket that leads to {account} at this place"),
+            "Programs that use the socket talk to that host.",
+            "Create it",
+        ),
     };
 
     let message = format!(
@@ -402,11 +407,11 @@ mod tests {
             "{message:?}"
         );
 
-        for is_read in [true, false] {
+        for purpose in [PathPurpose::Send, PathPurpose::Write, PathPurpose::Listen] {
             let path = GuardedPath {
                 account: hostile(),
                 path: hostile().into(),
-                is_read,
+                purpose,
                 why: hostile(),
             };
 

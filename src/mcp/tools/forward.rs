@@ -16,11 +16,12 @@ use crate::{
     local::home::home,
     mcp::call::{Call, tool_error::ToolError},
     session::{
+        causes::with_causes,
         forward::ProbeError,
         forwards::{ForwardError, ForwardRequest},
         registry::OpenedSession,
     },
-    ssh::forward::listener::ForwardListenError,
+    ssh::{forward::listener::ForwardListenError, transfer::TransferError},
 };
 
 pub(super) const NAME: &str = "ssh_forward";
@@ -211,7 +212,7 @@ async fn open(
     let is_socks = request.to == ConnectAddress::Socks;
     let forwards = &call.registry.forwards;
     let (forward, is_new) = forwards
-        .open(&session, request)
+        .open(&session, request, Some(&session.guard(&call.caller)))
         .await
         .map_err(|error| of_forward(&error))?;
     let probed = forward.probe(&host).await;
@@ -347,9 +348,18 @@ fn of_forward(error: &ForwardError) -> ToolError {
         ) => "leave listen out for a free port",
         ForwardError::Listen(ForwardListenError::PathTaken(_)) => "choose another path",
         ForwardError::Listen(ForwardListenError::UsersUnknown) => "listen at a socket path",
+        ForwardError::Listen(ForwardListenError::Place(error)) => match **error {
+            TransferError::Guarded { refused: true, .. } => {
+                "do something else, or ask them how to go on"
+            }
+            TransferError::Guarded { .. } => {
+                "choose another path, or leave listen out for a free port"
+            }
+            _ => "choose a path in a directory that exists",
+        },
         ForwardError::Listen(ForwardListenError::Failed(..)) => "choose another address to listen",
         ForwardError::RemoteUnsupported => "use direction local",
     };
 
-    ToolError::new(error.to_string(), hint)
+    ToolError::new(with_causes(error), hint)
 }

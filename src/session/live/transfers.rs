@@ -151,8 +151,10 @@ impl LiveSession {
         });
     }
 
-    /// Returns the guard for a transfer, which asks the user about sensitive paths of this machine.
-    fn guard(&self, caller: &Caller) -> Guard {
+    /// Returns the guard for a transfer or a forward, which asks the user about sensitive paths of
+    /// this machine.
+    #[must_use]
+    pub fn guard(&self, caller: &Caller) -> Guard {
         Guard {
             machine: Arc::clone(&self.session_env.machine),
             prompter: caller.prompter.clone(),

@@ -1,5 +1,11 @@
 //! The listener of a forward on this machine.
 
+#[cfg(unix)]
+use std::{
+    ffi::OsStr,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
 use std::{
     future::pending,
     io,
@@ -13,7 +19,12 @@ use tokio::net::UnixListener;
 use tokio::{net::TcpListener, time::sleep};
 
 use super::local_stream::LocalStream;
-use crate::{forward::listen::ListenAddress, peer};
+use crate::{
+    forward::listen::ListenAddress,
+    local::LocalName,
+    peer,
+    ssh::transfer::{Guard, TransferError},
+};
 
 /// Attempts to find a port that is free on both loopback addresses.
 const MAX_FREE_PORTS: usize = 20;
@@ -57,24 +68,44 @@ pub enum ForwardListenError {
         "this system does not tell whose a connection is, so a port would be open to every user of this machine"
     )]
     UsersUnknown,
+    /// The place of a socket is missing, or guarded and not permitted.
+    #[error(transparent)]
+    Place(Box<TransferError>),
     /// The system refuses for another reason.
     #[error("cannot listen at {0}: {1}")]
     Failed(String, #[source] io::Error),
 }
 
+impl From<TransferError> for ForwardListenError {
+    fn from(error: TransferError) -> Self {
+        Self::Place(Box::new(error))
+    }
+}
+
 impl ForwardListener {
-    /// Opens a listener at exactly this address.
+    /// Opens a listener at exactly this address. The guard asks the user about a guarded place for a
+    /// socket; `None` asks nobody.
     ///
     /// # Errors
-    /// The address is taken or cannot be used.
-    pub async fn open(address: &ListenAddress) -> Result<Self, ForwardListenError> {
+    /// The address is taken, cannot be used, or is guarded and not permitted.
+    pub async fn open(
+        address: &ListenAddress,
+        guard: Option<&Guard>,
+    ) -> Result<Self, ForwardListenError> {
         match address {
             ListenAddress::Port(port) => {
                 require_known_users().await?;
                 open_port(*port).await
             }
             #[cfg(unix)]
-            ListenAddress::Socket(path) => open_socket(path, address),
+            ListenAddress::Socket(path) => {
+                let place = match guard {
+                    Some(guard) => guard.place_for_socket(path.into()).await?,
+                    None => LocalName::resolve(path.as_ref())
+                        .map_err(|error| ForwardListenError::Failed(address.to_string(), error))?,
+                };
+                open_socket(&place, address)
+            }
             #[cfg(not(unix))]
             ListenAddress::Socket(_) => Err(ForwardListenError::Failed(
                 address.to_string(),
@@ -214,16 +245,20 @@ async fn accept_six(six: Option<&TcpListener>) -> io::Result<tokio::net::TcpStre
 
 /// Opens a Unix socket with mode 0600. An existing file is never replaced.
 #[cfg(unix)]
-fn open_socket(path: &str, address: &ListenAddress) -> Result<ForwardListener, ForwardListenError> {
+fn open_socket(
+    place: &LocalName,
+    address: &ListenAddress,
+) -> Result<ForwardListener, ForwardListenError> {
     use std::os::unix::fs::PermissionsExt as _;
 
     let open = || {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-        socket.bind(&socket2::SockAddr::unix(path)?)?;
+        let path = path_in_folder(place);
+        socket.bind(&socket2::SockAddr::unix(&path)?)?;
 
         // Nobody can connect before `listen`, so the mode is never too wide.
-        let file = SocketFile::of(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+        let file = SocketFile::of(place.clone())?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
         socket.listen(128)?;
         socket.set_nonblocking(true)?;
 
@@ -245,21 +280,38 @@ fn open_socket(path: &str, address: &ListenAddress) -> Result<ForwardListener, F
     }
 }
 
+/// Returns a path that leads to a name in its open directory, wherever that directory is by now.
+#[cfg(target_os = "linux")]
+fn path_in_folder(place: &LocalName) -> PathBuf {
+    use std::os::fd::{AsFd as _, AsRawFd as _};
+
+    let folder = place.folder.as_fd().as_raw_fd();
+    Path::new("/proc/self/fd")
+        .join(folder.to_string())
+        .join(OsStr::from_bytes(&place.name))
+}
+
+/// Returns the path of a name. Other systems than Linux have no path for an open directory.
+#[cfg(all(unix, not(target_os = "linux")))]
+fn path_in_folder(place: &LocalName) -> PathBuf {
+    place.path.clone()
+}
+
 /// File of a Unix socket. Dropping it removes the file, unless the file has been replaced.
 #[cfg(unix)]
 #[derive(Debug)]
 struct SocketFile {
-    path: String,
+    place: LocalName,
     inode: u64,
 }
 
 #[cfg(unix)]
 impl SocketFile {
     /// Returns the file which a socket was bound to.
-    fn of(path: &str) -> io::Result<Self> {
+    fn of(place: LocalName) -> io::Result<Self> {
         Ok(Self {
-            path: path.to_owned(),
-            inode: inode(path)?,
+            inode: inode(&path_in_folder(&place))?,
+            place,
         })
     }
 }
@@ -267,15 +319,16 @@ impl SocketFile {
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if inode(&self.path).is_ok_and(|inode| inode == self.inode) {
-            let _ = std::fs::remove_file(&self.path);
+        let path = path_in_folder(&self.place);
+        if inode(&path).is_ok_and(|inode| inode == self.inode) {
+            let _ = std::fs::remove_file(path);
         }
     }
 }
 
 /// Returns the inode of the file at `path`.
 #[cfg(unix)]
-fn inode(path: &str) -> io::Result<u64> {
+fn inode(path: &Path) -> io::Result<u64> {
     Ok(std::os::unix::fs::MetadataExt::ino(
         &std::fs::symlink_metadata(path)?,
     ))
@@ -318,7 +371,9 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
 
-        let again = ForwardListener::open(listener.address()).await.unwrap_err();
+        let again = ForwardListener::open(listener.address(), None)
+            .await
+            .unwrap_err();
         assert!(matches!(again, ForwardListenError::PortTaken(taken) if taken == port));
         let other = ForwardListener::open_any(Some(port)).await.unwrap();
         assert_ne!(other.address(), listener.address());
@@ -329,19 +384,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let address = ListenAddress::parse(path.to_str().unwrap()).unwrap();
-        let listener = ForwardListener::open(&address).await.unwrap();
+        let listener = ForwardListener::open(&address, None).await.unwrap();
 
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         let _client = UnixStream::connect(&path).await.unwrap();
         assert!(listener.accept().await.is_ours().await);
 
-        let again = ForwardListener::open(&address).await.unwrap_err();
+        let again = ForwardListener::open(&address, None).await.unwrap_err();
         assert!(matches!(again, ForwardListenError::PathTaken(_)), "{again}");
         drop(listener);
         assert!(!path.exists());
 
-        let listener = ForwardListener::open(&address).await.unwrap();
+        let listener = ForwardListener::open(&address, None).await.unwrap();
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "another's").unwrap();
         drop(listener);

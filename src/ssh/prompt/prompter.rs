@@ -78,17 +78,28 @@ pub struct UnknownKey {
     pub saved_in: ForeignText,
 }
 
-/// Path on this machine which a transfer may not touch without the user's yes.
+/// Path on this machine which a transfer or a forward may not touch without the user's yes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GuardedPath {
     /// Account on the other side: `user@host`.
     pub account: String,
     /// Path on this machine, without links.
     pub path: ForeignText,
-    /// True if the path would be sent to the other side, false if the path would be written to.
-    pub is_read: bool,
+    /// Purpose for which the path is wanted.
+    pub purpose: PathPurpose,
     /// Reason why the path is guarded, in words for the user.
     pub why: String,
+}
+
+/// Purpose for which a path on this machine is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PathPurpose {
+    /// The content would be sent to the other side.
+    Send,
+    /// Content of the other side would be written there.
+    Write,
+    /// A socket would be created there, which leads to the other side.
+    Listen,
 }
 
 /// Text of a server before the log-in (RFC 4252, section 5.4).

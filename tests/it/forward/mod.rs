@@ -270,7 +270,11 @@ async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<SessionRegistry>, 
         listen: None,
         direction: ForwardDirection::Local,
     };
-    let (forward, _) = registry.forwards.open(&session, request).await.unwrap();
+    let (forward, _) = registry
+        .forwards
+        .open(&session, request, None)
+        .await
+        .unwrap();
     let ListenAddress::Port(port) = forward.state().listen else {
         panic!("a port");
     };

@@ -171,7 +171,7 @@ async fn http_with_sse_is_spoken_at_the_same_address() {
     // The client checks the `endpoint` event, the 202 of each POST, and that answers come on the stream.
     let mut client = daemon.connected(Dialect::Legacy).await;
     let tools = client.request("tools/list", json!({})).await;
-    assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 13);
+    assert_eq!(tools["result"]["tools"].as_array().unwrap().len(), 14);
 
     // Two at once: the quick one is not held up by the slow one.
     let gate = host.folder().join("gate");

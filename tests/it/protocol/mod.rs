@@ -137,7 +137,7 @@ async fn the_revision_without_initialize_is_spoken() {
             listed["tools"].as_array().unwrap().len(),
             &listed["resultType"]
         ),
-        (13, &json!("complete"))
+        (14, &json!("complete"))
     );
 
     assert!(

@@ -16,6 +16,8 @@ use std::{
     sync::{Arc, Mutex, OnceLock},
 };
 
+use tokio::task::spawn_blocking;
+
 pub use self::machine::Machine;
 use self::{
     file_facts::{FileFactsBefore, id_of, way_to},
@@ -26,7 +28,7 @@ use crate::{
     local::{Folder, LocalName},
     lock::lock,
     policy::{DirectoryFacts, FileId, GuardReason, TransferDirection, marks},
-    ssh::prompt::prompter::{GuardedPath, Prompter},
+    ssh::prompt::prompter::{GuardedPath, PathPurpose, Prompter},
 };
 
 /// Upper limit of files in guarded directories which are checked for other names. The least nested
@@ -46,10 +48,10 @@ pub struct Guard {
     pub given: GrantedPaths,
 }
 
-/// Paths which the user has permitted in a session, each for a single direction. Clones share the
+/// Paths which the user has permitted in a session, each for a single purpose. Clones share the
 /// set.
 #[derive(Debug, Clone, Default)]
-pub struct GrantedPaths(Arc<Mutex<HashSet<(TransferDirection, PathBuf)>>>);
+pub struct GrantedPaths(Arc<Mutex<HashSet<(PathPurpose, PathBuf)>>>);
 
 /// Preparation of the checks of a transfer, with the client's folders. [`begin`](Self::begin)
 /// collects the guarded places.
@@ -111,33 +113,75 @@ impl Guard {
         way: TransferDirection,
         found: Option<GuardedFinding>,
     ) -> Result<(), TransferError> {
+        let purpose = match way {
+            TransferDirection::Read => PathPurpose::Send,
+            TransferDirection::Write => PathPurpose::Write,
+        };
+        self.pass_for(purpose, found).await
+    }
+
+    /// Returns the place of a socket that is to be created, after the user has agreed if the place
+    /// is guarded. What is created there afterwards is created in the directory that was checked.
+    ///
+    /// # Errors
+    /// The directory does not exist, or the place is guarded and not permitted.
+    pub(in crate::ssh) async fn place_for_socket(
+        &self,
+        path: PathBuf,
+    ) -> Result<LocalName, TransferError> {
+        let watcher = self.watcher(TransferDirection::Write).await;
+        let shown = path.clone();
+        let failed = |source| TransferError::local("looking at", &shown, source);
+
+        let find = spawn_blocking(move || {
+            let place = LocalName::resolve(&path)?;
+            let checks = watcher.begin();
+            let site = checks.site_of(&place)?;
+            let facts = FileFactsBefore::at(&place.folder, &place.name)?;
+            let finding = checks.finding(&site, &place, facts.as_ref(), None);
+            Ok::<_, io::Error>((place, finding))
+        });
+
+        let found = find.await.map_err(io::Error::other).flatten();
+        let (place, finding) = found.map_err(failed)?;
+        self.pass_for(PathPurpose::Listen, finding).await?;
+
+        Ok(place)
+    }
+
+    /// Asks the user about a guarded path for this purpose. `None` passes without a question.
+    async fn pass_for(
+        &self,
+        purpose: PathPurpose,
+        found: Option<GuardedFinding>,
+    ) -> Result<(), TransferError> {
         let Some(GuardedFinding { path, why }) = found else {
             return Ok(());
         };
-        let key = (way, path);
+        let key = (purpose, path);
         if self.given.lock().contains(&key) {
             return Ok(());
         }
 
-        let (way, path) = key;
+        let (purpose, path) = key;
 
         let request = GuardedPath {
             account: self.account.clone(),
             path: path.as_os_str().as_encoded_bytes().into(),
-            is_read: way == TransferDirection::Read,
+            purpose,
             why: why.to_string(),
         };
 
         // Only a yes is remembered, so the user can change a refusal with the next call.
         match self.prompter.allows(request).await {
             Some(true) => {
-                self.given.lock().insert((way, path));
+                self.given.lock().insert((purpose, path));
                 Ok(())
             }
             answer => Err(TransferError::Guarded {
                 path,
                 why,
-                is_read: way == TransferDirection::Read,
+                is_read: purpose == PathPurpose::Send,
                 refused: answer.is_some(),
             }),
         }
@@ -145,7 +189,7 @@ impl Guard {
 }
 
 impl GrantedPaths {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<(TransferDirection, PathBuf)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<(PathPurpose, PathBuf)>> {
         lock(&self.0)
     }
 }
