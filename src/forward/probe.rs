@@ -1,6 +1,6 @@
 //! The first look at the other end of a forward: is anybody there, and is it a web server?
 //!
-//! A server that speaks first (SSH, MySQL, SMTP, FTP) is only listened to. A silent one is asked
+//! A server that speaks first (SSH, SMTP, FTP) is only listened to. A silent one is asked
 //! for its headers, as any browser would, and only where that disturbs nothing: see [`may_ask`].
 
 use crate::foreign_text::ForeignText;

@@ -445,3 +445,78 @@ async fn open_channel(
 
     Err(None)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        session::{live::SessionEnv, name::SessionName, saved::SavedSession},
+        ssh::command::output::OutputFolder,
+    };
+
+    /// A session that never connects.
+    fn session() -> Arc<LiveSession> {
+        let saved = SavedSession {
+            name: SessionName::try_from("web").unwrap(),
+            host: "web".to_owned(),
+            user: None,
+            port: None,
+            key_path: None,
+            password_auth: false,
+            extra: serde_json::Map::new(),
+        };
+        let env = SessionEnv {
+            config_file: None,
+            machine: Arc::default(),
+            folder: OutputFolder::new(None),
+            askpass: None,
+            forwards: Arc::default(),
+            ending: CancellationToken::new(),
+        };
+
+        Arc::new(
+            LiveSession::new(saved, crate::session::live::ConnectOptions::default(), env).unwrap(),
+        )
+    }
+
+    async fn forward(session: &Arc<LiveSession>) -> Arc<Forward> {
+        let listener = ForwardListener::open_any(None).await.unwrap();
+        let (forward, serving) = Forward::new(1, session, listener, ConnectAddress::Socks);
+        tokio::spawn(serving.run(|| {}));
+        forward
+    }
+
+    #[tokio::test]
+    async fn a_forward_ends_after_eight_hours_without_a_connection() {
+        let session = session();
+        let forward = forward(&session).await;
+        tokio::time::pause();
+
+        let began = Instant::now();
+        forward.shared.open.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(3 * IDLE_LIMIT).await;
+        assert!(!forward.is_closing(), "a connection is open");
+
+        forward.shared.open.fetch_sub(1, Ordering::Relaxed);
+        forward.shared.touch();
+        forward.shared.closed.wait().await;
+        assert_eq!((began.elapsed().as_secs()) / IDLE_LIMIT.as_secs(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_forward_ends_when_its_session_is_dropped_or_closed() {
+        let dropped = session();
+        let forward_of_dropped = forward(&dropped).await;
+        drop(dropped);
+        forward_of_dropped.shared.closed.wait().await;
+
+        let closed = session();
+        let forward_of_closed = forward(&closed).await;
+        closed.close(Duration::from_secs(60)).await;
+        assert!(forward_of_closed.shared.closed.is_set());
+        assert!(
+            !forward(&closed).await.is_closing(),
+            "the session is open again"
+        );
+    }
+}

@@ -222,13 +222,13 @@ async fn open(
     parts.extend((!is_new).then(|| "already open".to_owned()));
     parts.extend(match &probed {
         Ok(FarEnd::Banner(banner)) => Some(format!("it says \"{banner}\"")),
-        Ok(FarEnd::Http) => None,
         Ok(FarEnd::Silent) => (!is_socks).then(|| "it accepts connections".to_owned()),
         Err(ProbeError::Refused) => Some("the forward stays open and tries each time".to_owned()),
         Err(ProbeError::NoAnswer) => {
             Some("no answer from there yet; the forward stays open".to_owned())
         }
-        Err(ProbeError::Lost) => None,
+        // The state says so already.
+        Ok(FarEnd::Http) | Err(ProbeError::Lost) => None,
     });
     parts.extend(notice);
 
@@ -362,4 +362,22 @@ fn of_forward(error: &ForwardError) -> ToolError {
     };
 
     ToolError::new(with_causes(error), hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_home_of_this_user_is_expanded() {
+        let home = home().unwrap();
+        assert_eq!(
+            expanded("~/run/pg".to_owned()),
+            home.join("run/pg").to_str().unwrap()
+        );
+
+        for text in ["8080", "/tmp/~/a", "~other/a", "~"] {
+            assert_eq!(expanded(text.to_owned()), text);
+        }
+    }
 }

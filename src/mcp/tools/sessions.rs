@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Effect,
+    forward::ForwardResult,
     session::{self, SessionResult},
 };
 use crate::{
@@ -35,6 +36,9 @@ struct SessionsParams {
 #[serde(rename_all = "camelCase")]
 struct SessionsResult {
     sessions: Vec<SessionResult>,
+    /// Forwards of all sessions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    forwards: Vec<ForwardResult>,
     /// Hosts of the SSH configuration that the text shows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hosts: Vec<HostResult>,
@@ -56,7 +60,7 @@ struct HostResult {
 }
 
 impl From<SessionListing> for SessionsResult {
-    /// Converts a listing. The hosts are left out.
+    /// Converts a listing. The forwards and the hosts are left out.
     fn from(listing: SessionListing) -> Self {
         Self {
             sessions: listing
@@ -64,6 +68,7 @@ impl From<SessionListing> for SessionsResult {
                 .into_iter()
                 .map(SessionResult::from)
                 .collect(),
+            forwards: Vec::new(),
             hosts: Vec::new(),
             more_hosts: 0,
             default: listing.default.map(|name| name.to_string()),
@@ -200,7 +205,17 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let sessions = result.sessions.iter().map(SessionResult::name);
     let hosts = call.registry.hosts_without_session(sessions).await;
 
-    let mut lines: Vec<String> = result.sessions.iter().map(SessionResult::line).collect();
+    let forwards = call.registry.forwards.list();
+    let mut lines = Vec::new();
+    for session in &result.sessions {
+        lines.push(session.line());
+        let own = forwards
+            .iter()
+            .filter(|forward| forward.session.raw() == session.name());
+        lines.extend(own.map(|forward| format!("  {forward}")));
+    }
+    result.forwards = forwards.into_iter().map(ForwardResult::from).collect();
+
     if lines.is_empty() && hosts.is_empty() {
         lines.push("no sessions; make one with ssh_connect".to_owned());
     }

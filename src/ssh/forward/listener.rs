@@ -201,16 +201,20 @@ async fn require_known_users() -> Result<(), ForwardListenError> {
 
 /// Opens a port on 127.0.0.1, and on `::1` if free there.
 async fn open_port(port: NonZeroU16) -> Result<ForwardListener, ForwardListenError> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::AddrInUse => ForwardListenError::PortTaken(port),
-        io::ErrorKind::PermissionDenied => ForwardListenError::Privileged(port),
-        _ => ForwardListenError::Failed(format!("port {port}"), error),
-    };
-
+    let failed = |error| of_port(port, error);
     let four = bind(Ipv4Addr::LOCALHOST.into(), port.get())
         .await
         .map_err(failed)?;
     with_six(four).await.map_err(failed)
+}
+
+/// Returns the error for a port at which the system lets nobody listen.
+fn of_port(port: NonZeroU16, error: io::Error) -> ForwardListenError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => ForwardListenError::PortTaken(port),
+        io::ErrorKind::PermissionDenied => ForwardListenError::Privileged(port),
+        _ => ForwardListenError::Failed(format!("port {port}"), error),
+    }
 }
 
 /// Adds a listener on `::1` at the same port, if free there.
@@ -377,6 +381,16 @@ mod tests {
         assert!(matches!(again, ForwardListenError::PortTaken(taken) if taken == port));
         let other = ForwardListener::open_any(Some(port)).await.unwrap();
         assert_ne!(other.address(), listener.address());
+    }
+
+    #[test]
+    fn a_privileged_port_is_named() {
+        let port = NonZeroU16::new(80).unwrap();
+        let error = of_port(port, io::Error::from_raw_os_error(nix::libc::EACCES));
+        assert_eq!(
+            error.to_string(),
+            "port 80 needs privileges on this machine"
+        );
     }
 
     #[tokio::test]

@@ -1,6 +1,9 @@
 //! Local connections over channels of a host, against the real sshd: whole in both directions, and none in the way of
 //! another.
 
+mod bad_input;
+mod tool;
+
 use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
