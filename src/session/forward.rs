@@ -73,12 +73,30 @@ pub struct Forward {
 /// Reason why the first look at the other end found nothing. The forward stays open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeError {
-    /// The far side refuses. The state of the forward has the reason.
-    Refused,
+    /// The far side refuses.
+    Refused(Refusal),
     /// No answer has come within [`PROBE_LIMIT`].
     NoAnswer,
     /// The link was lost.
     Lost,
+}
+
+/// Connects to an address of a host once, and returns what answers there. A SOCKS proxy leads nowhere
+/// by itself, so nothing is tried.
+///
+/// # Errors
+/// The far side refuses, no answer comes within [`PROBE_LIMIT`], or the link is lost.
+pub async fn probe(host: &RemoteHost, to: &ConnectAddress) -> Result<FarEnd, ProbeError> {
+    if *to == ConnectAddress::Socks {
+        return Ok(FarEnd::Silent);
+    }
+
+    let probed = timeout(PROBE_LIMIT, host.try_forward(to)).await;
+    match probed.map_err(|_| ProbeError::NoAnswer)? {
+        Ok(far_end) => Ok(far_end),
+        Err(ForwardChannelError::Refused(refusal)) => Err(ProbeError::Refused(refusal)),
+        Err(ForwardChannelError::Lost(_)) => Err(ProbeError::Lost),
+    }
 }
 
 /// Listener of a forward, and what its connections need. [`run`](Self::run) serves them.
@@ -184,30 +202,13 @@ impl Forward {
         self.state()
     }
 
-    /// Connects to the other end once, over the session's host, and returns what answers. Does
-    /// nothing for a SOCKS forward, which has no other end of its own.
-    ///
-    /// # Errors
-    /// The far side refuses, no answer comes within [`PROBE_LIMIT`], or the link is lost.
-    pub async fn probe(&self, host: &RemoteHost) -> Result<FarEnd, ProbeError> {
-        let shared = &self.shared;
-        if shared.to == ConnectAddress::Socks {
-            return Ok(FarEnd::Silent);
-        }
+    /// Records what the first look at the other end has found.
+    pub fn note(&self, probed: &Result<FarEnd, ProbeError>) {
+        let is_http = matches!(probed, Ok(FarEnd::Http));
+        self.is_http.store(is_http, Ordering::Relaxed);
 
-        let probed = timeout(PROBE_LIMIT, host.try_forward(&shared.to)).await;
-        match probed.map_err(|_| ProbeError::NoAnswer)? {
-            Ok(far_end) => {
-                self.is_http
-                    .store(far_end == FarEnd::Http, Ordering::Relaxed);
-                *lock(&shared.refused) = None;
-                Ok(far_end)
-            }
-            Err(ForwardChannelError::Refused(refusal)) => {
-                *lock(&shared.refused) = Some(refusal);
-                Err(ProbeError::Refused)
-            }
-            Err(ForwardChannelError::Lost(_)) => Err(ProbeError::Lost),
+        if let Err(ProbeError::Refused(refusal)) = probed {
+            *lock(&self.shared.refused) = Some(*refusal);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     mcp::call::{Call, tool_error::ToolError},
     session::{
         causes::with_causes,
-        forward::ProbeError,
+        forward::{ProbeError, probe},
         forwards::{ForwardError, ForwardRequest},
         registry::OpenedSession,
     },
@@ -209,13 +209,16 @@ async fn open(
     } = call.registry.open(session, &call.caller).await?;
     let host = session.host(&call.caller).await?;
 
+    // Before there is a listener: where the host is this very machine, the listener would answer.
     let is_socks = request.to == ConnectAddress::Socks;
+    let probed = probe(&host, &request.to).await;
+
     let forwards = &call.registry.forwards;
     let (forward, is_new) = forwards
         .open(&session, request, Some(&session.guard(&call.caller)))
         .await
         .map_err(|error| of_forward(&error))?;
-    let probed = forward.probe(&host).await;
+    forward.note(&probed);
 
     let state = forward.state();
     let mut parts = vec![state.to_string()];
@@ -223,7 +226,9 @@ async fn open(
     parts.extend(match &probed {
         Ok(FarEnd::Banner(banner)) => Some(format!("it says \"{banner}\"")),
         Ok(FarEnd::Silent) => (!is_socks).then(|| "it accepts connections".to_owned()),
-        Err(ProbeError::Refused) => Some("the forward stays open and tries each time".to_owned()),
+        Err(ProbeError::Refused(_)) => {
+            Some("the forward stays open and tries each time".to_owned())
+        }
         Err(ProbeError::NoAnswer) => {
             Some("no answer from there yet; the forward stays open".to_owned())
         }

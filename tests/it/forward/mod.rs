@@ -339,7 +339,7 @@ async fn a_forward_survives_its_link() {
     assert_eq!(
         forward.state().to_string(),
         format!(
-            "f1 · 127.0.0.1:{listen} → host 127.0.0.1:{port} · 0 of 4 connections open · 3 reset"
+            "f1 · 127.0.0.1:{listen} → host 127.0.0.1:{port} · 0 of 4 connections open · 3 reset · 16 B out, 16 B in"
         )
     );
 

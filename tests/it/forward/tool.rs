@@ -2,7 +2,9 @@
 
 use std::{
     io::ErrorKind,
+    net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -13,7 +15,6 @@ use tokio::{
 
 use super::{ask, echo};
 use crate::support::{
-    checks::eventually,
     fixture::{ConnectedHost, TestHost},
     mcp_client::ToolResult,
     open_sshd::OpenSshd,
@@ -25,6 +26,28 @@ pub(super) async fn connected() -> ConnectedHost<OpenSshd> {
 
 pub(super) async fn forward(host: &mut ConnectedHost<OpenSshd>, arguments: Value) -> ToolResult {
     host.mcp.call("ssh_forward", arguments).await
+}
+
+/// The list once it contains these words, which a count may reach a moment after its connection.
+pub(super) async fn list_with(host: &mut ConnectedHost<OpenSshd>, words: &str) -> String {
+    let mut list = String::new();
+    for _ in 0..3000 {
+        list = forward(host, json!({})).await.ok().text();
+        if list.contains(words) {
+            return list;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{words:?} is not in: {list}");
+}
+
+/// A port that nobody else takes, and at which nobody listens yet.
+fn unused_port() -> (socket2::Socket, u16) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    socket.bind(&address.into()).unwrap();
+    let port = socket.local_addr().unwrap().as_socket().unwrap().port();
+    (socket, port)
 }
 
 /// The local port of an open forward.
@@ -96,8 +119,7 @@ async fn the_answer_says_what_the_far_side_said() {
     );
     assert_eq!(answer.structured()["answered"], true);
 
-    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let nobody = silent.local_addr().unwrap().port();
+    let (_socket, nobody) = unused_port();
     let answer = forward(&mut host, json!({"to": nobody, "direction": "local"}))
         .await
         .ok();
@@ -152,14 +174,7 @@ async fn a_forward_is_listed_with_its_counts_until_it_is_closed() {
     let listen = port(&opened);
     drop(ask(listen).await);
 
-    // The count is updated when the far side has closed as well.
-    let mut line = String::new();
-    for _ in 0..1000 {
-        line = forward(&mut host, json!({})).await.ok().text();
-        if line.contains("0 of 1") {
-            break;
-        }
-    }
+    let line = list_with(&mut host, "0 of 1").await;
     let address = format!("127.0.0.1:{listen} → host 127.0.0.1:{to}");
     assert_eq!(
         line,
@@ -272,13 +287,7 @@ async fn what_is_not_connected_is_not_called_open() {
     let listen = port(&forward(&mut host, json!({"to": to})).await.ok());
     host.sshd.kill_connections();
 
-    let mut line = String::new();
-    for _ in 0..1000 {
-        line = forward(&mut host, json!({})).await.ok().text();
-        if line.contains("reconnecting") {
-            break;
-        }
-    }
+    let line = list_with(&mut host, "reconnecting").await;
     assert!(line.ends_with(" · reconnecting"), "{line}");
 
     drop(ask(listen).await);
@@ -292,8 +301,7 @@ async fn what_is_not_connected_is_not_called_open() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_start_is_not_a_reset() {
     let mut host = connected().await;
-    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-    let nobody = silent.local_addr().unwrap().port();
+    let (socket, nobody) = unused_port();
     let listen = port(&forward(&mut host, json!({"to": nobody})).await.ok());
 
     let mut client = TcpStream::connect(("127.0.0.1", listen)).await.unwrap();
@@ -301,19 +309,15 @@ async fn a_failed_start_is_not_a_reset() {
         client.read(&mut [0]).await.unwrap_err().kind(),
         ErrorKind::ConnectionReset
     );
-    let line = forward(&mut host, json!({})).await.ok().text();
-    assert!(
-        line.ends_with(
-            " · far end refuses: nothing answers there · 0 of 1 connections open · 1 failed"
-        ),
-        "{line}"
-    );
+    let refused = " · far end refuses: nothing answers there · 0 of 1 connections open · 1 failed";
+    assert!(list_with(&mut host, refused).await.ends_with(refused));
 
     // The server comes up: the next connection passes, and the list says so.
-    let server = TcpListener::bind(("127.0.0.1", nobody)).await.unwrap();
-    let client = TcpStream::connect(("127.0.0.1", listen)).await.unwrap();
-    let _far = server.accept().await.unwrap();
-    eventually("it is open", || client.peer_addr().is_ok()).await;
+    socket.listen(1).unwrap();
+    let mut client = TcpStream::connect(("127.0.0.1", listen)).await.unwrap();
+    let (mut far, _) = socket.accept().unwrap();
+    std::io::Write::write_all(&mut far, b"up").unwrap();
+    client.read_exact(&mut [0; 2]).await.unwrap();
     let line = forward(&mut host, json!({})).await.ok().text();
     assert!(!line.contains("refuses"), "{line}");
 }
