@@ -58,7 +58,8 @@ pub struct ForwardCounts {
     /// Connections that were passed on and ended early, because the link was lost or a side reset
     /// the connection.
     pub reset: u64,
-    /// Connections of other users, which were reset before any byte was passed on.
+    /// Connections of other users, or of processes that had gone before they could be recognised.
+    /// They were reset before any byte was passed on.
     pub strangers: u64,
     /// Bytes passed on towards the address `to`.
     pub bytes_to: u64,
@@ -114,7 +115,7 @@ impl fmt::Display for ForwardCounts {
             write!(f, " · {} reset", self.reset)?;
         }
         if self.strangers > 0 {
-            write!(f, " · {} of other users refused", self.strangers)?;
+            write!(f, " · {} of other or unknown users refused", self.strangers)?;
         }
         if self.bytes_to + self.bytes_from > 0 {
             let [to, from] = [self.bytes_to, self.bytes_from].map(amount);
@@ -210,7 +211,7 @@ mod tests {
                     counts,
                     ..state("1", "2")
                 },
-                "f1 · 127.0.0.1:1 → web 127.0.0.1:2 · 2 of 14 connections open · 4 failed · 1 reset · 3 of other users refused · 1023 B out, 12.2 MiB in",
+                "f1 · 127.0.0.1:1 → web 127.0.0.1:2 · 2 of 14 connections open · 4 failed · 1 reset · 3 of other or unknown users refused · 1023 B out, 12.2 MiB in",
             ),
         ] {
             assert_eq!(state.to_string(), line);

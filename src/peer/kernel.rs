@@ -9,7 +9,10 @@ use std::{
 use netlink_packet_core::{NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_sock_diag::{
     SockDiagMessage,
-    constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_ESTABLISHED},
+    constants::{
+        AF_INET, AF_INET6, IPPROTO_TCP, TCP_CLOSE_WAIT, TCP_ESTABLISHED, TCP_FIN_WAIT1,
+        TCP_FIN_WAIT2,
+    },
     inet::{ExtensionFlags, InetRequest, SocketId, StateFlags},
 };
 use nix::sys::socket::{
@@ -28,15 +31,16 @@ static ANSWERS: AtomicBool = AtomicBool::new(false);
 
 /// Socket in the tables of the kernel.
 struct KernelSocket {
-    /// True if the connection is open in both directions.
-    is_established: bool,
+    /// True if the connection is open in at least one direction (half-close).
+    is_connected: bool,
     /// Id of the user who owns the socket.
     user: u32,
     /// Inode of the socket. 0 if no process holds the socket.
     inode: u64,
 }
 
-/// Returns true if a process of this user holds the other end and both ends are connected.
+/// Returns true if a process of this user holds the other end and both ends are connected, be it in
+/// one direction.
 pub(super) async fn is_ours(connection: PeerConnection) -> bool {
     let answer = netlink()
         .and_then(|netlink| judge(connection, |local, remote| ask(&netlink, local, remote)));
@@ -61,10 +65,9 @@ fn judge(
     // Our end is looked up last: if it is still connected, the socket found before is its other
     // end.
     let own = find(connection.own, connection.peer)?;
-    let is_connected = own.is_established && own.inode == connection.socket;
-    let is_held = |theirs: KernelSocket| {
-        theirs.is_established && theirs.inode != 0 && is_own_user(theirs.user)
-    };
+    let is_connected = own.is_connected && own.inode == connection.socket;
+    let is_held =
+        |theirs: KernelSocket| theirs.is_connected && theirs.inode != 0 && is_own_user(theirs.user);
     Some(is_connected && theirs.is_some_and(is_held))
 }
 
@@ -124,7 +127,10 @@ fn ask(netlink: &OwnedFd, local: SocketAddr, remote: SocketAddr) -> Option<Kerne
         && canonical(SocketAddr::new(id.destination_address, id.destination_port)) == remote;
 
     is_asked_for.then(|| KernelSocket {
-        is_established: found.state == TCP_ESTABLISHED,
+        is_connected: matches!(
+            found.state,
+            TCP_ESTABLISHED | TCP_FIN_WAIT1 | TCP_FIN_WAIT2 | TCP_CLOSE_WAIT
+        ),
         user: found.uid,
         inode: found.inode.into(),
     })
@@ -142,7 +148,10 @@ fn listed(local: SocketAddr, remote: SocketAddr) -> Option<KernelSocket> {
     let six = || tcp6().unwrap_or_default().into_iter().find(is_asked_for);
 
     four().or_else(six).map(|row| KernelSocket {
-        is_established: row.state == TcpState::Established,
+        is_connected: matches!(
+            row.state,
+            TcpState::Established | TcpState::FinWait1 | TcpState::FinWait2 | TcpState::CloseWait
+        ),
         user: row.uid,
         inode: row.inode,
     })
@@ -150,9 +159,10 @@ fn listed(local: SocketAddr, remote: SocketAddr) -> Option<KernelSocket> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::{cell::RefCell, net::Shutdown};
 
     use nix::unistd::geteuid;
+    use socket2::SockRef;
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
@@ -175,9 +185,9 @@ mod tests {
 
         for (theirs, ours, judged) in [
             (Some(theirs), Some(ours), Some(true)),
-            // It is about to connect, or has closed its side.
+            // It is about to connect.
             (Some((false, user, 8)), Some(ours), Some(false)),
-            // No process holds it.
+            // No process holds it any more.
             (Some((true, user, 0)), Some(ours), Some(false)),
             (Some((true, user + 1, 8)), Some(ours), Some(false)),
             (None, Some(ours), Some(false)),
@@ -191,8 +201,8 @@ mod tests {
             let find = |local, remote| {
                 answer.borrow_mut().push((local, remote));
                 let found = if local == peer { theirs } else { ours };
-                found.map(|(is_established, user, inode)| KernelSocket {
-                    is_established,
+                found.map(|(is_connected, user, inode)| KernelSocket {
+                    is_connected,
                     user,
                     inode,
                 })
@@ -232,6 +242,12 @@ mod tests {
                     Some(false),
                     "{address}: another socket than the one at this address"
                 );
+            }
+
+            SockRef::from(&client).shutdown(Shutdown::Write).unwrap();
+            server.readable().await.unwrap();
+            for judged in [judge(connection, answer), judge(connection, listed)] {
+                assert_eq!(judged, Some(true), "{address}: the other end sends no more");
             }
 
             drop(client);

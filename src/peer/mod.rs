@@ -59,8 +59,9 @@ impl PeerConnection {
     }
 
     /// Returns true if a process of this user holds the other end and both ends are connected. A
-    /// peer that has closed its side, or is still connecting, holds nothing. Returns false if the
-    /// owner cannot be found out.
+    /// peer that has closed its socket, or is still connecting, holds nothing. Neither does a peer
+    /// that sends no more (half-close), except on Linux. Returns false if the owner cannot be found
+    /// out.
     pub(crate) async fn is_ours(self) -> bool {
         #[cfg(target_os = "linux")]
         return kernel::is_ours(self).await;
@@ -273,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_that_has_closed_its_side_holds_nothing() {
+    async fn a_peer_that_sends_no_more_is_ours_until_it_has_closed() {
         for listener in listeners().await {
             let (server, client) = accepted(&listener).await;
             SockRef::from(&client)
@@ -281,7 +282,10 @@ mod tests {
                 .unwrap();
 
             server.readable().await.unwrap();
-            assert!(!PeerConnection::of_stream(&server).unwrap().is_ours().await);
+            let connection = PeerConnection::of_stream(&server).unwrap();
+            assert_eq!(connection.is_ours().await, cfg!(target_os = "linux"));
+            drop(client);
+            assert!(!connection.is_ours().await, "{connection:?}");
         }
     }
 
