@@ -31,9 +31,9 @@ const ALL: &str = "all";
 
 #[derive(Debug, Deserialize, JsonSchema)]
 struct ForwardParams {
-    /// Port, host:port or socket path, seen from the far side; socks
+    /// Port, host:port, socket path or socks
     to: Option<String>,
-    /// Port or socket path; default: the same port
+    /// Port or socket path
     listen: Option<String>,
     direction: Option<DirectionParam>,
     /// Id or all
@@ -130,13 +130,13 @@ impl From<ForwardState> for ForwardResult {
 pub(super) fn tool() -> Tool {
     let tool = super::describe::<ForwardParams>(
         NAME,
-        "Forward a port over SSH: reach a server's port from here (local), or lend it one of ours (remote). Without to: list.",
+        "Forward a port over SSH: reach a server's port from here, or lend it ours (remote). Without to: list.",
         Effect::Harmless,
     );
 
     super::found_by(
         tool,
-        "tunnel database port, open remote dev server in browser, localhost, socks proxy",
+        "tunnel to database, open dev server in my browser, socks proxy",
     )
 }
 

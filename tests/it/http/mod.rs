@@ -68,7 +68,7 @@ async fn every_revision_with_sessions_is_spoken_over_streamable_http() {
         let tools = client.request("tools/list", json!({})).await;
         assert_eq!(
             tools["result"]["tools"].as_array().unwrap().len(),
-            13,
+            14,
             "{version}"
         );
 
@@ -133,7 +133,7 @@ async fn the_revision_without_sessions_is_spoken_over_streamable_http() {
             tools["tools"].as_array().unwrap().len(),
             &tools["resultType"]
         ),
-        (13, &json!("complete"))
+        (14, &json!("complete"))
     );
 
     client

@@ -195,6 +195,10 @@ fn tidy(schema: &mut Value) {
                 }
             }
 
+            if let Some(Value::Array(values)) = object.get_mut("enum") {
+                values.retain(|value| !value.is_null());
+            }
+
             // A boolean that is left out is false in every tool.
             if object
                 .get("default")
