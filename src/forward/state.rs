@@ -67,27 +67,37 @@ pub struct ForwardCounts {
     pub bytes_from: u64,
 }
 
+impl ForwardState {
+    /// Returns the address of the listener as a URL if it is known what the other end speaks.
+    #[must_use]
+    pub fn url(&self) -> Option<String> {
+        let scheme = match (&self.to, &self.listen) {
+            (ConnectAddress::Socks, ListenAddress::Port(_)) => "socks5h",
+            (_, ListenAddress::Port(_)) if self.is_http => "http",
+            _ => return None,
+        };
+
+        Some(format!("{scheme}://{}", self.listen))
+    }
+}
+
 impl fmt::Display for ForwardState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match (&self.to, &self.listen) {
-            (ConnectAddress::Socks, ListenAddress::Port(_)) => "socks5h://",
-            (_, ListenAddress::Port(_)) if self.is_http => "http://",
-            _ => "",
-        };
-        let (id, session, listen) = (self.id, &self.session, &self.listen);
+        let (id, session) = (self.id, &self.session);
+        let listen = self.url().unwrap_or_else(|| self.listen.to_string());
 
         match (self.direction, &self.to) {
             (ForwardDirection::Local, ConnectAddress::Socks) => {
-                write!(f, "f{id} · {scheme}{listen} → {session}")?;
+                write!(f, "f{id} · {listen} → {session}")?;
             }
             (ForwardDirection::Local, to) => {
-                write!(f, "f{id} · {scheme}{listen} → {session} {to}")?;
+                write!(f, "f{id} · {listen} → {session} {to}")?;
             }
             (ForwardDirection::Remote, ConnectAddress::Socks) => {
-                write!(f, "f{id} · {session} {scheme}{listen} → this machine")?;
+                write!(f, "f{id} · {session} {listen} → this machine")?;
             }
             (ForwardDirection::Remote, to) => {
-                write!(f, "f{id} · {session} {scheme}{listen} → this machine {to}")?;
+                write!(f, "f{id} · {session} {listen} → this machine {to}")?;
             }
         }
 

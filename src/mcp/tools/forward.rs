@@ -51,24 +51,29 @@ enum DirectionParam {
 /// Forward, as programs read it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ForwardResult {
-    id: String,
-    session: ForeignText,
-    direction: &'static str,
-    listen: String,
-    to: String,
-    http: bool,
-    /// `open`, `reconnecting` or `refused`.
-    state: &'static str,
+pub(in crate::mcp) struct ForwardResult {
+    /// Id with which the forward is closed, as in `f1`.
+    pub(in crate::mcp) id: String,
+    pub(in crate::mcp) session: ForeignText,
+    /// `local` or `remote`.
+    pub(in crate::mcp) direction: &'static str,
+    pub(in crate::mcp) listen: String,
+    /// Listener as a URL. `None` if it is not known what the other end speaks.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<ForeignText>,
-    open: usize,
-    accepted: u64,
-    failed: u64,
-    reset: u64,
-    strangers: u64,
-    bytes_to: u64,
-    bytes_from: u64,
+    pub(in crate::mcp) url: Option<String>,
+    pub(in crate::mcp) to: String,
+    /// `open`, `reconnecting` or `refused`.
+    pub(in crate::mcp) state: &'static str,
+    /// Reason of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::mcp) reason: Option<ForeignText>,
+    pub(in crate::mcp) open: usize,
+    pub(in crate::mcp) accepted: u64,
+    pub(in crate::mcp) failed: u64,
+    pub(in crate::mcp) reset: u64,
+    pub(in crate::mcp) strangers: u64,
+    pub(in crate::mcp) bytes_to: u64,
+    pub(in crate::mcp) bytes_from: u64,
 }
 
 /// Answer to a call that opens a forward.
@@ -97,7 +102,7 @@ struct ClosedResult {
 
 impl From<ForwardState> for ForwardResult {
     fn from(forward: ForwardState) -> Self {
-        let counts = forward.counts;
+        let (url, counts) = (forward.url(), forward.counts);
         let (state, reason) = match forward.way {
             ForwardWay::Open => ("open", None),
             ForwardWay::Reconnecting => ("reconnecting", None),
@@ -112,8 +117,8 @@ impl From<ForwardState> for ForwardResult {
                 ForwardDirection::Remote => "remote",
             },
             listen: forward.listen.to_string(),
+            url,
             to: forward.to.to_string(),
-            http: forward.is_http,
             state,
             reason,
             open: counts.open,

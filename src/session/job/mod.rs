@@ -9,6 +9,8 @@ mod runner;
 mod start;
 
 use std::{
+    collections::BTreeSet,
+    num::NonZeroU16,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -91,6 +93,8 @@ pub struct Job {
     pause: PausableClock,
     end: watch::Receiver<Option<JobEnd>>,
     prompts: Mutex<PromptDetector>,
+    /// Ports of the command that answers have named.
+    named_ports: Mutex<BTreeSet<NonZeroU16>>,
 }
 
 /// Outcome of a wait for a job.
@@ -157,6 +161,7 @@ impl Job {
             pause: pause.clone(),
             end,
             prompts: Mutex::default(),
+            named_ports: Mutex::default(),
         };
 
         Ok((
@@ -445,6 +450,12 @@ impl Job {
                 () = self.pause.sleep(SUDO_BEGINS) => {}
             }
         }
+    }
+
+    /// Returns true when called for the first time with this port. An answer names each port once.
+    #[must_use]
+    pub fn names_port(&self, port: NonZeroU16) -> bool {
+        lock(&self.named_ports).insert(port)
     }
 
     async fn end(&self) -> JobEnd {

@@ -45,6 +45,14 @@ impl SessionRegistry {
         self.connected() > 1
     }
 
+    /// Returns true for the session that a call without a name means, as far as the store is not
+    /// needed to tell.
+    #[must_use]
+    pub fn is_default_here(&self, name: &str) -> bool {
+        let default = self.lock().default_here();
+        default.is_some_and(|default| default.as_str() == name)
+    }
+
     /// Returns the names of all sessions, sorted. An unreadable store counts as empty.
     pub async fn names(&self) -> Vec<String> {
         let loaded = self.load().await.ok();

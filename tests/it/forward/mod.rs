@@ -2,6 +2,7 @@
 //! another.
 
 mod bad_input;
+mod hint;
 mod tool;
 
 use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};

@@ -3,6 +3,7 @@
 //! command found no input.
 
 mod interactive;
+pub(in crate::mcp) mod ports;
 mod secret;
 
 use crate::{

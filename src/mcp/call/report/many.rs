@@ -9,6 +9,7 @@ use super::{
     CommandReport,
     blocks::{self, Block, BlockKind},
     duration, meta,
+    ports::PortHint,
 };
 use crate::{
     foreign_text::escape_line,
@@ -285,6 +286,7 @@ impl CommandReport<'_> {
             && self.unseen.output.stderr == other.unseen.output.stderr
             && self.state_parts() == other.state_parts()
             && self.detached == other.detached
+            && self.ports == other.ports
             && self.notices() == other.notices()
     }
 
@@ -293,6 +295,10 @@ impl CommandReport<'_> {
         let mut report = self.clone();
         // The heading names the session.
         report.names_session = false;
+        report
+            .ports
+            .iter_mut()
+            .for_each(PortHint::leave_session_open);
         let output = &mut report.unseen.output;
         output.stdout = std::mem::take(&mut output.stdout).shortened(budget);
         output.stderr = std::mem::take(&mut output.stderr).shortened(budget);

@@ -3,6 +3,7 @@
 mod blocks;
 mod many;
 mod outcome;
+mod ports;
 mod screen;
 mod status_line;
 mod words;
@@ -14,6 +15,7 @@ use serde_json::Value;
 
 use self::{
     blocks::{Block, BlockKind},
+    ports::PortHint,
     words::whole_seconds,
 };
 pub(in crate::mcp) use self::{
@@ -22,7 +24,7 @@ pub(in crate::mcp) use self::{
 };
 use super::{Call, hints, tool_error::ToolError};
 use crate::{
-    capture::Nature,
+    capture::{Captured, Nature},
     session::job::{FinishedJob, Job, JobEnd},
     ssh::command::{
         exit_status::Ending,
@@ -57,6 +59,8 @@ pub(in crate::mcp) struct CommandReport<'a> {
     pub(in crate::mcp) state: CommandState<'a>,
     /// True if the command lives on the remote host and survives this process.
     pub(in crate::mcp) detached: bool,
+    /// Ports at which the command says that it listens, each in one answer only.
+    ports: Vec<PortHint>,
     /// Hint or remark for the caller, such as a better way to run the command.
     pub(in crate::mcp) notice: Option<String>,
 }
@@ -85,7 +89,7 @@ impl<'a> CommandReport<'a> {
         end: Option<&'a JobEnd>,
     ) -> Result<Self, ToolError> {
         match end {
-            Some(_) => Self::new(call, job, end),
+            Some(_) => Ok(Self::new(call, job, end)?.with_ports(call, job)),
             None => Self::for_job(call, job, None, job.unseen(call.unseen_request(true))),
         }
     }
@@ -102,11 +106,13 @@ impl<'a> CommandReport<'a> {
     ) -> Result<Self, ToolError> {
         let report = Self::new(call, job, end)?;
 
-        Ok(Self {
+        let report = Self {
             job: Some(&job.id),
             unseen,
             ..report
-        })
+        };
+
+        Ok(report.with_ports(call, job))
     }
 
     /// Creates the report on a job that later calls cannot ask for, with its whole output.
@@ -166,6 +172,7 @@ impl<'a> CommandReport<'a> {
             duration: job.duration(),
             state,
             detached: job.detached.is_some(),
+            ports: Vec::new(),
             notice: (end.is_some() && job.was_stopped_by_user())
                 .then(|| UNWANTED.to_owned())
                 .or(hint),
@@ -214,13 +221,6 @@ impl<'a> CommandReport<'a> {
 
     /// Returns the text blocks of the answer. The status line names the job and the time if given.
     fn blocks(&self, job: Option<&str>, time: Option<String>) -> Vec<Block> {
-        let between = match &self.state {
-            CommandState::Ended(FinishedJob {
-                shell: Some(shell), ..
-            }) if !self.unseen.end_is_known => Some(&shell.between),
-            _ => None,
-        };
-
         // Background processes print between two commands, so their output is kept apart from
         // stdout and stderr.
         let blocks_to_show = [
@@ -233,7 +233,7 @@ impl<'a> CommandReport<'a> {
             (
                 BlockKind::Background,
                 "[background, since the last command]\n",
-                between,
+                self.between(),
             ),
         ];
 
@@ -268,6 +268,16 @@ impl<'a> CommandReport<'a> {
 
         blocks
     }
+
+    /// Returns the output of background processes that the answer shows.
+    fn between(&self) -> Option<&Captured> {
+        match &self.state {
+            CommandState::Ended(FinishedJob {
+                shell: Some(shell), ..
+            }) if !self.unseen.end_is_known => Some(&shell.between),
+            _ => None,
+        }
+    }
 }
 
 /// Returns the `_meta` of a result: the outcome under `key`, and the kinds of the blocks.
@@ -282,7 +292,7 @@ fn meta(key: &str, outcome: Value, kinds: Value) -> MetaObject {
 mod tests {
     use super::*;
     use crate::{
-        capture::{Capture, Captured},
+        capture::Capture,
         session::job::ShellEnd,
         ssh::command::{exec::CommandResult, exit_status::ExitStatus},
     };
@@ -337,6 +347,7 @@ mod tests {
             duration,
             state: CommandState::Ended(&finished),
             detached: false,
+            ports: Vec::new(),
             notice: None,
         }
         .result()

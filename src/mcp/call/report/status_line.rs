@@ -135,6 +135,7 @@ impl CommandReport<'_> {
             parts.push("ssh_job waits for it or stops it".to_owned());
         }
 
+        parts.extend(self.ports.iter().map(ToString::to_string));
         parts.extend(self.notices());
         parts.extend(blocks::warning(spoofed_markers));
 
