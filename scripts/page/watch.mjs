@@ -1,6 +1,7 @@
 // The page that shows what the agents do, in a real browser: who gets in, what is to be seen, what its buttons do.
 
 import { truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tree } from '../../npm/processes.mjs';
@@ -99,6 +100,25 @@ exec sleep 31415`;
   await shows('echo beside');
   fact('it stays open when something else changes', await browser.evaluate("document.querySelector('#edits details').open"));
   await pictures('watch-edit');
+
+  title('A forwarded port, and its button');
+  const site = createServer((_, answer) => answer.end('<title>of the host</title>'));
+  await new Promise((resolve) => site.listen(0, '127.0.0.1', resolve));
+  const to = site.address().port;
+  await call('ssh_forward', { session: 'web', to });
+  const anchor = "document.querySelector('#forwards a')";
+  const url = await until('the forward', () => browser.evaluate(`${anchor}?.href`));
+  await shows(`→ web 127.0.0.1:${to}`);
+  await pictures('watch-forward');
+  await browser.open(url, 'of the host');
+  await browser.open(`${origin}/`, SHOWN);
+  await until('the connections', () => browser.evaluate("/[1-9]\\d* connections/.test(document.querySelector('#forwards')?.textContent)"));
+  await browser.click('form[action="/close"] button');
+  await until('its end on the page', () => browser.evaluate("!document.querySelector('#forwards')"));
+  const refused = await fetch(url).then(() => 'answered', (error) => error.cause?.code);
+  fact('nobody listens there any more', refused === 'ECONNREFUSED', refused);
+  site.closeAllConnections();
+  site.close();
 
   title('A button stays where it is');
   await browser.evaluate(`window.button = document.querySelector('#running form[action="/stop"] button'); 0`);

@@ -9,7 +9,7 @@ use crate::{
     foreign_text::ForeignText,
     mcp::{
         call::report,
-        tools::{JobResult, SessionResult},
+        tools::{ForwardResult, JobResult, SessionResult},
     },
     session::{
         edits::EditEntry,
@@ -42,6 +42,8 @@ pub(in crate::mcp) struct Activity {
     pub(in crate::mcp) jobs: Vec<CommandActivity>,
     /// Transfers which are running.
     pub(in crate::mcp) transfers: Vec<TransferStatus>,
+    /// Forwards of all sessions, as `ssh_forward` lists them.
+    pub(in crate::mcp) forwards: Vec<ForwardResult>,
     /// Last edits of remote files, the oldest first.
     pub(in crate::mcp) edits: Vec<EditActivity>,
     /// Notice for the user about the store. `None` if there is none.
@@ -149,6 +151,11 @@ impl From<Overview> for Activity {
                 .transfers
                 .iter()
                 .map(|transfer| TransferStatus::from(&**transfer))
+                .collect(),
+            forwards: overview
+                .forwards
+                .into_iter()
+                .map(ForwardResult::from)
                 .collect(),
             edits: overview
                 .edits

@@ -9,7 +9,10 @@ use sha2::{Digest as _, Sha256};
 use super::activity::{Activity, CommandActivity, EditActivity, ShellActivity, TransferStatus};
 use crate::{
     foreign_text::escape_html,
-    mcp::{call::report, tools::SessionResult},
+    mcp::{
+        call::report,
+        tools::{ForwardResult, SessionResult},
+    },
     password::Password,
 };
 
@@ -109,6 +112,15 @@ pub(super) fn content(activity: &Activity, form: &Password) -> String {
     let moving: String = activity.transfers.iter().map(transfer).collect();
     if !moving.is_empty() {
         section(&mut html, "transfers", "Transfers", moving, "");
+    }
+
+    let forwards: String = activity
+        .forwards
+        .iter()
+        .map(|each| forward(each, &form))
+        .collect();
+    if !forwards.is_empty() {
+        section(&mut html, "forwards", "Forwarded ports", forwards, "");
     }
 
     let edits: String = activity.edits.iter().rev().map(edit).collect();
@@ -317,6 +329,67 @@ fn transfer(transfer: &TransferStatus) -> String {
     )
 }
 
+/// Renders a forward, with a button which closes it.
+fn forward(forward: &ForwardResult, form: &str) -> String {
+    let id = escape_html(&forward.id);
+    let (session, to) = (forward.session.html(), escape_html(&forward.to));
+
+    // Only a browser's own scheme becomes a link.
+    let listen = match &forward.url {
+        Some(url) if url.starts_with("http://") => format!(
+            "<a href=\"{url}\" target=\"_blank\" rel=\"noreferrer\">{url}</a>",
+            url = escape_html(url)
+        ),
+        Some(url) => escape_html(url),
+        None => escape_html(&forward.listen),
+    };
+
+    let path = if forward.direction == "local" {
+        format!("{listen} → {session} {to}")
+    } else {
+        format!("{session} {listen} → this machine {to}")
+    };
+
+    let (class, state) = match (forward.state, &forward.reason) {
+        ("open", _) => ("good", "open".to_owned()),
+        ("refused", Some(reason)) if !reason.is_empty() => {
+            ("bad", format!("far end refuses: {}", reason.html()))
+        }
+        ("refused", _) => ("bad", "far end refuses".to_owned()),
+        (state, _) => ("bad", escape_html(state)),
+    };
+
+    let mut facts = vec![format!(
+        "{} of {} connections open",
+        forward.open, forward.accepted
+    )];
+    facts.extend((forward.failed > 0).then(|| format!("{} failed", forward.failed)));
+    facts.extend((forward.reset > 0).then(|| format!("{} reset", forward.reset)));
+    facts.extend(
+        (forward.strangers > 0).then(|| format!("{} of other users refused", forward.strangers)),
+    );
+    facts.push(format!(
+        "{} out, {} in",
+        size(forward.bytes_to),
+        size(forward.bytes_from)
+    ));
+
+    let close = button(
+        "/close",
+        "forward",
+        &id,
+        form,
+        "Close",
+        &format!("Close the forward {id}"),
+    );
+
+    format!(
+        "<article class=\"card\" id=\"forward-{id}\"><div class=\"top\"><h3>{id} <small class=\"{class}\">{state}</small></h3>\
+         {close}</div><p class=\"path\">{path}</p><p class=\"facts\">{}</p></article>",
+        facts.join(" · ")
+    )
+}
+
 /// Renders an edit, folded up, with the diff inside.
 fn edit(edit: &EditActivity) -> String {
     let EditActivity {
@@ -522,6 +595,62 @@ mod tests {
         ] {
             assert!(html.contains(part), "{part} in {html}");
         }
+    }
+
+    #[test]
+    fn a_forward_is_a_link_only_if_a_browser_can_open_it() {
+        let page = ForwardResult {
+            id: "f3".into(),
+            session: "a<b".into(),
+            direction: "local",
+            listen: "127.0.0.1:5173".into(),
+            url: Some("http://127.0.0.1:5173".into()),
+            to: "127.0.0.1:80".into(),
+            state: "open",
+            reason: None,
+            open: 1,
+            accepted: 2,
+            failed: 0,
+            reset: 0,
+            strangers: 0,
+            bytes_to: 1_500,
+            bytes_from: 0,
+        };
+
+        let html = forward(&page, "k");
+        for part in [
+            "id=\"forward-f3\"",
+            "action=\"/close\"><input type=\"hidden\" name=\"key\" value=\"k\">",
+            "name=\"forward\" value=\"f3\"",
+            "<small class=\"good\">open</small>",
+            "<a href=\"http://127.0.0.1:5173\" target=\"_blank\" rel=\"noreferrer\">http://127.0.0.1:5173</a> → a&lt;b 127.0.0.1:80",
+            ">1 of 2 connections open · 1.5 kB out, 0 bytes in<",
+        ] {
+            assert!(html.contains(part), "{part} in {html}");
+        }
+
+        let html = forward(
+            &ForwardResult {
+                direction: "remote",
+                url: None,
+                listen: "/tmp/<i>".into(),
+                state: "refused",
+                reason: Some("<b>".into()),
+                failed: 4,
+                reset: 5,
+                strangers: 6,
+                ..page
+            },
+            "k",
+        );
+        for part in [
+            "a&lt;b /tmp/&lt;i&gt; → this machine 127.0.0.1:80",
+            "<small class=\"bad\">far end refuses: &lt;b&gt;</small>",
+            " · 4 failed · 5 reset · 6 of other users refused · ",
+        ] {
+            assert!(html.contains(part), "{part} in {html}");
+        }
+        assert!(!html.contains("href"), "{html}");
     }
 
     #[test]

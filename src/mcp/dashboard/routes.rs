@@ -28,7 +28,7 @@ use crate::{
             token::Token,
         },
     },
-    session::{causes::with_causes, registry::SessionRegistry},
+    session::{causes::with_causes, error::SessionError, registry::SessionRegistry},
 };
 
 /// Interval between looks at the activity.
@@ -44,13 +44,15 @@ const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 /// Paths which belong to the page.
-const PATHS: [&str; 4] = ["/", EVENTS, STOP, DISCONNECT];
+const PATHS: [&str; 5] = ["/", EVENTS, STOP, DISCONNECT, CLOSE];
 /// Path of the event stream with the changes of the page.
 const EVENTS: &str = "/events";
 /// Path of the button which stops a command.
 const STOP: &str = "/stop";
 /// Path of the button which disconnects a session.
 const DISCONNECT: &str = "/disconnect";
+/// Path of the button which closes a forward.
+const CLOSE: &str = "/close";
 
 /// Page which shows the activity of a daemon and stops commands. Clones share the daemon and its
 /// access keys.
@@ -301,25 +303,14 @@ impl Dashboard {
         }
 
         let registry = Arc::clone(&self.registry);
-        let (job, session) = (field("job"), (path == DISCONNECT).then(|| field("session")));
+        let target = match path {
+            DISCONNECT => ButtonTarget::Session(field("session")),
+            CLOSE => ButtonTarget::Forward(field("forward")),
+            _ => ButtonTarget::Job(field("job")),
+        };
 
         // In a task, the work goes on if the browser does not wait.
-        let doing = tokio::spawn(async move {
-            if let Some(session) = session {
-                return registry.disconnect_unwanted(&session).await;
-            }
-
-            match registry
-                .jobs
-                .recent()
-                .into_iter()
-                .find(|each| each.id == job)
-            {
-                Some(job) if job.ended().is_none() => job.stop_for_user().await,
-                // A command that has ended, and may be forgotten, is just what the user wanted.
-                _ => Ok(()),
-            }
-        });
+        let doing = tokio::spawn(async move { target.end(&registry).await });
 
         // A command that takes longer to end is not an error: the page shows its end later.
         if let Ok(Ok(Err(error))) = timeout(STOP_WAIT, doing).await {
@@ -336,6 +327,43 @@ impl Dashboard {
             .insert(header::LOCATION, HeaderValue::from_static("/"));
 
         back
+    }
+}
+
+/// What a button of the page ends.
+enum ButtonTarget {
+    /// Command, by the id of its job.
+    Job(String),
+    /// Session, by its name.
+    Session(String),
+    /// Forward, by its id, as in `f1`.
+    Forward(String),
+}
+
+impl ButtonTarget {
+    /// Ends the target. Something that has ended already, and may be forgotten, is just what the
+    /// user wanted.
+    ///
+    /// # Errors
+    /// The session does not exist, or the host of a detached job cannot be reached.
+    async fn end(self, registry: &SessionRegistry) -> Result<(), SessionError> {
+        match self {
+            Self::Session(name) => registry.disconnect_unwanted(&name).await,
+            Self::Forward(id) => {
+                if let Some(Ok(number)) = id.strip_prefix('f').map(str::parse) {
+                    registry.forwards.close(number).await;
+                }
+
+                Ok(())
+            }
+            Self::Job(id) => {
+                let mut jobs = registry.jobs.recent().into_iter();
+                match jobs.find(|job| job.id == id) {
+                    Some(job) if job.ended().is_none() => job.stop_for_user().await,
+                    _ => Ok(()),
+                }
+            }
+        }
     }
 }
 

@@ -72,7 +72,7 @@ pub enum StatusFormat {
     Json,
 }
 
-/// Asks the daemon at `endpoint` for all sessions, shells, commands and transfers.
+/// Asks the daemon at `endpoint` for all sessions, shells, commands, transfers and forwards.
 ///
 /// # Errors
 /// No daemon of this user answers there, or the daemon refuses.

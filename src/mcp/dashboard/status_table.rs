@@ -18,7 +18,7 @@ type StatusSection = (
 );
 
 /// Sections in the order in which they are shown.
-const PARTS: [StatusSection; 5] = [
+const PARTS: [StatusSection; 6] = [
     ("sessions", &["SESSION", "STATE", "WHERE", "SINCE"], session),
     ("shells", &["SHELL", "SESSION", "STATE", "DIRECTORY"], shell),
     (
@@ -30,6 +30,11 @@ const PARTS: [StatusSection; 5] = [
         "transfers",
         &["TRANSFER", "SESSION", "TIME", "MOVED", "FROM", "TO"],
         transfer,
+    ),
+    (
+        "forwards",
+        &["FORWARD", "SESSION", "STATE", "CONNECTIONS", "FROM", "TO"],
+        forward,
     ),
     ("edits", &["EDITED", "SESSION", "LINES", "FILE"], edit),
 ];
@@ -166,6 +171,37 @@ fn transfer(transfer: &Value) -> Vec<String> {
     vec![direction, session, elapsed(transfer), moved, from, to]
 }
 
+/// Returns the cells of a forward.
+fn forward(forward: &Value) -> Vec<String> {
+    let session = text(&forward["session"]);
+    let listen = if forward["url"].is_string() {
+        &forward["url"]
+    } else {
+        &forward["listen"]
+    };
+
+    let (listen, to) = (text(listen), text(&forward["to"]));
+    let (from, to) = if forward["direction"] == "local" {
+        (listen, format!("{session} {to}"))
+    } else {
+        (format!("{session} {listen}"), format!("this machine {to}"))
+    };
+
+    let state = if forward["reason"].is_string() {
+        format!("{}: {}", text(&forward["state"]), text(&forward["reason"]))
+    } else {
+        text(&forward["state"])
+    };
+
+    let connections = format!(
+        "{} of {} open",
+        text(&forward["open"]),
+        text(&forward["accepted"])
+    );
+
+    vec![text(&forward["id"]), session, state, connections, from, to]
+}
+
 /// Returns the cells of an edit.
 fn edit(edit: &Value) -> Vec<String> {
     let lines = format!("+{} −{}", text(&edit["added"]), text(&edit["removed"]));
@@ -242,8 +278,12 @@ mod tests {
             "bytes": 7, "expected": 10});
         let edited = json!({"number": 1, "session": "box", "path": "/etc/a\nb", "editedAt": "2026-11-29T08:00:00Z",
             "added": 1, "removed": 2, "diff": "-x\n"});
+        let page = json!({"id": "f1", "session": "box", "direction": "local", "listen": "127.0.0.1:8080",
+            "url": "http://127.0.0.1:8080", "to": "127.0.0.1:80", "state": "open", "open": 1, "accepted": 3});
+        let lent = json!({"id": "f2", "session": "box", "direction": "remote", "listen": "127.0.0.1:5432",
+            "to": "127.0.0.1:5432", "state": "refused", "reason": "no\nway", "open": 0, "accepted": 0});
         let activity = json!({"sessions": [session, saved], "shells": [], "jobs": [job], "transfers": [moved],
-            "edits": [edited]});
+            "forwards": [page, lent], "edits": [edited]});
 
         let expected = "\
 SESSION        STATE      WHERE             SINCE
@@ -255,6 +295,10 @@ JOB       SESSION     STATE    TIME   OUTPUT    COMMAND
 
 TRANSFER  SESSION  TIME  MOVED           FROM    TO
 download  box      5 ms  7 of 10 bytes  box:/b  a
+
+FORWARD  SESSION  STATE             CONNECTIONS  FROM                   TO
+f1       box      open              1 of 3 open  http://127.0.0.1:8080  box 127.0.0.1:80
+f2       box      refused: no\\nway  0 of 0 open  box 127.0.0.1:5432     this machine 127.0.0.1:5432
 
 EDITED                SESSION  LINES  FILE
 2026-11-29T08:00:00Z  box      +1 −2  /etc/a\\nb";

@@ -75,7 +75,8 @@ pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult
 }
 
 pub(super) use self::{
-    job::JobResult, session::SessionResult, sessions::as_json as sessions_as_json,
+    forward::ForwardResult, job::JobResult, session::SessionResult,
+    sessions::as_json as sessions_as_json,
 };
 
 /// Key in `_meta` of a tool with more words for the tool search of Claude Code.

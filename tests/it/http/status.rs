@@ -60,6 +60,12 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
 
     let id = job.outcome()["job"].as_str().unwrap().to_owned();
 
+    let forward = client
+        .call("ssh_forward", json!({"to": "socks", "session": "host"}))
+        .await
+        .ok();
+    let forward = &forward.structured()["forward"];
+
     let (code, stdout, stderr) = status(home, &["--http", &port, "--listen", "127.0.0.1"]).await;
     assert_eq!((code, stderr.as_str()), (Some(0), ""), "{stdout}");
 
@@ -73,6 +79,11 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
     assert!(line("host (default)").contains("  connected  "), "{stdout}");
     assert!(line("second").contains("  disconnected  "), "{stdout}");
     assert!(line("main").ends_with("  ready  /tmp"), "{stdout}");
+    let url = forward["url"].as_str().unwrap();
+    assert!(
+        line("f1").contains("  open  ") && line("f1").ends_with(&format!("  {url}  host socks")),
+        "{stdout}"
+    );
     assert!(
         line(&id).contains("  running  ") && line(&id).ends_with("sleep 27182"),
         "{stdout}"
@@ -107,6 +118,7 @@ async fn status_prints_what_goes_on_as_a_table_or_as_json() {
     );
 
     assert_eq!(status["transfers"], json!([]));
+    assert_eq!(status["forwards"], json!([forward]));
     let (past, running) = (&status["jobs"][0], &status["jobs"][1]);
     assert_eq!(
         (&past["status"], &past["ending"]),

@@ -439,9 +439,15 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
     browser.shows(&["oops"]).await;
     // The command prints before it becomes the program that is looked for at the end.
     eventually("it runs", || host.runs("31415")).await;
-    let (stop, close) = (
+    let mut client = daemon.client(Dialect::Stateless).await;
+    client
+        .call("ssh_forward", json!({"to": "socks"}))
+        .await
+        .ok();
+    let (stop, close, forward) = (
         browser.fields("/stop").await,
         browser.fields("/disconnect").await,
+        browser.fields("/close").await,
     );
 
     let without = |name: &str| {
@@ -471,11 +477,12 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
         (&vec![], vec![], 403),
         (&long, vec![], 400),
     ] {
-        for path in ["/stop", "/disconnect"] {
+        for path in ["/stop", "/disconnect", "/close"] {
             let fields = [
                 fields.clone(),
                 close
                     .iter()
+                    .chain(&forward)
                     .filter(|(name, _)| name != "key")
                     .cloned()
                     .collect(),
@@ -490,15 +497,55 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
         }
     }
 
-    for path in ["/stop", "/disconnect"] {
+    for path in ["/stop", "/disconnect", "/close"] {
         let answer = get(&browser.address, path, &[("Cookie", &browser.cookie)]).await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
     }
 
-    browser.shows(&["oops", ">connected<"]).await;
+    browser
+        .shows(&["oops", ">connected<", "id=\"forward-f1\""])
+        .await;
     assert!(host.runs("31415"), "nothing was stopped");
     assert_eq!(browser.post("/stop", &stop, &[]).await.status, 303);
     call.await.unwrap().ok();
+}
+
+#[tokio::test]
+async fn a_forward_is_shown_and_its_button_closes_it() {
+    let host = TestHost::openssh();
+    let daemon = host.daemon(&[]).await;
+    let mut client = daemon.connected(Dialect::Stateless).await;
+    let to = json!({"to": "/tmp/<i>.sock"});
+    let opened = client.call("ssh_forward", to).await.ok();
+    let listen = opened.structured()["forward"]["listen"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    std::net::TcpStream::connect(&listen).expect("it listens");
+
+    let browser = Browser::open(&daemon).await;
+    let path = format!("{listen} → host /tmp/&lt;i&gt;.sock</p>");
+    let page = browser
+        .shows(&["Forwarded ports", "id=\"forward-f1\"", &path])
+        .await;
+    assert_eq!(page.matches("action=\"/close\"").count(), 1, "{page}");
+
+    let fields = browser.fields("/close").await;
+    let back = browser.post("/close", &fields, &[]).await;
+    assert_eq!((back.status, back.header("location")), (303, Some("/")));
+    std::net::TcpStream::connect(&listen).expect_err("nobody listens");
+    let page = browser.page().await.body;
+    assert!(!page.contains("Forwarded ports"), "{page}");
+
+    let list = client.call("ssh_forward", json!({})).await.ok();
+    assert_eq!(list.structured()["forwards"], json!([]));
+
+    // Once more, and others that there are not: nothing is left to do.
+    for id in ["f1", "f2", "1", "f", "", "f18446744073709551616"] {
+        let [key, _] = <[_; 2]>::try_from(fields.clone()).unwrap();
+        let fields = [key, ("forward".to_owned(), id.to_owned())];
+        assert_eq!(browser.post("/close", &fields, &[]).await.status, 303);
+    }
 }
 
 #[tokio::test]
