@@ -1,5 +1,6 @@
 // Our words on their way through a client to a model: each tool is called once, and the text that the server has sent is
-// compared with the text that the model receives. Ten searches show which of our tools the client finds for a task.
+// compared with the text that the model receives. A search for each
+// of some tasks shows which of our tools the client finds for it.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -21,6 +22,8 @@ const PHRASES = [
   ['read a log file on the remote server', 'ssh_read', 'ssh_exec', 'ssh_shell'],
   ['search text in files on the remote server', 'ssh_search', 'ssh_exec', 'ssh_shell'],
   ['edit a config file on the remote server', 'ssh_edit', 'ssh_exec', 'ssh_shell'],
+  ['open the dev server of web in my browser', 'ssh_forward'],
+  ['reach the database port through ssh', 'ssh_forward'],
 ];
 
 /** More than any client shows. */
@@ -38,7 +41,8 @@ const calls = (home) => [
   ['ssh_read', { path: 'up.txt' }],
   ['ssh_search', { pattern: 'hello', path: 'up.txt' }],
   ['ssh_edit', { path: 'up.txt', oldText: 'hello', newText: 'good day' }],
-  ['ssh_forward', {}],
+  ['ssh_forward', { to: 'socks' }],
+  ['ssh_forward, the list', {}],
   ['ssh_sessions', {}],
   ['ssh_set_default', { session: 'demo' }],
   ['ssh_reconnect', { session: 'demo' }],

@@ -13,6 +13,7 @@ const TOOLS = [
   'ssh_download',
   'ssh_edit',
   'ssh_exec',
+  'ssh_forward',
   'ssh_job',
   'ssh_read',
   'ssh_reconnect',
@@ -33,6 +34,7 @@ export async function story(stage) {
   await files(agent);
   await limits(agent);
   await jobs(agent);
+  await forwards(agent);
   await transfers(stage, agent);
   await secondSession(stage, agent);
   await lostLink(stage, agent);
@@ -182,6 +184,32 @@ async function jobs(agent) {
   fact('the answer names the prompt', asking.outcome.awaitingInput && /Delete/.test(asking.outcome.prompt), asking);
   const told = await agent.use('ssh_job', { job: asking.outcome.job, input: 'n\n' });
   fact('it got the answer and ended', told.outcome.exitCode === 0 && /you said n/.test(told.text), told);
+}
+
+async function forwards(agent) {
+  title('A web server on the host, reached from here', 'The status line of the command that starts it has the next call.');
+  const answers = "(_, answer) => answer.end('hello from the host')";
+  const says = '() => console.log(`Server running at http://localhost:${server.address().port}/`)';
+  const script = `const server = require('http').createServer(${answers}).listen(0, '127.0.0.1', ${says})`;
+  const command = `'${process.execPath}' -e "$(cat)"`;
+  let serving = await agent.use('ssh_exec', { command, stdin: script, waitMs: 1_000 });
+  const { job } = serving.outcome;
+  // A slow machine starts it later.
+  while (serving.outcome.status === 'running' && !serving.text.includes('Server running')) {
+    serving = await agent.use('ssh_job', { job, waitMs: 1_000 });
+  }
+  const port = Number(serving.text.match(/port (\d+): ssh_forward\(to: \1\)/)?.[1]);
+  fact('the answer names the port, and nothing is open yet', port > 0, serving.text);
+  const { forward } = await agent.use('ssh_forward', { to: port });
+  fact('it listens on loopback, for this user only', forward?.url?.startsWith('http://127.0.0.1:'), forward);
+  const page = await fetch(forward.url).then((response) => response.text());
+  fact('a request through it is answered by the host', page === 'hello from the host', page);
+  const { forwards: list } = await agent.use('ssh_forward');
+  fact('the list counts the connection', list.length === 1 && list[0].accepted > 0 && list[0].state === 'open', list);
+  await agent.use('ssh_forward', { close: forward.id });
+  const refused = await fetch(forward.url).then(() => 'answered', (error) => error.cause?.code);
+  fact('once it is closed, nobody listens', refused === 'ECONNREFUSED', refused);
+  await agent.send('ssh_job', { job, signal: 'TERM' });
 }
 
 async function transfers(stage, agent) {

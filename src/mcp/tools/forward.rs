@@ -135,14 +135,11 @@ impl From<ForwardState> for ForwardResult {
 pub(super) fn tool() -> Tool {
     let tool = super::describe::<ForwardParams>(
         NAME,
-        "Forward a port over SSH: reach a server's port from here, or lend it ours (remote). Without to: list.",
+        "Forward a port over SSH: open a server's port here (dev server, database), or lend it ours (remote). Without to: list.",
         Effect::Harmless,
     );
 
-    super::found_by(
-        tool,
-        "tunnel to database, open dev server in my browser, socks proxy",
-    )
+    super::found_by(tool, "tunnel, open dev server in my browser, socks proxy")
 }
 
 /// Opens, lists or closes forwards.
