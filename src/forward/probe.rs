@@ -74,7 +74,7 @@ mod tests {
         for (said, shown) in [
             (&b"SSH-2.0-OpenSSH_9.6\r\n"[..], "SSH-2.0-OpenSSH_9.6"),
             (b"J\0\0\0\n8.0.36\0", "J\\0\\0\\0\\n8.0.36\\0"),
-            (b"\x1b[2J220 mail", "\\e[2J220 mail"),
+            (b"\x1b[2J220 mail", "\\u{1b}[2J220 mail"),
             (&[b'a'; 1000], &"a".repeat(MAX_BANNER_BYTES)),
         ] {
             assert_eq!(banner(said).to_string(), shown);
