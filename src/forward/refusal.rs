@@ -1,4 +1,6 @@
-//! Reasons why a server opens no channel for a forward.
+//! Reasons why a server opens no channel for a forward, or does not listen for one.
+
+use core::num::NonZeroU16;
 
 use super::socks::SocksOutcome;
 
@@ -31,4 +33,23 @@ impl Refusal {
             Self::NoResources => SocksOutcome::Failed,
         }
     }
+}
+
+/// Reason of a server not to listen (RFC 4254, section 7.1). Servers give none, so the kinds are those
+/// that their answers to other requests tell apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ListenRefusal {
+    /// The server refuses any port.
+    #[error(
+        "the SSH server forbids remote forwards (AllowTcpForwarding or PermitListen in its sshd_config)"
+    )]
+    Forbidden,
+    /// The server refuses this port, and would listen at another one.
+    #[error("port {0} on the host is taken or needs privileges there")]
+    Port(NonZeroU16),
+    /// The server refuses the socket.
+    #[error(
+        "the host cannot create the socket, or the SSH server forbids it (AllowStreamLocalForwarding in its sshd_config)"
+    )]
+    Socket,
 }

@@ -10,3 +10,4 @@ pub mod listener;
 pub mod local_stream;
 pub mod probe;
 pub mod relay;
+pub mod remote;

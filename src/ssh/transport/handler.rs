@@ -27,6 +27,7 @@ use crate::{
     openssh::banner,
     ssh::{
         error::{MAX_WORDS_BYTES, SshError, excerpt},
+        forward::remote::{Admission, RemoteListeners},
         prompt::prompter::{Banner, Prompter, UnknownKey},
         trace::StageTrace,
     },
@@ -45,6 +46,8 @@ pub(in crate::ssh) struct ConnectionFacts {
     pub(in crate::ssh) software: OnceLock<Vec<u8>>,
     /// Agent which the server may use after the log-in; unset if no agent is forwarded.
     pub(in crate::ssh) agent: OnceLock<ForwardedAgent>,
+    /// Addresses at which the server listens for this machine.
+    pub(in crate::ssh) listeners: RemoteListeners,
     /// Reason for the end of the connection. A plain mutex, because the lock is held for an
     /// assignment only.
     ended: Mutex<Option<String>>,
@@ -280,30 +283,39 @@ impl client::Handler for ClientHandler {
         Ok(())
     }
 
-    // The server may open no other kind of channel.
-
     async fn server_channel_open_forwarded_tcpip(
         &mut self,
-        _channel: Channel<Msg>,
-        _connected_address: &str,
-        _connected_port: u32,
+        channel: Channel<Msg>,
+        connected_address: &str,
+        connected_port: u32,
         _originator_address: &str,
         _originator_port: u32,
-        _reply: ChannelOpenHandle,
+        reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        self.refuse()
+        let listeners = &self.facts.listeners;
+        let admitted = listeners.admit_tcp(connected_address, connected_port, channel, reply);
+        match admitted.await {
+            Admission::Passed | Admission::Full => Ok(()),
+            Admission::Unknown => self.refuse(),
+        }
     }
 
     async fn server_channel_open_forwarded_streamlocal(
         &mut self,
-        _channel: Channel<Msg>,
-        _socket_path: &str,
-        _reply: ChannelOpenHandle,
+        channel: Channel<Msg>,
+        socket_path: &str,
+        reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), SshError> {
-        self.refuse()
+        let listeners = &self.facts.listeners;
+        match listeners.admit_socket(socket_path, channel, reply).await {
+            Admission::Passed | Admission::Full => Ok(()),
+            Admission::Unknown => self.refuse(),
+        }
     }
+
+    // The server may open no other kind of channel.
 
     async fn server_channel_open_session(
         &mut self,
