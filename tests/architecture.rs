@@ -89,7 +89,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("capture", &[]),
     ("child", &[]),
     ("event", &[]),
-    ("peer", &["child"]),
+    ("peer", &["child", "lock"]),
     ("lock", &[]),
     ("password", &[]),
     ("random", &[]),

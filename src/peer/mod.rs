@@ -9,6 +9,7 @@
 mod kernel;
 #[cfg(all(unix, any(test, not(target_os = "linux"))))]
 mod lsof;
+pub(crate) mod own;
 
 use std::{io, net::SocketAddr};
 

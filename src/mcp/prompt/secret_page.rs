@@ -35,7 +35,7 @@ use crate::{
         newcomers::Newcomers,
     },
     password::Password,
-    peer::{self, PeerConnection},
+    peer::{self, PeerConnection, own::OwnPort},
     random,
     ssh::prompt::prompter::{ProgramInput, Prompt, Purpose, SecretPrompt},
 };
@@ -101,6 +101,7 @@ impl Page {
         let page = Arc::new(SecretPage {
             path: format!("/{secret}"),
             port,
+            _own_port: OwnPort::new(port),
             prompt,
             answer: Mutex::new(Some(answer)),
             closing: closing.clone(),
@@ -135,6 +136,8 @@ struct SecretPage {
     path: String,
     /// Port of the listener, which `Host` and `Origin` have to name.
     port: u16,
+    /// Note that the port is this program's own.
+    _own_port: OwnPort,
     /// Question of the page.
     prompt: SecretPrompt,
     /// Sender of the answer; `None` after the first answer or once the page is closed.

@@ -7,6 +7,7 @@
 
 pub mod channel;
 pub mod listener;
+pub mod local_address;
 pub mod local_stream;
 pub mod probe;
 pub mod relay;

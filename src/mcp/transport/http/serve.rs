@@ -25,7 +25,7 @@ use crate::{
             token::Token,
         },
     },
-    peer::{self, PeerConnection},
+    peer::{self, PeerConnection, own::OwnPort},
     session::registry::SessionRegistry,
 };
 
@@ -167,6 +167,12 @@ async fn accept(listener: Listener, acceptor: Arc<Acceptor>) {
     } = acceptor.lifecycle.clone();
 
     let endpoint = listener.endpoint();
+    let _own_port = match &listener {
+        Listener::Tcp(_, address) => Some(OwnPort::new(address.port())),
+        #[cfg(any(unix, windows))]
+        _ => None,
+    };
+
     loop {
         // Without a permit nothing is accepted: further connections wait in the queue of the
         // system.
