@@ -40,10 +40,16 @@ pub enum ForwardDirection {
 pub enum ForwardWay {
     /// New connections are passed on.
     Open,
-    /// The link is down. New connections wait for the next link.
+    /// The link is down. New connections to this machine wait for the next link, and the host does
+    /// not listen.
     Reconnecting,
     /// The other end refused the latest connection, for this reason.
     Refused(ForeignText),
+    /// The host refuses to listen, for this reason, and is asked again.
+    NotListening(ForeignText),
+    /// The session cannot be connected in the background, for this reason. The next call that
+    /// connects it makes the host listen.
+    Disconnected(ForeignText),
 }
 
 /// Connections and bytes of a forward since the listener opened.
@@ -51,7 +57,7 @@ pub enum ForwardWay {
 pub struct ForwardCounts {
     /// Connections that are open now.
     pub open: usize,
-    /// Connections that were accepted from processes of this user.
+    /// Connections that were accepted: from processes of this user, or at the host.
     pub accepted: u64,
     /// Connections that did not reach the far side, because it refused or there was no link.
     pub failed: u64,
@@ -104,11 +110,28 @@ impl fmt::Display for ForwardState {
         match &self.way {
             ForwardWay::Open => Ok(()),
             ForwardWay::Reconnecting => f.write_str(" · reconnecting"),
+            ForwardWay::Refused(reason) if self.direction == ForwardDirection::Remote => {
+                write!(f, " · this machine refuses: {reason}")
+            }
             ForwardWay::Refused(reason) if reason.is_empty() => f.write_str(" · far end refuses"),
             ForwardWay::Refused(reason) => write!(f, " · far end refuses: {reason}"),
+            ForwardWay::NotListening(reason) => write!(f, " · host refuses: {reason}"),
+            ForwardWay::Disconnected(reason) => write!(f, " · not connected: {reason}"),
         }?;
 
-        self.counts.fmt(f)
+        self.counts.fmt(f)?;
+
+        let (to, from) = (self.counts.bytes_to, self.counts.bytes_from);
+        let (outwards, inwards) = match self.direction {
+            ForwardDirection::Local => (to, from),
+            ForwardDirection::Remote => (from, to),
+        };
+        if outwards + inwards > 0 {
+            let [outwards, inwards] = [outwards, inwards].map(amount);
+            write!(f, " · {outwards} out, {inwards} in")?;
+        }
+
+        Ok(())
     }
 }
 
@@ -127,11 +150,6 @@ impl fmt::Display for ForwardCounts {
         if self.strangers > 0 {
             write!(f, " · {} of other or unknown users refused", self.strangers)?;
         }
-        if self.bytes_to + self.bytes_from > 0 {
-            let [to, from] = [self.bytes_to, self.bytes_from].map(amount);
-            write!(f, " · {to} out, {from} in")?;
-        }
-
         Ok(())
     }
 }
@@ -183,6 +201,40 @@ mod tests {
             bytes_to: 1023,
             bytes_from: 12_897_484,
         };
+
+        let ways = [
+            (
+                ForwardWay::Refused("no\nway".into()),
+                "this machine refuses: no\\nway",
+            ),
+            (
+                ForwardWay::NotListening("taken".into()),
+                "host refuses: taken",
+            ),
+            (
+                ForwardWay::Disconnected("denied".into()),
+                "not connected: denied",
+            ),
+        ];
+        for (way, ends) in ways {
+            let state = ForwardState {
+                way,
+                ..remote.clone()
+            };
+            let line = format!("f1 · web 127.0.0.1:8080 → this machine 127.0.0.1:3000 · {ends}");
+            assert_eq!(state.to_string(), line);
+        }
+
+        let lent = ForwardState {
+            counts: ForwardCounts {
+                bytes_to: 1,
+                bytes_from: 2048,
+                ..ForwardCounts::default()
+            },
+            ..remote.clone()
+        };
+        let line = lent.to_string();
+        assert!(line.ends_with(" · 2.0 KiB out, 1 B in"), "{line}");
 
         for (state, line) in [
             (

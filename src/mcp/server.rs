@@ -112,6 +112,7 @@ impl SshServer {
             cancelled: cancelled.clone(),
             reader: self.reader(context),
             prompter,
+            is_unattended: false,
             dials: None,
         };
 

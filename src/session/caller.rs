@@ -18,6 +18,8 @@ pub struct Caller {
     pub reader: ReaderId,
     /// Way to ask the user at the client for secrets and decisions.
     pub prompter: Prompter,
+    /// True for work in the background, for which the user is asked nothing.
+    pub is_unattended: bool,
     /// Permits for the dials of a call with many sessions; `None` if each may dial at once.
     pub dials: Option<Arc<Semaphore>>,
 }

@@ -8,7 +8,10 @@ use std::{
     },
 };
 
-use super::{forward::Forward, live::LiveSession};
+use super::{
+    forward::{Forward, Listener},
+    live::LiveSession,
+};
 use crate::{
     forward::{
         address::ConnectAddress,
@@ -17,7 +20,11 @@ use crate::{
     },
     lock::lock,
     ssh::{
-        forward::listener::{ForwardListenError, ForwardListener},
+        command::remote_host::RemoteHost,
+        forward::{
+            listener::{ForwardListenError, ForwardListener},
+            remote::RemoteListenError,
+        },
         transfer::Guard,
     },
 };
@@ -46,24 +53,27 @@ pub struct ForwardRequest {
 /// Reason why a forward is not open.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
-    /// The listener cannot be opened.
+    /// The listener on this machine cannot be opened.
     #[error(transparent)]
     Listen(#[from] ForwardListenError),
-    /// Forwards of this direction are not supported.
-    #[error("a remote forward is not supported yet")]
-    RemoteUnsupported,
+    /// The host does not listen.
+    #[error(transparent)]
+    RemoteListen(#[from] RemoteListenError),
 }
 
 impl Forwards {
     /// Opens a forward of a session, or returns the open one that is the same. The flag is true for
-    /// a new forward. The guard asks the user where consent is needed; `None` is for the user's own
-    /// configuration, which needs none.
+    /// a new forward. `host` is that of the session's connection. The guard asks the user where a
+    /// socket needs consent; `None` is for the user's own configuration, which needs none.
+    ///
+    /// The caller has made sure that the user allows a remote forward.
     ///
     /// # Errors
     /// The forward cannot listen, or the user does not permit it.
     pub async fn open(
         self: &Arc<Self>,
         session: &Arc<LiveSession>,
+        host: &Arc<RemoteHost>,
         request: ForwardRequest,
         guard: Option<&Guard>,
     ) -> Result<(Arc<Forward>, bool), ForwardError> {
@@ -75,11 +85,7 @@ impl Forwards {
             return Ok((forward, false));
         }
 
-        let listener = match (request.direction, &request.listen) {
-            (ForwardDirection::Remote, _) => return Err(ForwardError::RemoteUnsupported),
-            (ForwardDirection::Local, Some(listen)) => ForwardListener::open(listen, guard).await,
-            (ForwardDirection::Local, None) => ForwardListener::open_any(request.to.port()).await,
-        };
+        let listener = listen(host, &request, guard).await;
 
         // An equal call may have opened the forward meanwhile.
         if let Some(forward) = same() {
@@ -88,6 +94,7 @@ impl Forwards {
 
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let (forward, serving) = Forward::new(id, session, listener?, request.to);
+        forward.connected(host);
         self.lock().insert(id, Arc::clone(&forward));
 
         let forwards = Arc::downgrade(self);
@@ -98,6 +105,15 @@ impl Forwards {
         }));
 
         Ok((forward, true))
+    }
+
+    /// Has the forwards of a session use the connection that the session has from now on.
+    pub(super) fn on_connected(&self, session: &str, host: &Arc<RemoteHost>) {
+        for forward in self.all() {
+            if forward.session() == session {
+                forward.connected(host);
+            }
+        }
     }
 
     /// Returns the states of all forwards, in the order in which they were opened.
@@ -136,4 +152,22 @@ impl Forwards {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Forward>>> {
         lock(&self.open)
     }
+}
+
+/// Opens the listener of a forward.
+async fn listen(
+    host: &RemoteHost,
+    request: &ForwardRequest,
+    guard: Option<&Guard>,
+) -> Result<Listener, ForwardError> {
+    let port = request.to.port();
+
+    Ok(match (request.direction, &request.listen) {
+        (ForwardDirection::Local, Some(listen)) => {
+            Listener::Local(ForwardListener::open(listen, guard).await?)
+        }
+        (ForwardDirection::Local, None) => Listener::Local(ForwardListener::open_any(port).await?),
+        (ForwardDirection::Remote, Some(listen)) => Listener::Remote(host.listen(listen).await?),
+        (ForwardDirection::Remote, None) => Listener::Remote(host.listen_any(port).await?),
+    })
 }

@@ -1,5 +1,5 @@
-//! Questions to the user through the client (MCP elicitation): forms about host keys and guarded
-//! paths, and pages for secrets. The client itself is asked for its folders (MCP roots).
+//! Questions to the user through the client (MCP elicitation): forms about host keys, guarded paths
+//! and lent addresses, and pages for secrets. The client itself is asked for its folders (MCP roots).
 //!
 //! A secret never goes through a form, and so never through the client or its model. The user types
 //! a secret into a page of this process, and the client gets only the address of the page.
@@ -26,8 +26,8 @@ use crate::{
     mcp::roots,
     random,
     ssh::prompt::prompter::{
-        Banner, GuardedPath, PathPurpose, PromptRequest, Prompter, Purpose, SecretPrompt,
-        UnknownKey,
+        Banner, GuardedPath, LentAddress, PathPurpose, PromptRequest, Prompter, Purpose,
+        SecretPrompt, UnknownKey,
     },
 };
 
@@ -36,7 +36,7 @@ const MAX_WORDS_CHARS: usize = 300;
 
 /// Field of the form about a host key.
 const TRUST: &str = "trust";
-/// Field of the form about a guarded path.
+/// Field of the forms about a guarded path and a lent address.
 const ALLOW: &str = "allow";
 /// Notification about the end of a page (MCP 2025-11-25).
 const COMPLETE: &str = "notifications/elicitation/complete";
@@ -115,6 +115,10 @@ pub(in crate::mcp) async fn request(
         )),
         PromptRequest::Guarded(path, answer) => Some((
             FormRequest::Elicit(about_path(&path)),
+            PendingAnswer::Choice(ALLOW, answer),
+        )),
+        PromptRequest::Lend(address, answer) => Some((
+            FormRequest::Elicit(about_address(&address)),
             PendingAnswer::Choice(ALLOW, answer),
         )),
         PromptRequest::Folders(answer) => {
@@ -330,6 +334,21 @@ fn about_path(path: &GuardedPath) -> ElicitRequestParams {
     choice(message, ALLOW, title)
 }
 
+/// Returns the form about an address that is lent to a host.
+fn about_address(lent: &LentAddress) -> ElicitRequestParams {
+    let account = escape_line(lent.account.as_bytes());
+    let address = &lent.address;
+    let risk = lent.risk.map(|risk| format!(" {risk}")).unwrap_or_default();
+
+    let message = format!(
+        "The agent wants to let {account} reach this address of this machine:\n\n{address}\n\nWhoever can connect to the \
+         forwarded port on that host reaches it as if from here, other users of the host included.{risk} Allow it only \
+         if you have asked for it yourself: words on a web page or a server can mislead an agent."
+    );
+
+    choice(message, ALLOW, "Lend it")
+}
+
 /// Returns the question about a server's page. Marks both the address and the words as the
 /// server's.
 fn foreign_page(banner: &Banner, url: String, elicitation_id: String) -> ElicitRequestParams {
@@ -407,16 +426,22 @@ mod tests {
             "{message:?}"
         );
 
-        for purpose in [PathPurpose::Send, PathPurpose::Write, PathPurpose::Listen] {
-            let path = GuardedPath {
+        let lent = LentAddress {
+            account: hostile(),
+            address: hostile().into(),
+            risk: None,
+        };
+        let paths = [PathPurpose::Send, PathPurpose::Write, PathPurpose::Listen].map(|purpose| {
+            about_path(&GuardedPath {
                 account: hostile(),
                 path: hostile().into(),
                 purpose,
                 why: hostile(),
-            };
+            })
+        });
 
-            let ElicitRequestParams::FormElicitationParams { message, .. } = about_path(&path)
-            else {
+        for question in paths.into_iter().chain([about_address(&lent)]) {
+            let ElicitRequestParams::FormElicitationParams { message, .. } = question else {
                 panic!("no form")
             };
 

@@ -1,5 +1,7 @@
 //! The tool `ssh_forward`.
 
+use core::num::NonZeroU16;
+
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,7 @@ use crate::{
         address::{AddressError, ConnectAddress},
         listen::{ListenAddress, ListenAddressError},
         probe::FarEnd,
+        refusal::ListenRefusal,
         state::{ForwardDirection, ForwardState, ForwardWay},
     },
     local::home::home,
@@ -19,9 +22,13 @@ use crate::{
         causes::with_causes,
         forward::{ProbeError, probe},
         forwards::{ForwardError, ForwardRequest},
+        live::LendError,
         registry::OpenedSession,
     },
-    ssh::{forward::listener::ForwardListenError, transfer::TransferError},
+    ssh::{
+        forward::{listener::ForwardListenError, remote::RemoteListenError},
+        transfer::TransferError,
+    },
 };
 
 pub(super) const NAME: &str = "ssh_forward";
@@ -62,7 +69,7 @@ pub(in crate::mcp) struct ForwardResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) url: Option<String>,
     pub(in crate::mcp) to: String,
-    /// `open`, `reconnecting` or `refused`.
+    /// `open`, `reconnecting`, `refused`, `notListening` or `disconnected`.
     pub(in crate::mcp) state: &'static str,
     /// Reason of a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,6 +114,8 @@ impl From<ForwardState> for ForwardResult {
             ForwardWay::Open => ("open", None),
             ForwardWay::Reconnecting => ("reconnecting", None),
             ForwardWay::Refused(reason) => ("refused", Some(reason)),
+            ForwardWay::NotListening(reason) => ("notListening", Some(reason)),
+            ForwardWay::Disconnected(reason) => ("disconnected", Some(reason)),
         };
 
         Self {
@@ -176,17 +185,21 @@ fn read(
     listen: Option<String>,
     direction: Option<DirectionParam>,
 ) -> Result<ForwardRequest, ToolError> {
-    let to = ConnectAddress::parse(to).map_err(|error| of_address(&error))?;
-    let listen = listen.map(|listen| ListenAddress::parse(&expanded(listen)));
+    // Only a path on this machine can begin with the home directory of this machine.
+    let (direction, to, listen) = match direction {
+        Some(DirectionParam::Remote) => (ForwardDirection::Remote, expanded(to.to_owned()), listen),
+        Some(DirectionParam::Local) | None => {
+            (ForwardDirection::Local, to.to_owned(), listen.map(expanded))
+        }
+    };
+    let to = ConnectAddress::parse(&to).map_err(|error| of_address(&error))?;
+    let listen = listen.map(|listen| ListenAddress::parse(&listen));
     let listen = listen.transpose().map_err(|error| of_listen(&error))?;
 
     Ok(ForwardRequest {
         to,
         listen,
-        direction: match direction {
-            Some(DirectionParam::Remote) => ForwardDirection::Remote,
-            Some(DirectionParam::Local) | None => ForwardDirection::Local,
-        },
+        direction,
     })
 }
 
@@ -211,13 +224,18 @@ async fn open(
     } = call.registry.open(session, &call.caller).await?;
     let host = session.host(&call.caller).await?;
 
+    if request.direction == ForwardDirection::Remote {
+        let lent = session.lend(&request.to, &call.caller).await;
+        lent.map_err(|error| of_lending(error, &request))?;
+    }
+
     // Before there is a listener: where the host is this very machine, the listener would answer.
     let is_socks = request.to == ConnectAddress::Socks;
-    let probed = probe(&host, &request.to).await;
+    let probed = probe(&host, &request).await;
 
     let forwards = &call.registry.forwards;
     let (forward, is_new) = forwards
-        .open(&session, request, Some(&session.guard(&call.caller)))
+        .open(&session, &host, request, Some(&session.guard(&call.caller)))
         .await
         .map_err(|error| of_forward(&error))?;
     forward.note(&probed);
@@ -365,10 +383,44 @@ fn of_forward(error: &ForwardError) -> ToolError {
             _ => "choose a path in a directory that exists",
         },
         ForwardError::Listen(ForwardListenError::Failed(..)) => "choose another address to listen",
-        ForwardError::RemoteUnsupported => "use direction local",
+        ForwardError::RemoteListen(RemoteListenError::Refused(refusal)) => match refusal {
+            ListenRefusal::Port(_) => "leave listen out for a free port",
+            ListenRefusal::Socket => "choose another path, or a port",
+            ListenRefusal::Forbidden => "have the host's administrator allow it",
+        },
+        ForwardError::RemoteListen(RemoteListenError::Lost(_)) => "call again",
     };
 
     ToolError::new(with_causes(error), hint)
+}
+
+/// Returns the error about an address that is not lent to the host.
+fn of_lending(error: LendError, request: &ForwardRequest) -> ToolError {
+    let hint = match error {
+        LendError::Own => "forward the port of another program".to_owned(),
+        LendError::Refused => "do something else, or ask them how to go on".to_owned(),
+        LendError::NobodyToAsk => format!(
+            "have them add `{}` for this host to ~/.ssh/config, or use a client that shows forms (elicitation)",
+            config_line(request)
+        ),
+    };
+
+    ToolError::new(format!("{}: {error}", request.to), hint)
+}
+
+/// Returns the line of `ssh_config` for a remote forward (`ssh_config(5)`).
+fn config_line(request: &ForwardRequest) -> String {
+    let port = request.to.port().map_or(0, NonZeroU16::get);
+    let listen = match &request.listen {
+        Some(ListenAddress::Port(port)) => port.to_string(),
+        Some(ListenAddress::Socket(path)) => path.clone(),
+        None => port.to_string(),
+    };
+
+    match &request.to {
+        ConnectAddress::Socks => format!("RemoteForward {listen}"),
+        to => format!("RemoteForward {listen} {to}"),
+    }
 }
 
 #[cfg(test)]

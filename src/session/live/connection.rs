@@ -17,7 +17,6 @@ use crate::{
         command::{remote_host::RemoteHost, sudo::SudoMemory},
         connect::{UnknownHosts, UnknownOnRoute, unknown_on_route},
         error::SshError,
-        prompt::prompter::Prompter,
     },
 };
 
@@ -119,7 +118,7 @@ impl LiveSession {
             needs_password: self.saved.password_auth || self.used_password(),
             has_password: lock(&self.credentials).have_password()
                 || caller.prompter.can_ask_secrets()
-                || self.session_env.askpass.is_some(),
+                || (self.session_env.askpass.is_some() && !caller.is_unattended),
             ending: self.session_env.ending.is_cancelled(),
         };
 
@@ -145,7 +144,7 @@ impl LiveSession {
             return Err(self.ssh(error));
         }
 
-        let opened = self.dial(limit, &caller.prompter).await;
+        let opened = self.dial(limit, caller).await;
         turn.finish(&opened);
 
         opened.map_err(|error| self.ssh(error))
@@ -166,11 +165,13 @@ impl LiveSession {
     async fn dial(
         &self,
         limit: Duration,
-        prompter: &Prompter,
+        caller: &Caller,
     ) -> Result<Arc<RemoteHost>, Arc<SshError>> {
-        let prompter = prompter
+        let askpass = self.session_env.askpass.clone();
+        let prompter = caller
+            .prompter
             .clone()
-            .or_askpass(self.session_env.askpass.clone());
+            .or_askpass(askpass.filter(|_| !caller.is_unattended));
         // Copied, because the mutex must not stay locked while the dial awaits.
         let credentials = lock(&self.credentials).clone();
         let unknown_hosts = if self.is_unproven() {
@@ -217,6 +218,7 @@ impl LiveSession {
                 };
 
                 self.remove_remote_temps(&host);
+                self.session_env.forwards.on_connected(self.name(), &host);
 
                 Ok(host)
             }

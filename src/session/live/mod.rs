@@ -5,13 +5,14 @@ mod connection;
 mod detached;
 mod edits;
 mod files;
+mod lending;
 mod search;
 mod single_flight;
 mod status;
 mod transfers;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, Weak},
     time::{Duration, SystemTime},
@@ -27,12 +28,14 @@ pub use self::{
     connection::Reconnected,
     detached::started,
     edits::{EditOptions, EditedFile, FinishedEdit},
+    lending::LendError,
 };
 use self::{edits::EditTurns, files::IdleFiles, single_flight::SingleFlight};
 use super::{
     error::SessionError, forwards::Forwards, saved::SavedSession, shown_files::ShownFiles,
 };
 use crate::{
+    forward::address::ConnectAddress,
     lock::lock,
     openssh::destination::Destination,
     ssh::{
@@ -54,9 +57,9 @@ pub const DEFAULT_SHELL: &str = "main";
 
 /// First pause before the next connection attempt for work outliving a connection. The pause
 /// doubles each time, up to [`MAX_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Maximum pause between two attempts to connect.
-const MAX_PAUSE: Duration = Duration::from_secs(8);
+pub(super) const MAX_PAUSE: Duration = Duration::from_secs(8);
 
 /// Settings and resources shared by all sessions of a process.
 ///
@@ -109,6 +112,9 @@ pub struct LiveSession {
     remote_temps: Arc<Mutex<Vec<RemoteTemp>>>,
     /// Guarded paths of this machine, allowed by the user.
     given: GrantedPaths,
+    /// Addresses of this machine that the host may reach, allowed by the user. Locked for look-ups
+    /// and assignments only.
+    lent: Mutex<HashSet<ConnectAddress>>,
     /// Turns of the edits of files.
     edits: EditTurns,
     /// Channel for files that no call uses at the moment, kept for the next call.
@@ -202,6 +208,7 @@ impl LiveSession {
             last: Mutex::default(),
             remote_temps: Arc::default(),
             given: GrantedPaths::default(),
+            lent: Mutex::default(),
             edits: EditTurns::default(),
             idle_files: Arc::default(),
             shown_files: Mutex::default(),

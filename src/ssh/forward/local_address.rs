@@ -78,6 +78,23 @@ pub async fn connect(to: &ConnectAddress) -> Result<LocalStream, LocalConnectErr
         .unwrap_or(Err(LocalConnectError::Silent))
 }
 
+/// Returns true if this program itself listens at an address of this machine, so that
+/// [`connect`] refuses.
+pub async fn is_own(to: &ConnectAddress) -> bool {
+    match to {
+        ConnectAddress::Port(port) => own::is_own_port(port.get()),
+        ConnectAddress::Host(to) => {
+            let found = lookup_host((to.host.as_str(), to.port.get()));
+            let found = timeout(CONNECT_LIMIT, found).await;
+            found.is_ok_and(|found| {
+                found.is_ok_and(|mut addresses| addresses.any(own::is_own_address))
+            })
+        }
+        ConnectAddress::Socket(_) => matches!(connect(to).await, Err(LocalConnectError::Own)),
+        ConnectAddress::Socks => false,
+    }
+}
+
 /// Connects to the first address that answers. The error is that of the first address.
 async fn connect_tcp(
     addresses: impl IntoIterator<Item = SocketAddr>,
@@ -144,6 +161,7 @@ mod tests {
             format!("[::ffff:127.0.0.1]:{port}"),
         ] {
             assert!(error(&to).await.contains("never lent"), "{to}");
+            assert!(is_own(&ConnectAddress::parse(&to).unwrap()).await, "{to}");
         }
         drop(own);
         drop(listener);

@@ -12,3 +12,4 @@ pub mod local_stream;
 pub mod probe;
 pub mod relay;
 pub mod remote;
+pub mod remote_socks;

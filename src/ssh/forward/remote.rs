@@ -1,41 +1,31 @@
 //! Ports and sockets at which the host listens for this machine (RFC 4254, section 7.1, and OpenSSH's
 //! `streamlocal-forward@openssh.com`), and the channels of the connections there.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    num::NonZeroU16,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
-use russh::{
-    Channel, ChannelOpenFailure,
-    client::{ChannelOpenHandle, Msg},
-};
+use russh::ChannelOpenFailure;
 use tokio::{
     runtime::Handle,
-    sync::{
-        OwnedSemaphorePermit, Semaphore,
-        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-        oneshot,
-    },
+    sync::{OwnedSemaphorePermit, mpsc::UnboundedReceiver, oneshot},
     time::timeout,
 };
 
 use super::channel::ForwardChannel;
 use crate::{
     forward::{listen::ListenAddress, refusal::ListenRefusal},
-    lock::lock,
-    ssh::{command::remote_host::RemoteHost, connect::connection::Connection, error::SshError},
+    framing::{quoting::quoted, read_file::SHELL},
+    ssh::{
+        command::{remote_host::RemoteHost, script::RemoteScript},
+        connect::connection::Connection,
+        error::SshError,
+        pool::Priority,
+        transport::remote_listeners::QueuedChannel,
+    },
 };
 
-/// Address that a server is asked to listen at. `sshd` takes it for loopback in both families, as
-/// `ssh` relies on.
-const LOOPBACK: &str = "localhost";
-/// Names of loopback by which a server may call the address of a connection.
-const LOOPBACK_NAMES: [&str; 3] = [LOOPBACK, "127.0.0.1", "::1"];
-/// Limit of the connections of a listener at the same time. Further ones are refused.
-const MAX_CONNECTIONS: usize = 1024;
+/// Address that a server is asked to listen at. For `localhost`, `sshd` would be content with `::1`
+/// where another program has the port on 127.0.0.1.
+const LOOPBACK: &str = "127.0.0.1";
 /// Time limit of the server for a request.
 const REQUEST_LIMIT: Duration = Duration::from_secs(30);
 /// Time limit of the server to stop listening. The connections are refused in any case.
@@ -47,16 +37,16 @@ const CANCEL_LIMIT: Duration = Duration::from_secs(3);
 pub struct RemoteListener {
     address: ListenAddress,
     connection: Arc<Connection>,
-    incoming: UnboundedReceiver<IncomingConnection>,
+    queued: UnboundedReceiver<QueuedChannel>,
     /// True until the host is asked to stop.
     listens: bool,
 }
 
 /// Connection at the host that waits for an answer. Dropping it refuses the connection.
+#[derive(Debug)]
 pub struct IncomingConnection {
-    channel: Channel<Msg>,
-    reply: ChannelOpenHandle,
-    place: OwnedSemaphorePermit,
+    queued: QueuedChannel,
+    connection: Arc<Connection>,
 }
 
 /// Reason why a host does not listen.
@@ -68,30 +58,6 @@ pub enum RemoteListenError {
     /// The connection has ended, or the server does not answer.
     #[error(transparent)]
     Lost(SshError),
-}
-
-/// Addresses at which the server of one connection may report connections. Clones share the
-/// addresses.
-#[derive(Debug, Clone, Default)]
-pub(in crate::ssh) struct RemoteListeners(Arc<Mutex<HashMap<ListenAddress, Entrance>>>);
-
-/// Way of new connections to their listener.
-#[derive(Debug)]
-struct Entrance {
-    queue: UnboundedSender<IncomingConnection>,
-    /// Permits for connections at the same time.
-    places: Arc<Semaphore>,
-}
-
-/// Outcome for a channel that the server wants to open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ssh) enum Admission {
-    /// The listener decides.
-    Passed,
-    /// The listener has too many connections, and the channel was refused.
-    Full,
-    /// There is no such listener, and the channel was refused.
-    Unknown,
 }
 
 impl RemoteHost {
@@ -135,6 +101,25 @@ impl RemoteHost {
 
         request(&connection, None).await
     }
+
+    /// Removes the file of a socket at which the host listened for this machine. OpenSSH's server
+    /// leaves the file, and would not listen there again. A failure shows when that is tried.
+    pub async fn remove_socket(self: &Arc<Self>, path: &str) {
+        let path = quoted(path.as_bytes());
+        let script = [b"[ ! -S ", &path[..], b" ] || rm -f -- ", &path[..], b"\n"].concat();
+
+        let _ = self
+            .run_script(RemoteScript {
+                command: SHELL.to_owned(),
+                stdin: script,
+                priority: Priority::Control,
+                answer_end: Vec::new(),
+                max_answer_bytes: 1,
+                limit: CANCEL_LIMIT,
+                progress: None,
+            })
+            .await;
+    }
 }
 
 impl RemoteListener {
@@ -146,30 +131,21 @@ impl RemoteListener {
 
     /// Waits for the next connection at the host. Returns `None` once the link is lost.
     pub async fn accept(&mut self) -> Option<IncomingConnection> {
-        tokio::select! {
-            incoming = self.incoming.recv() => incoming,
-            () = self.connection.ended() => None,
-        }
-    }
-
-    /// Accepts a connection of this listener, which takes up one of the places until the permit is
-    /// dropped.
-    pub async fn admit(
-        &self,
-        incoming: IncomingConnection,
-    ) -> (ForwardChannel, OwnedSemaphorePermit) {
-        incoming.reply.accept().await;
-        let channel = ForwardChannel {
-            channel: incoming.channel,
-            _connection: Arc::clone(&self.connection),
+        let queued = tokio::select! {
+            queued = self.queued.recv() => queued?,
+            () = self.connection.ended() => return None,
         };
-        (channel, incoming.place)
+
+        Some(IncomingConnection {
+            queued,
+            connection: Arc::clone(&self.connection),
+        })
     }
 
-    /// Returns true if the listener uses the first connection of this host.
+    /// Returns the connection over which the host listens.
     #[must_use]
-    pub fn is_at(&self, host: &RemoteHost) -> bool {
-        Arc::ptr_eq(&self.connection, &host.channels.first_shared())
+    pub fn connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
     }
 
     /// Has the host stop listening, and waits for that as long as the link may take.
@@ -195,94 +171,26 @@ impl Drop for RemoteListener {
 }
 
 impl IncomingConnection {
-    /// Refuses the connection because its destination cannot be reached.
-    pub async fn refuse(self) {
-        self.reply.reject(ChannelOpenFailure::ConnectFailed).await;
-    }
-}
-
-impl std::fmt::Debug for IncomingConnection {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IncomingConnection").finish_non_exhaustive()
-    }
-}
-
-impl RemoteListeners {
-    /// Passes on a channel for a connection to a port of the host. `host` is the server's name for
-    /// the address of the listener.
-    pub(in crate::ssh) async fn admit_tcp(
-        &self,
-        host: &str,
-        port: u32,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-    ) -> Admission {
-        let port = u16::try_from(port).ok().and_then(NonZeroU16::new);
-        match port.filter(|_| LOOPBACK_NAMES.contains(&host)) {
-            Some(port) => self.admit(&ListenAddress::Port(port), channel, reply).await,
-            None => Admission::Unknown,
-        }
-    }
-
-    /// Passes on a channel for a connection to a socket of the host.
-    pub(in crate::ssh) async fn admit_socket(
-        &self,
-        path: &str,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-    ) -> Admission {
-        let address = ListenAddress::Socket(path.to_owned());
-        self.admit(&address, channel, reply).await
-    }
-
-    /// Passes on a channel to the listener at this address. Never waits for anybody, because russh
-    /// reads nothing meanwhile.
-    async fn admit(
-        &self,
-        address: &ListenAddress,
-        channel: Channel<Msg>,
-        reply: ChannelOpenHandle,
-    ) -> Admission {
-        let place = match lock(&self.0).get(address) {
-            Some(entrance) => Arc::clone(&entrance.places)
-                .try_acquire_owned()
-                .ok()
-                .map(|place| (entrance.queue.clone(), place)),
-            None => return Admission::Unknown,
-        };
-        let Some((queue, place)) = place else {
-            reply.reject(ChannelOpenFailure::ResourceShortage).await;
-            return Admission::Full;
-        };
-
-        // A listener that has just been closed refuses by dropping the connection.
-        let _ = queue.send(IncomingConnection {
+    /// Accepts the connection, which takes up one of the places until the permit is dropped.
+    pub async fn accept(self) -> (ForwardChannel, OwnedSemaphorePermit) {
+        let QueuedChannel {
             channel,
             reply,
             place,
-        });
+        } = self.queued;
+        reply.accept().await;
 
-        Admission::Passed
+        let channel = ForwardChannel {
+            channel,
+            _connection: self.connection,
+        };
+        (channel, place)
     }
 
-    /// Adds a listener; `None` if there is one at this address.
-    fn add(&self, address: &ListenAddress) -> Option<UnboundedReceiver<IncomingConnection>> {
-        let (queue, incoming) = unbounded_channel();
-        match lock(&self.0).entry(address.clone()) {
-            Entry::Occupied(_) => None,
-            Entry::Vacant(entry) => {
-                entry.insert(Entrance {
-                    queue,
-                    places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-                });
-                Some(incoming)
-            }
-        }
-    }
-
-    /// Removes the listener at this address.
-    fn remove(&self, address: &ListenAddress) {
-        lock(&self.0).remove(address);
+    /// Refuses the connection because its destination cannot be reached.
+    pub async fn refuse(self) {
+        let reply = self.queued.reply;
+        reply.reject(ChannelOpenFailure::ConnectFailed).await;
     }
 }
 
@@ -342,7 +250,7 @@ async fn listen(
     };
 
     let listening = match (granted, address.clone(), added) {
-        (Ok(_), Some(address), Some(incoming)) => Ok((address, incoming)),
+        (Ok(_), Some(address), Some(queued)) => Ok((address, queued)),
         (Ok(port), ..) => u16::try_from(port)
             .ok()
             .and_then(NonZeroU16::new)
@@ -354,10 +262,10 @@ async fn listen(
     };
 
     match (listening, &address) {
-        (Ok((address, incoming)), _) => Ok(RemoteListener {
+        (Ok((address, queued)), _) => Ok(RemoteListener {
             address,
             connection: Arc::clone(&connection),
-            incoming,
+            queued,
             listens: true,
         }),
         (Err(error), Some(address)) => {

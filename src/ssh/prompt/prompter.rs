@@ -1,4 +1,5 @@
-//! Questions that only the user can answer: during a log-in, for sudo, and for guarded paths.
+//! Questions that only the user can answer: during a log-in, for sudo, for guarded paths, and for
+//! addresses of this machine that a host wants to reach.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -102,6 +103,17 @@ pub enum PathPurpose {
     Listen,
 }
 
+/// Address of this machine which a host may not reach without the user's yes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LentAddress {
+    /// Account on the host: `user@host`.
+    pub account: String,
+    /// Address, in words for the user.
+    pub address: ForeignText,
+    /// Power that the address gives to whoever reaches it; `None` if unknown.
+    pub risk: Option<&'static str>,
+}
+
 /// Text of a server before the log-in (RFC 4252, section 5.4).
 #[derive(Debug, Clone)]
 pub struct Banner {
@@ -127,6 +139,8 @@ pub enum PromptRequest {
     HostKey(UnknownKey, oneshot::Sender<bool>),
     /// Question if a guarded path may be read or written.
     Guarded(GuardedPath, oneshot::Sender<bool>),
+    /// Question if a host may reach an address of this machine.
+    Lend(LentAddress, oneshot::Sender<bool>),
     /// Question to the client, not the user, for the working folders.
     Folders(oneshot::Sender<Vec<PathBuf>>),
 }
@@ -247,28 +261,31 @@ impl Prompter {
 
     /// Asks if the user trusts this very key; `None` if there is nobody to ask or no answer.
     pub async fn confirm_host_key(&self, key: UnknownKey) -> Option<bool> {
-        let (answer, answered) = oneshot::channel();
-        self.choices
-            .as_ref()?
-            .send(PromptRequest::HostKey(key, answer))
+        self.choose(|answer| PromptRequest::HostKey(key, answer))
             .await
-            .ok()?;
-        self.pause
-            .during(timeout(PATIENCE, answered))
-            .await
-            .ok()?
-            .ok()
     }
 
     /// Asks if a guarded path may be read or written; `None` if there is nobody to ask or no
     /// answer.
     pub async fn allows(&self, path: GuardedPath) -> Option<bool> {
-        let (answer, answered) = oneshot::channel();
-        self.choices
-            .as_ref()?
-            .send(PromptRequest::Guarded(path, answer))
+        self.choose(|answer| PromptRequest::Guarded(path, answer))
             .await
-            .ok()?;
+    }
+
+    /// Asks if a host may reach an address of this machine; `None` if there is nobody to ask or no
+    /// answer.
+    pub async fn lends(&self, address: LentAddress) -> Option<bool> {
+        self.choose(|answer| PromptRequest::Lend(address, answer))
+            .await
+    }
+
+    /// Asks a question with a yes and a no.
+    async fn choose(
+        &self,
+        question: impl FnOnce(oneshot::Sender<bool>) -> PromptRequest,
+    ) -> Option<bool> {
+        let (answer, answered) = oneshot::channel();
+        self.choices.as_ref()?.send(question(answer)).await.ok()?;
         self.pause
             .during(timeout(PATIENCE, answered))
             .await

@@ -20,6 +20,7 @@ use super::{
     algorithms,
     deadline::ConnectDeadlines,
     host_key::{AcceptedHostKey, HostKeyCheck, HostKeyDecision, ShownKey, UnknownHost},
+    remote_listeners::{Admission, RemoteListeners},
 };
 use crate::{
     event::Event,
@@ -27,7 +28,6 @@ use crate::{
     openssh::banner,
     ssh::{
         error::{MAX_WORDS_BYTES, SshError, excerpt},
-        forward::remote::{Admission, RemoteListeners},
         prompt::prompter::{Banner, Prompter, UnknownKey},
         trace::StageTrace,
     },

@@ -9,4 +9,5 @@ pub(super) mod dns;
 pub(super) mod handler;
 pub(super) mod host_key;
 pub(super) mod metered;
+pub(super) mod remote_listeners;
 pub(super) mod tcp;

@@ -3,6 +3,8 @@
 
 mod bad_input;
 mod hint;
+mod remote;
+mod remote_hostile;
 mod tool;
 
 use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
@@ -268,6 +270,7 @@ async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<SessionRegistry>, 
     });
     let caller = Caller::default();
     let session = registry.open(Some("host"), &caller).await.unwrap().session;
+    let host = session.host(&caller).await.unwrap();
 
     let request = ForwardRequest {
         to: ConnectAddress::parse(to).unwrap(),
@@ -276,7 +279,7 @@ async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<SessionRegistry>, 
     };
     let (forward, _) = registry
         .forwards
-        .open(&session, request, None)
+        .open(&session, &host, request, None)
         .await
         .unwrap();
     let ListenAddress::Port(port) = forward.state().listen else {

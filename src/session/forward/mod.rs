@@ -1,5 +1,7 @@
 //! A forwarded port of a session.
 
+mod remote;
+
 use std::{
     io,
     sync::{
@@ -12,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
@@ -35,8 +37,10 @@ use crate::{
         forward::{
             channel::{ForwardChannel, ForwardChannelError},
             listener::ForwardListener,
+            local_address,
             local_stream::LocalStream,
             relay::{RelayEnd, RelayedBytes, relay},
+            remote::RemoteListener,
         },
     },
 };
@@ -54,56 +58,78 @@ pub const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// Time without a connection after which a forward ends.
 const IDLE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
 
-/// Forwarded port, which listens on this machine and connects on the far side of a session.
-/// [`Forwards`](super::forwards::Forwards) creates and holds it.
+/// Forwarded port of a session. A local forward listens on this machine and connects on the far
+/// side, a remote forward does the opposite. [`Forwards`](super::forwards::Forwards) creates and
+/// holds it.
 ///
-/// Survives the link: a new connection waits until the session is connected again. Ends when the
+/// Survives the link. A new connection to a local forward waits until the session is connected
+/// again; a remote forward connects the session by itself, to listen there again. Ends when the
 /// session is closed, replaced or forgotten, after [`IDLE_LIMIT`] without a connection, and by
 /// [`close`](Self::close). The end stops listening and resets the connections.
 #[derive(Debug)]
 pub struct Forward {
     id: u64,
     session: String,
+    direction: ForwardDirection,
     listen: ListenAddress,
     /// True if the other end speaks HTTP.
     is_http: AtomicBool,
     shared: Arc<Shared>,
 }
 
+/// Open listener of a forward, on either side.
+#[derive(Debug)]
+pub(super) enum Listener {
+    /// Listener on this machine.
+    Local(ForwardListener),
+    /// Listener on the host, over the present connection.
+    Remote(RemoteListener),
+}
+
 /// Reason why the first look at the other end found nothing. The forward stays open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ProbeError {
-    /// The far side refuses.
-    Refused(Refusal),
+    /// The other end refuses, for this reason.
+    Refused(ForeignText),
     /// No answer has come within [`PROBE_LIMIT`].
     NoAnswer,
     /// The link was lost.
     Lost,
 }
 
-/// Connects to an address of a host once, and returns what answers there. A SOCKS proxy leads nowhere
-/// by itself, so nothing is tried.
+/// Connects once to the address of a request, over the host or on this machine, and returns what
+/// answers there. A SOCKS proxy leads nowhere by itself, so nothing is tried. On this machine it
+/// counts that anything answers.
 ///
 /// # Errors
-/// The far side refuses, no answer comes within [`PROBE_LIMIT`], or the link is lost.
-pub async fn probe(host: &RemoteHost, to: &ConnectAddress) -> Result<FarEnd, ProbeError> {
-    if *to == ConnectAddress::Socks {
-        return Ok(FarEnd::Silent);
-    }
+/// The other end refuses, no answer comes within [`PROBE_LIMIT`], or the link is lost.
+pub async fn probe(host: &RemoteHost, request: &ForwardRequest) -> Result<FarEnd, ProbeError> {
+    let refused = |reason: String| ProbeError::Refused(reason.into());
+    let probing = async {
+        match (&request.to, request.direction) {
+            (ConnectAddress::Socks, _) => Ok(FarEnd::Silent),
+            (to, ForwardDirection::Remote) => match local_address::connect(to).await {
+                Ok(_) => Ok(FarEnd::Silent),
+                Err(error) => Err(refused(error.to_string())),
+            },
+            (to, ForwardDirection::Local) => match host.try_forward(to).await {
+                Ok(far_end) => Ok(far_end),
+                Err(ForwardChannelError::Refused(refusal)) => Err(refused(refusal.to_string())),
+                Err(ForwardChannelError::Lost(_)) => Err(ProbeError::Lost),
+            },
+        }
+    };
 
-    let probed = timeout(PROBE_LIMIT, host.try_forward(to)).await;
-    match probed.map_err(|_| ProbeError::NoAnswer)? {
-        Ok(far_end) => Ok(far_end),
-        Err(ForwardChannelError::Refused(refusal)) => Err(ProbeError::Refused(refusal)),
-        Err(ForwardChannelError::Lost(_)) => Err(ProbeError::Lost),
-    }
+    timeout(PROBE_LIMIT, probing)
+        .await
+        .unwrap_or(Err(ProbeError::NoAnswer))
 }
 
 /// Listener of a forward, and what its connections need. [`run`](Self::run) serves them.
 #[derive(Debug)]
 pub(super) struct Serving {
     shared: Arc<Shared>,
-    listener: ForwardListener,
+    listener: Listener,
     /// Held until the connections are closed, for the session to wait.
     work: TaskTrackerToken,
 }
@@ -119,8 +145,14 @@ struct Shared {
     failed: AtomicU64,
     reset: AtomicU64,
     strangers: AtomicU64,
-    /// Reason of the latest refusal; `None` after a success. Locked for an assignment only.
-    refused: Mutex<Option<Refusal>>,
+    /// Reason of the latest refusal at the address `to`; `None` after a success. Locked for an
+    /// assignment only.
+    refused: Mutex<Option<ForeignText>>,
+    /// State of the listener: open, or the reason why the host does not listen. Locked for an
+    /// assignment only.
+    listening: Mutex<ForwardWay>,
+    /// Host of the session's latest connection.
+    connected: watch::Sender<Weak<RemoteHost>>,
     /// Time of the latest beginning or end of a connection. Locked for an assignment only.
     used: Mutex<Instant>,
     /// Cancelled when the forward is to end, and with the session.
@@ -134,9 +166,14 @@ impl Forward {
     pub(super) fn new(
         id: u64,
         session: &Arc<LiveSession>,
-        listener: ForwardListener,
+        listener: Listener,
         to: ConnectAddress,
     ) -> (Arc<Self>, Serving) {
+        let (direction, listen) = match &listener {
+            Listener::Local(listener) => (ForwardDirection::Local, listener.address()),
+            Listener::Remote(listener) => (ForwardDirection::Remote, listener.address()),
+        };
+
         let (closing, work) = session.tie();
         let shared = Arc::new(Shared {
             session: Arc::downgrade(session),
@@ -148,6 +185,8 @@ impl Forward {
             reset: AtomicU64::new(0),
             strangers: AtomicU64::new(0),
             refused: Mutex::new(None),
+            listening: Mutex::new(ForwardWay::Open),
+            connected: watch::Sender::new(Weak::new()),
             used: Mutex::new(Instant::now()),
             closing,
             closed: Event::new(),
@@ -156,7 +195,8 @@ impl Forward {
         let forward = Self {
             id,
             session: session.saved.name.to_string(),
-            listen: listener.address().clone(),
+            direction,
+            listen: listen.clone(),
             is_http: AtomicBool::new(false),
             shared: Arc::clone(&shared),
         };
@@ -180,7 +220,7 @@ impl Forward {
     pub(super) fn is(&self, session: &Arc<LiveSession>, request: &ForwardRequest) -> bool {
         std::ptr::eq(self.shared.session.as_ptr(), Arc::as_ptr(session))
             && self.shared.to == request.to
-            && request.direction == ForwardDirection::Local
+            && request.direction == self.direction
             && request
                 .listen
                 .as_ref()
@@ -202,13 +242,18 @@ impl Forward {
         self.state()
     }
 
+    /// Tells the forward over which host the session is connected from now on.
+    pub(super) fn connected(&self, host: &Arc<RemoteHost>) {
+        self.shared.connected.send_replace(Arc::downgrade(host));
+    }
+
     /// Records what the first look at the other end has found.
     pub fn note(&self, probed: &Result<FarEnd, ProbeError>) {
         let is_http = matches!(probed, Ok(FarEnd::Http));
         self.is_http.store(is_http, Ordering::Relaxed);
 
-        if let Err(ProbeError::Refused(refusal)) = probed {
-            *lock(&self.shared.refused) = Some(*refusal);
+        if let Err(ProbeError::Refused(reason)) = probed {
+            self.shared.note_refusal(Some(reason));
         }
     }
 
@@ -219,16 +264,24 @@ impl Forward {
         let session = shared.session.upgrade();
         let is_connected = session.is_some_and(|session| session.is_connected());
 
-        let way = match *lock(&shared.refused) {
-            _ if !is_connected => ForwardWay::Reconnecting,
-            Some(refusal) => ForwardWay::Refused(ForeignText::from(refusal.to_string())),
-            None => ForwardWay::Open,
+        let listening = lock(&shared.listening).clone();
+        let way = match (listening, lock(&shared.refused).clone()) {
+            (ForwardWay::Open, _) if !is_connected => ForwardWay::Reconnecting,
+            (ForwardWay::Open, Some(reason)) => ForwardWay::Refused(reason),
+            (listening, _) => listening,
+        };
+
+        // The relay counts from the side of this machine.
+        let (outwards, inwards) = (&shared.bytes.to, &shared.bytes.from);
+        let (bytes_to, bytes_from) = match self.direction {
+            ForwardDirection::Local => (outwards, inwards),
+            ForwardDirection::Remote => (inwards, outwards),
         };
 
         ForwardState {
             id: self.id,
             session: ForeignText::from(&self.session),
-            direction: ForwardDirection::Local,
+            direction: self.direction,
             listen: self.listen.clone(),
             to: shared.to.clone(),
             is_http: self.is_http.load(Ordering::Relaxed),
@@ -239,8 +292,8 @@ impl Forward {
                 failed: shared.failed.load(Ordering::Relaxed),
                 reset: shared.reset.load(Ordering::Relaxed),
                 strangers: shared.strangers.load(Ordering::Relaxed),
-                bytes_to: shared.bytes.to.load(Ordering::Relaxed),
-                bytes_from: shared.bytes.from.load(Ordering::Relaxed),
+                bytes_to: bytes_to.load(Ordering::Relaxed),
+                bytes_from: bytes_from.load(Ordering::Relaxed),
             },
         }
     }
@@ -255,30 +308,45 @@ impl Serving {
             listener,
             work,
         } = self;
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
 
-        loop {
-            let next = async {
-                let place = Arc::clone(&places).acquire_owned().await;
-                (place, listener.accept().await)
-            };
-            let (place, local) = tokio::select! {
-                next = next => next,
-                () = shared.closing.cancelled() => break,
-                () = unused(&shared) => break,
-            };
-
-            let (shared, work) = (Arc::clone(&shared), work.clone());
-            tokio::spawn(async move {
-                let (_place, _work) = (place, work);
-                serve(&shared, local).await;
-            });
+        match listener {
+            Listener::Local(listener) => accept(&shared, listener, &work).await,
+            Listener::Remote(listener) => remote::accept(&shared, listener, &work).await,
         }
 
         shared.closing.cancel();
-        drop(listener);
         ended();
         shared.closed.set();
+    }
+}
+
+/// Accepts connections on this machine until the forward ends.
+async fn accept(shared: &Arc<Shared>, listener: ForwardListener, work: &TaskTrackerToken) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, local) = tokio::select! {
+            next = next => next,
+            () = ended(shared) => return,
+        };
+
+        let (shared, work) = (Arc::clone(shared), work.clone());
+        tokio::spawn(async move {
+            let (_place, _work) = (place, work);
+            serve(&shared, local).await;
+        });
+    }
+}
+
+/// Waits for the end of the forward.
+async fn ended(shared: &Shared) {
+    tokio::select! {
+        () = shared.closing.cancelled() => {}
+        () = unused(shared) => {}
     }
 }
 
@@ -302,6 +370,30 @@ impl Shared {
     fn touch(&self) {
         *lock(&self.used) = Instant::now();
     }
+
+    /// Records the reason of a refusal at the address `to`, or a success.
+    fn note_refusal(&self, refused: Option<impl ToString>) {
+        *lock(&self.refused) = refused.map(|reason| ForeignText::from(reason.to_string()));
+    }
+
+    /// Counts a connection that begins.
+    fn count_begin(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// Counts the end of a connection. `None` means that the other end was not reached.
+    fn count_end(&self, ended: Option<RelayEnd>) {
+        self.touch();
+        self.open.fetch_sub(1, Ordering::Relaxed);
+
+        match ended {
+            Some(RelayEnd::Finished) => {}
+            Some(_) => drop(self.reset.fetch_add(1, Ordering::Relaxed)),
+            None => drop(self.failed.fetch_add(1, Ordering::Relaxed)),
+        }
+    }
 }
 
 /// Serves one connection. A connection of another user is reset before anything is passed on.
@@ -311,18 +403,9 @@ async fn serve(shared: &Shared, local: LocalStream) {
         return local.reset();
     }
 
-    shared.accepted.fetch_add(1, Ordering::Relaxed);
-    shared.open.fetch_add(1, Ordering::Relaxed);
-    shared.touch();
+    shared.count_begin();
     let ended = pass_on(shared, local).await;
-    shared.touch();
-    shared.open.fetch_sub(1, Ordering::Relaxed);
-
-    match ended {
-        Some(RelayEnd::Finished) => {}
-        Some(_) => drop(shared.reset.fetch_add(1, Ordering::Relaxed)),
-        None => drop(shared.failed.fetch_add(1, Ordering::Relaxed)),
-    }
+    shared.count_end(ended);
 }
 
 /// Connects to the far side and passes the bytes on. Returns `None` if the far side was not
@@ -357,7 +440,7 @@ async fn begin(shared: &Shared, local: &mut LocalStream) -> io::Result<(ForwardC
     if shared.to != ConnectAddress::Socks {
         let opened = open_channel(&shared.session, &shared.to).await;
         if !matches!(opened, Err(None)) {
-            *lock(&shared.refused) = opened.as_ref().err().copied().flatten();
+            shared.note_refusal(opened.as_ref().err().copied().flatten());
         }
 
         return opened
@@ -482,7 +565,8 @@ mod tests {
 
     async fn forward(session: &Arc<LiveSession>) -> Arc<Forward> {
         let listener = ForwardListener::open_any(None).await.unwrap();
-        let (forward, serving) = Forward::new(1, session, listener, ConnectAddress::Socks);
+        let (forward, serving) =
+            Forward::new(1, session, Listener::Local(listener), ConnectAddress::Socks);
         tokio::spawn(serving.run(|| {}));
         forward
     }
