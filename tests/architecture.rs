@@ -79,7 +79,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         ],
     ),
     ("local", &["tree"]),
-    ("openssh", &["foreign_text"]),
+    ("openssh", &["forward", "foreign_text"]),
     ("framing", &["foreign_text"]),
     ("sftp", &["foreign_text"]),
     ("tree", &[]),

@@ -7,6 +7,7 @@
 
 use super::{
     algorithm_list::{algorithms, default_algorithms},
+    forwardings::arguments,
     known_hosts::{Case, glob},
     option_support::{treatment, value_is_the_rest},
 };
@@ -134,9 +135,11 @@ impl Settings {
                     self.push(keyword, variable);
                 }
             }
-            "identityfile" | "certificatefile" | "localforward" | "remoteforward"
-            | "dynamicforward" => {
-                self.push(keyword, &value);
+            "identityfile" | "certificatefile" => self.push(keyword, &value),
+            "localforward" | "remoteforward" | "dynamicforward" => {
+                // A value that `ssh` would refuse is quoted, which no printed value is.
+                let printed = arguments::printed(keyword, arguments);
+                self.push(keyword, &printed.unwrap_or_else(|| format!("{value:?}")));
             }
             "proxyjump" | "proxycommand" => {
                 // The two options exclude each other: the first of either kind wins.

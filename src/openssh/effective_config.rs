@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     channel_options::ChannelOptions,
     config_dump::ConfigDump,
+    forwardings::Forwardings,
     identity_agent::{IdentityAgent, identity_agent},
     ip_qos, option_support,
 };
@@ -136,6 +137,8 @@ pub struct EffectiveConfig {
     pub pkcs11_provider: Option<String>,
     /// `SetEnv`, `SendEnv` and `ForwardAgent`.
     pub channels: ChannelOptions,
+    /// `LocalForward`, `RemoteForward`, `DynamicForward` and the options about them.
+    pub forwardings: Forwardings,
     /// Notices for the user about options which are not honoured, as whole sentences.
     pub notices: Vec<String>,
 }
@@ -269,6 +272,7 @@ impl EffectiveConfig {
             hostbased_authentication: dump.yes_no("hostbasedauthentication", false)?,
             pkcs11_provider: dump.unless_none("pkcs11provider"),
             channels: ChannelOptions::read(&dump),
+            forwardings: Forwardings::read(&dump, &|path| Ok(path.to_owned())),
             // Options without effect are named once for the user instead of being ignored in
             // silence.
             notices: option_support::notice(&dump).into_iter().collect(),

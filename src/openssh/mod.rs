@@ -10,6 +10,7 @@ mod config_dump;
 pub mod config_file;
 pub mod destination;
 pub mod effective_config;
+pub mod forwardings;
 pub mod host_names;
 pub mod identification;
 pub mod known_hosts;

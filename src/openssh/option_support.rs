@@ -1,6 +1,6 @@
 //! Support for each option of `ssh_config(5)`, so that no option is ignored in silence.
 
-use super::config_dump::ConfigDump;
+use super::{config_dump::ConfigDump, forwardings::is_echo};
 
 /// Support for an option of `ssh_config(5)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,8 +8,8 @@ pub enum Treatment {
     /// The option takes effect, either here or inside `ssh -G`.
     Honoured,
     /// The option asks for nothing in this program. It is about terminals, about details of
-    /// forwardings (which other options request), about the log of `ssh`, or about a log-in method
-    /// that was not needed in the end.
+    /// features that other options request, about the log of `ssh`, or about a log-in method that
+    /// was not needed in the end.
     NotNeeded,
     /// The option has no effect here. The listed values ask for nothing and cause no notice: they
     /// are the defaults of all releases, as printed by `ssh -G`.
@@ -48,17 +48,18 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("ControlMaster", NotNeeded),
     ("ControlPath", NotNeeded),
     ("ControlPersist", NotNeeded),
-    ("DynamicForward", UNSET),
+    ("DynamicForward", Honoured),
     ("EnableEscapeCommandline", NotNeeded),
     ("EnableSSHKeysign", NotNeeded),
     ("EscapeChar", NotNeeded),
-    ("ExitOnForwardFailure", NotNeeded),
+    ("ExitOnForwardFailure", Honoured),
     ("FingerprintHash", NotNeeded),
     ("ForkAfterAuthentication", NotNeeded),
     ("ForwardAgent", Honoured),
     ("ForwardX11", OFF),
     ("ForwardX11Timeout", NotNeeded),
     ("ForwardX11Trusted", NotNeeded),
+    // A forward with this option has a notice of its own.
     ("GatewayPorts", NotNeeded),
     ("GlobalKnownHostsFile", Honoured),
     // Distributions switch this on in the configuration they ship. Whoever needs the method learns
@@ -89,7 +90,7 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("KexAlgorithms", Honoured),
     ("KnownHostsCommand", UNSET),
     ("LocalCommand", UNSET),
-    ("LocalForward", UNSET),
+    ("LocalForward", Honoured),
     ("LogLevel", NotNeeded),
     ("LogVerbose", NotNeeded),
     ("MACs", Honoured),
@@ -99,7 +100,7 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("ObscureKeystrokeTiming", NotNeeded),
     ("PasswordAuthentication", Honoured),
     ("PermitLocalCommand", NotNeeded),
-    ("PermitRemoteOpen", NotNeeded),
+    ("PermitRemoteOpen", Honoured),
     ("PKCS11Provider", UNSET),
     ("Port", Honoured),
     ("PreferredAuthentications", Honoured),
@@ -111,7 +112,7 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("RefuseConnection", Honoured),
     ("RekeyLimit", Honoured),
     ("RemoteCommand", UNSET),
-    ("RemoteForward", UNSET),
+    ("RemoteForward", Honoured),
     ("RequestTTY", Ignored(&["auto", "no", "false"])),
     ("RequiredRSASize", Honoured),
     ("RevokedHostKeys", Honoured),
@@ -125,8 +126,9 @@ const OPTIONS: [(&str, Treatment); 111] = [
     ("SessionType", Ignored(&["default"])),
     ("SetEnv", Honoured),
     ("StdinNull", NotNeeded),
+    // Sockets always have mode 0600.
     ("StreamLocalBindMask", NotNeeded),
-    ("StreamLocalBindUnlink", NotNeeded),
+    ("StreamLocalBindUnlink", Honoured),
     ("StrictHostKeyChecking", Honoured),
     ("SyslogFacility", NotNeeded),
     ("Tag", Honoured),
@@ -168,13 +170,10 @@ pub(super) fn value_is_the_rest(keyword: &str) -> bool {
 
 /// Returns a notice which names all options without effect. `None` if there are no such options.
 pub(super) fn notice(dump: &ConfigDump<'_>) -> Option<String> {
-    let mut names: Vec<&str> = dump
+    let names: Vec<&str> = dump
         .lines()
         .filter_map(|(keyword, value)| ignored(keyword, value, dump))
         .collect();
-
-    // Repeated options, such as several forwardings, are printed on adjacent lines.
-    names.dedup();
 
     (!names.is_empty()).then(|| {
         format!(
@@ -194,7 +193,7 @@ pub fn set(dump: &str, plain: &str) -> Vec<String> {
     let without: Vec<_> = plain.lines().collect();
     let set = dump
         .lines()
-        .filter(|line| !line.1.is_empty() && !without.contains(line));
+        .filter(|line| !line.1.is_empty() && !without.contains(line) && !is_echo(&dump, *line));
 
     set.filter_map(|(keyword, value)| match find(keyword)? {
         (name, Honoured) => Some(format!("{name} {value}")),
@@ -236,8 +235,8 @@ mod tests {
     fn what_is_configured_and_not_supported_is_named_once() {
         for (dump, expected) in [
             (
-                "localforward 1 [h]:2\nlocalforward 3 [h]:4\nforwardx11 yes\n",
-                "LocalForward, ForwardX11",
+                "localforward 1 [h]:2\nchanneltimeout a=1\nforwardx11 yes\n",
+                "ChannelTimeout, ForwardX11",
             ),
             (
                 "forwardx11 no\ntunnel false\nverifyhostkeydns false\nrequesttty auto\nsessiontype default",
@@ -266,11 +265,16 @@ mod tests {
     #[test]
     fn what_a_configuration_sets_is_what_is_not_said_without_it() {
         let plain = "hostname h\nport 22\nidentityfile ~/.ssh/id_rsa\nloglevel DEBUG";
-        let dump = "hostname 10.0.0.5\nport 22\nidentityfile ~/k\nloglevel QUIET\nlocalforward 1 [h]:2\nbogus 1\n\
-                       proxyjump near";
+        let dump = "hostname 10.0.0.5\nport 22\nidentityfile ~/k\nloglevel QUIET\ndynamicforward 1\n\
+                       localforward 1 /h\nbogus 1\nproxyjump near";
         assert_eq!(
             set(dump, plain),
-            ["HostName 10.0.0.5", "IdentityFile ~/k", "ProxyJump near"]
+            [
+                "HostName 10.0.0.5",
+                "IdentityFile ~/k",
+                "LocalForward 1 /h",
+                "ProxyJump near"
+            ]
         );
     }
 

@@ -129,6 +129,13 @@ impl Forwards {
         Some(forward.close().await)
     }
 
+    /// Begins to close a forward, without waiting for the end.
+    pub(super) fn end(&self, id: u64) {
+        if let Some(forward) = self.lock().get(&id) {
+            forward.end();
+        }
+    }
+
     /// Closes all forwards, or those of the session with this name. Returns their last states.
     pub async fn close_all(&self, session: Option<&str>) -> Vec<ForwardState> {
         let mut forwards = self.all();

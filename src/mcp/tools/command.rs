@@ -8,6 +8,7 @@ use crate::{
     mcp::call::{Call, report::CommandReport, tool_error::ToolError},
     session::{
         job::{Job, JobEnd, WaitOutcome},
+        live::LiveSession,
         registry::OpenedSession,
     },
 };
@@ -23,6 +24,8 @@ const LEAST_WAIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct StartedJob {
     pub(super) job: Arc<Job>,
+    /// Session in which the command runs.
+    session: Arc<LiveSession>,
     /// Notice about a host that became a session in this call.
     notice: Option<String>,
     /// Time in which the call has connected the session.
@@ -34,6 +37,7 @@ impl StartedJob {
     pub(super) fn new(job: Arc<Job>, opened: OpenedSession) -> Self {
         Self {
             job,
+            session: opened.session,
             notice: opened.notice,
             took: opened.took,
         }
@@ -49,7 +53,11 @@ impl StartedJob {
         end: Option<&'a JobEnd>,
     ) -> Result<CommandReport<'a>, ToolError> {
         let report = CommandReport::for_start(call, &self.job, end)?;
-        Ok(report.with_notice(self.notice.clone()))
+        let forwards = self.session.take_forward_notices();
+        let forwards = (!forwards.is_empty()).then(|| forwards.join("; "));
+        Ok(report
+            .with_notice(forwards)
+            .with_notice(self.notice.clone()))
     }
 }
 

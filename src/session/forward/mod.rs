@@ -236,10 +236,15 @@ impl Forward {
     /// Stops listening and resets the connections. Returns the last state when nobody listens any
     /// more.
     pub async fn close(&self) -> ForwardState {
-        self.shared.closing.cancel();
+        self.end();
         self.shared.closed.wait().await;
 
         self.state()
+    }
+
+    /// Begins to close the forward, without waiting for the end.
+    pub(super) fn end(&self) {
+        self.shared.closing.cancel();
     }
 
     /// Tells the forward over which host the session is connected from now on.
@@ -558,9 +563,7 @@ mod tests {
             ending: CancellationToken::new(),
         };
 
-        Arc::new(
-            LiveSession::new(saved, crate::session::live::ConnectOptions::default(), env).unwrap(),
-        )
+        LiveSession::new(saved, crate::session::live::ConnectOptions::default(), env).unwrap()
     }
 
     async fn forward(session: &Arc<LiveSession>) -> Arc<Forward> {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::{sync::SemaphorePermit, time::timeout};
 
 use super::{ConnectionInfo, LiveSession};
@@ -182,6 +183,10 @@ impl LiveSession {
 
         let opened =
             RemoteHost::open(&self.target, &credentials, &prompter, limit, unknown_hosts).await;
+        let opened = match opened {
+            Ok(host) => self.open_forwards(&host).await.map(|()| host),
+            Err(error) => Err(error),
+        };
 
         let mut last = lock(&self.last);
 
@@ -232,6 +237,46 @@ impl LiveSession {
         }
     }
 
+    /// Opens the forwards of the SSH configuration if this connection is the session's first, and
+    /// closes the connection if that fails.
+    fn open_forwards<'a>(
+        &'a self,
+        host: &'a Arc<RemoteHost>,
+    ) -> BoxFuture<'a, Result<(), SshError>> {
+        // Boxed, because a forward connects its session, which makes the future recursive.
+        Box::pin(async move {
+            let this = self.this.upgrade().ok_or(SshError::Cancelled)?;
+            let forwards = &self.session_env.forwards;
+            let opened = self.configured_forwards.open_if_due(forwards, &this, host);
+            let opened = opened.await;
+            if opened.is_err() {
+                host.close().await;
+            }
+
+            opened
+        })
+    }
+
+    /// Leaves the forwards of the SSH configuration to
+    /// [`open_postponed_forwards`](Self::open_postponed_forwards).
+    pub(in crate::session) fn postpone_forwards(&self) {
+        self.configured_forwards.set_due(false);
+    }
+
+    /// Opens the forwards that were postponed. If that fails, the session is not connected.
+    ///
+    /// # Errors
+    /// A forward is not open, and the configuration says `ExitOnForwardFailure yes`.
+    pub(in crate::session) async fn open_postponed_forwards(
+        &self,
+        host: &Arc<RemoteHost>,
+    ) -> Result<(), SessionError> {
+        self.configured_forwards.set_due(true);
+        self.open_forwards(host)
+            .await
+            .map_err(|error| self.ssh(error))
+    }
+
     /// Stops running commands, closes the connection and forgets all secrets.
     ///
     /// Waits up to `patience` for commands to end. The session can be connected again afterwards.
@@ -253,6 +298,7 @@ impl LiveSession {
         // Last, because a dial that was in progress keeps the secrets typed for it.
         lock(&self.credentials).forget();
         lock(&self.last).host = None;
+        self.configured_forwards.set_due(true);
     }
 
     /// Ensures a working connection, dialling if the current connection does not answer.

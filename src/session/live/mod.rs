@@ -1,6 +1,7 @@
 //! Sessions of this process: settings, secrets in memory, the connection and the shells.
 
 mod commands;
+mod configured_forwards;
 mod connection;
 mod detached;
 mod edits;
@@ -24,13 +25,16 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
+use self::{
+    configured_forwards::ConfiguredForwards, edits::EditTurns, files::IdleFiles,
+    single_flight::SingleFlight,
+};
 pub use self::{
     connection::Reconnected,
     detached::started,
     edits::{EditOptions, EditedFile, FinishedEdit},
     lending::LendError,
 };
-use self::{edits::EditTurns, files::IdleFiles, single_flight::SingleFlight};
 use super::{
     error::SessionError, forwards::Forwards, saved::SavedSession, shown_files::ShownFiles,
 };
@@ -88,6 +92,8 @@ pub struct SessionEnv {
 pub struct LiveSession {
     /// Settings kept by the store.
     pub saved: SavedSession,
+    /// This session, for the forwards that a dial opens.
+    this: Weak<Self>,
     target: Target,
     /// Secrets given by the caller or typed by the user. Locked for look-ups and assignments only.
     credentials: Mutex<Credentials>,
@@ -119,6 +125,8 @@ pub struct LiveSession {
     edits: EditTurns,
     /// Channel for files that no call uses at the moment, kept for the next call.
     idle_files: Arc<Mutex<Option<IdleFiles>>>,
+    /// Forwards of the SSH configuration.
+    configured_forwards: ConfiguredForwards,
     /// Files that clients were shown. Locked for look-ups and assignments only.
     shown_files: Mutex<ShownFiles>,
 }
@@ -174,7 +182,7 @@ impl LiveSession {
         saved: SavedSession,
         secrets: ConnectOptions,
         session_env: SessionEnv,
-    ) -> Result<Self, SessionError> {
+    ) -> Result<Arc<Self>, SessionError> {
         // The store can be edited by hand, so its values are checked like typed ones.
         let destination = Destination::parse(&saved.host)?;
         if let Some(user) = &saved.user {
@@ -193,8 +201,9 @@ impl LiveSession {
             ..secrets.credentials
         };
 
-        Ok(Self {
+        Ok(Arc::new_cyclic(|this| Self {
             saved,
+            this: Weak::clone(this),
             target,
             credentials: Mutex::new(credentials),
             limit: secrets.limit.unwrap_or(CONNECT_LIMIT),
@@ -211,8 +220,9 @@ impl LiveSession {
             lent: Mutex::default(),
             edits: EditTurns::default(),
             idle_files: Arc::default(),
+            configured_forwards: ConfiguredForwards::default(),
             shown_files: Mutex::default(),
-        })
+        }))
     }
 
     /// Returns true if `other`, created for a connect request, has the same settings.
@@ -279,6 +289,12 @@ impl LiveSession {
             .as_ref()
             .map(|peer| peer.notices.clone())
             .unwrap_or_default()
+    }
+
+    /// Takes the notices about forwards of the SSH configuration that no answer has had yet.
+    #[must_use]
+    pub fn take_forward_notices(&self) -> Vec<String> {
+        self.configured_forwards.take_notices()
     }
 
     /// Returns the account of the last connection, as `user@host`, or else the destination.

@@ -70,9 +70,12 @@ impl SessionRegistry {
                 ));
             }
             old.close(DISCONNECT_PATIENCE).await;
+            session.open_postponed_forwards(&host).await?;
         }
 
         notices.extend(session.notices());
+        notices.extend(session.take_forward_notices());
+        notices.extend(self.forwards_notice(name));
         let saved = session.to_save();
 
         match self.update(move |document| document.save(saved)).await {
@@ -97,8 +100,19 @@ impl SessionRegistry {
         Ok((status, notices))
     }
 
+    /// Returns the notice that names the open forwards of a session. `None` if there are none.
+    fn forwards_notice(&self, name: &SessionName) -> Option<String> {
+        let forwards = self.forwards.list().into_iter();
+        let lines: Vec<String> = forwards
+            .filter(|forward| forward.session.raw() == name.as_str())
+            .map(|forward| forward.to_string())
+            .collect();
+
+        (!lines.is_empty()).then(|| format!("forwards: {}", lines.join("; ")))
+    }
+
     /// Reserves the name of a session. A session with the same settings is reused.
-    fn reserve(&self, wanted: LiveSession) -> Reservation<'_> {
+    fn reserve(&self, wanted: Arc<LiveSession>) -> Reservation<'_> {
         let name = wanted.saved.name.clone();
         let mut sessions = self.lock();
 
@@ -107,11 +121,14 @@ impl SessionRegistry {
 
         let (session, old) = match sessions.live.get(&name).cloned() {
             Some(same) if same.is_same(&wanted) => (same, None),
-            Some(old) => (Arc::new(wanted), Some(old)),
+            Some(old) => {
+                // The old session may have opened the same forwards.
+                wanted.postpone_forwards();
+                (wanted, Some(old))
+            }
             None => {
-                let session = Arc::new(wanted);
-                sessions.live.insert(name.clone(), Arc::clone(&session));
-                (session, None)
+                sessions.live.insert(name.clone(), Arc::clone(&wanted));
+                (wanted, None)
             }
         };
 
@@ -126,11 +143,11 @@ impl SessionRegistry {
 
 impl SessionRegistry {
     /// Reserves the name of a session. Any session of the same name is reused.
-    pub(super) fn reserve_unused(&self, wanted: LiveSession) -> Reservation<'_> {
+    pub(super) fn reserve_unused(&self, wanted: Arc<LiveSession>) -> Reservation<'_> {
         let name = wanted.saved.name.clone();
         let mut sessions = self.lock();
         let session = sessions.live.entry(name.clone());
-        let session = Arc::clone(session.or_insert_with(|| Arc::new(wanted)));
+        let session = Arc::clone(session.or_insert(wanted));
 
         Reservation {
             registry: self,

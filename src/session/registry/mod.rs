@@ -205,11 +205,11 @@ impl SessionRegistry {
             .get(&name)
             .ok_or_else(|| self.unknown(name.as_str(), known_names()))?;
 
-        let session = Arc::new(LiveSession::new(
+        let session = LiveSession::new(
             saved.clone(),
             ConnectOptions::default(),
             self.session_env.clone(),
-        )?);
+        )?;
 
         // Another call may have entered the session since the lock was released.
         let mut sessions = self.lock();

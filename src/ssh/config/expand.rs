@@ -60,7 +60,7 @@ pub(in crate::ssh) fn expand_hops(
 }
 
 /// Calls a function with the values of all tokens.
-fn with_tokens<T>(
+pub(super) fn with_tokens<T>(
     config: &EffectiveConfig,
     destination: &str,
     use_them: impl FnOnce(&Tokens<'_>) -> T,

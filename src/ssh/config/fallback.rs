@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    expand::local_user,
+    expand::{local_user, with_tokens},
     target::{Target, parse_hop},
 };
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
         config_file::{ConfigLine, Settings, host_matches},
         destination::host_part,
         effective_config::EffectiveConfig,
+        forwardings::Forwardings,
+        tokens::expand,
     },
     ssh::error::SshError,
 };
@@ -94,8 +96,16 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
     })?;
 
     notices.append(&mut config.notices);
+    // Unlike `ssh -G`, the settings have the tokens in paths as they were written.
+    let forwardings = with_tokens(&config, destination, |tokens| {
+        Forwardings::parse(&text, &|path| expand(path, tokens))
+    });
 
-    Ok(EffectiveConfig { notices, ..config })
+    Ok(EffectiveConfig {
+        forwardings,
+        notices,
+        ..config
+    })
 }
 
 /// Returns true if the files set the option `keyword`, in lower case, for the target. Every `Match`

@@ -44,10 +44,7 @@ pub(in crate::ssh) async fn resolve_recording(
     let file = target.config_file.as_deref();
     let Some(output) = run_ssh(target, file, limit, trace.is_recording()).await? else {
         let config = fallback::read(target)?;
-        config
-            .notices
-            .iter()
-            .for_each(|notice| trace.detail(|| notice.clone()));
+        add_notices(&config, trace);
 
         return Ok(config);
     };
@@ -92,13 +89,18 @@ pub(in crate::ssh) async fn resolve_recording(
             trace.detail(|| option);
         }
 
-        config
-            .notices
-            .iter()
-            .for_each(|notice| trace.detail(|| notice.clone()));
+        add_notices(&config, trace);
     }
 
     Ok(config)
+}
+
+/// Adds the notices of the configuration to the trace.
+fn add_notices(config: &EffectiveConfig, trace: &StageTrace) {
+    let of_forwards = config.forwardings.notices();
+    for notice in config.notices.iter().chain(&of_forwards) {
+        trace.detail(|| notice.clone());
+    }
 }
 
 /// Returns the file which a line of `ssh -v` names as read, or the matching block of a file.

@@ -13,12 +13,15 @@ use russh::{
 use tokio::time::timeout;
 
 use super::proxy_command::ProxyProcess;
-use crate::ssh::{
-    auth::TypedSecret,
-    error::SshError,
-    transport::{
-        handler::{ClientHandler, ConnectionFacts},
-        metered::Traffic,
+use crate::{
+    openssh::forwardings::Forwardings,
+    ssh::{
+        auth::TypedSecret,
+        error::SshError,
+        transport::{
+            handler::{ClientHandler, ConnectionFacts},
+            metered::Traffic,
+        },
     },
 };
 
@@ -44,6 +47,8 @@ pub struct Connection {
     /// Process of the `ProxyCommand`, which ends with this connection; `None` without a
     /// `ProxyCommand`.
     pub(in crate::ssh) _proxy: Option<ProxyProcess>,
+    /// Forwards of the configuration, which belong to the first connection of a session.
+    pub forwardings: Forwardings,
     /// Description of the server, for display to the user.
     pub peer: Peer,
     /// Secrets which the user typed to log in here and at the jump hosts, kept for further

@@ -3,6 +3,11 @@
 use super::{ExecScriptError, HostKeyError, Remedy, SshError, SudoRefusal};
 use crate::openssh::banner::page;
 
+/// Instruction about a proxy of the configuration that cannot be used.
+const OTHER_PROXY: &str = "fix ProxyJump or ProxyCommand for this host in the SSH configuration";
+/// Instruction about a forward of the configuration that is not open.
+const OTHER_FORWARD: &str = "free that address, or change the forward in the SSH configuration";
+
 /// Reader of a hint. The table has one text for all readers, except where they can do different
 /// things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +60,7 @@ impl SshError {
             Self::Unsupported { .. } => "remove the option for this host from the SSH \
                  configuration, or name a host that can be reached directly"
                 .into(),
-            Self::Hop { .. } | Self::ProxyCommand { .. } => {
-                "fix ProxyJump or ProxyCommand for this host in the SSH configuration".into()
-            }
+            Self::Hop { .. } | Self::ProxyCommand { .. } => OTHER_PROXY.into(),
             Self::Jump { source, hop } => {
                 let hint = match &**source {
                     // Of what a tool is given, only the passphrase applies to a jump host.
@@ -74,6 +77,7 @@ impl SshError {
             Self::Forward { .. } => "check that the jump host can reach this host and may forward \
                  (AllowTcpForwarding in its sshd_config)"
                 .into(),
+            Self::ConfiguredForward { .. } => audience.by_person(OTHER_FORWARD),
             Self::Lookup { .. } => {
                 "check the spelling of the host, or its HostName in the SSH configuration".into()
             }

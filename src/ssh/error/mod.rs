@@ -93,6 +93,14 @@ pub enum SshError {
         /// Reason given by the jump host.
         message: String,
     },
+    /// A forward of the configuration is not open, and `ExitOnForwardFailure` is set.
+    #[error("{option}: {reason}, and ExitOnForwardFailure is set")]
+    ConfiguredForward {
+        /// Option and listening address, as in `LocalForward 8080`.
+        option: String,
+        /// Reason for which the forward is not open.
+        reason: String,
+    },
     /// A `ProxyCommand` could not be started.
     #[error("the ProxyCommand {command:?} could not be run: {source}")]
     ProxyCommand {

@@ -13,3 +13,4 @@ pub mod probe;
 pub mod relay;
 pub mod remote;
 pub mod remote_socks;
+pub mod stale_socket;

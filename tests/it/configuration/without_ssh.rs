@@ -142,6 +142,22 @@ async fn the_files_mean_the_same_with_and_without_ssh() {
             "h",
             "HostKeyAlgorithms ssh-ed25519,rsa-sha2-512\nPubkeyAcceptedAlgorithms ssh-ed25519",
         ),
+        (
+            "h",
+            "LocalForward 8080 db:1\nDynamicForward 1\nRemoteForward 0\nLocalForward [::1]:2 [::1]:3\n\
+             Host h\nLocalForward *:4 [db]:5\nLocalForward 8080 db:1\nDynamicForward localhost:6",
+        ),
+        (
+            "me@h",
+            "LocalForward /%d/s-%h-%n-%r-%p-%u-%i \"/a b\"\nLocalForward 1 ${HOME}/t%%\n\
+             RemoteForward /r /%u\nLocalForward 2 %h:80\nLocalForward ~/x /y\nRemoteForward [*]:7",
+        ),
+        (
+            "h",
+            "ExitOnForwardFailure yes\nStreamLocalBindUnlink yes\nGatewayPorts yes\nLocalForward 1 a:1\n\
+             PermitRemoteOpen a:1\nRemoteForward 1\nRemoteForward 2 h:1",
+        ),
+        ("h", "LocalForward 1 a:1\nClearAllForwardings yes"),
         ("h", "Match all\nPort 26\nHost x\nPort 27"),
         ("h", &include),
         ("h", &include_in_inactive),

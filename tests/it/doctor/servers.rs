@@ -15,7 +15,10 @@ async fn a_working_host_is_reported_from_configuration_to_channels() {
         ..OpenSshdSettings::default()
     });
 
-    let config = sshd.write_ssh_config("box", "ServerAliveInterval 7\nLocalForward 1 h:2");
+    let config = sshd.write_ssh_config(
+        "box",
+        "ServerAliveInterval 7\nLocalForward 1 h:2\nLocalForward *:2 %h:2\nForwardX11 yes",
+    );
     let known_hosts = sshd.known_hosts_path();
     let output = doctor(&config, &[&known_hosts]).await;
     let port = sshd.port().to_string();
@@ -27,7 +30,9 @@ async fn a_working_host_is_reported_from_configuration_to_channels() {
             &format!("    reads {}", config.display()),
             "line 1 applies (Host box)",
             "ServerAliveInterval 7",
-            "not supported and have no effect: LocalForward",
+            "LocalForward 1 [h]:2",
+            "LocalForward [*]:2: \"%h\" is not a host name",
+            "not supported and have no effect: ForwardX11",
             "✓ addresses: 127.0.0.1",
             &format!("✓ TCP: 127.0.0.1:{port} accepts"),
             "✓ server: SSH-2.0-OpenSSH_",

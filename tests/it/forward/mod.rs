@@ -2,6 +2,7 @@
 //! another.
 
 mod bad_input;
+mod config;
 mod hint;
 mod remote;
 mod remote_hostile;

@@ -219,7 +219,7 @@ async fn nothing_at_this_end_refuses_the_client_and_is_listed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reason_why_the_host_does_not_listen_is_known() {
     let refuses = |option: &'static str| {
-        TestHost::openssh_with(|settings| settings.extra_config += &format!("\n{option}"))
+        TestHost::openssh_with(|settings| settings.extra_config.push_str(&["\n", option].concat()))
     };
     let busy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let taken = busy.local_addr().unwrap().port();

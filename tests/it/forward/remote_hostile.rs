@@ -65,7 +65,7 @@ struct World {
     here: TcpListener,
     to: String,
     _sshd: HostileSshd,
-    _world: TestHost<crate::support::fake_sshd::FakeSshd>,
+    _settings: TestHost<crate::support::fake_sshd::FakeSshd>,
 }
 
 async fn world(script: Script) -> World {
@@ -86,7 +86,7 @@ async fn world(script: Script) -> World {
         to: here.local_addr().unwrap().port().to_string(),
         here,
         _sshd: sshd,
-        _world: world,
+        _settings: world,
     }
 }
 

@@ -228,6 +228,7 @@ impl OpenConnection<'_> {
             traffic,
             address,
             environment,
+            forwardings: config.forwardings,
             peer: Peer {
                 host_name: config.host_name,
                 port: config.port,
