@@ -1,7 +1,8 @@
-//! Forwarded ports: addresses, states and the SOCKS handshake. Pure: text, bytes and facts in, values
+//! Forwarded ports: addresses, states, flow control and the SOCKS handshake. Pure: text, bytes and facts in, values
 //! out. The folder `ssh/forward/` carries the bytes.
 
 pub mod address;
+pub mod flow;
 pub mod listen;
 pub mod probe;
 pub mod refusal;

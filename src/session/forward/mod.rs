@@ -19,7 +19,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
-use super::{caller::Caller, forwards::ForwardRequest, live::LiveSession};
+use super::{
+    caller::Caller,
+    forwards::ForwardRequest,
+    live::{LaneUse, LiveSession},
+};
 use crate::{
     event::Event,
     foreign_text::ForeignText,
@@ -132,6 +136,8 @@ pub(super) struct Serving {
     listener: Listener,
     /// Held until the connections are closed, for the session to wait.
     work: TaskTrackerToken,
+    /// Held while a connection may come.
+    lanes: LaneUse,
 }
 
 /// State that the forward shares with its connections.
@@ -204,6 +210,7 @@ impl Forward {
             shared,
             listener,
             work,
+            lanes: session.use_lanes(),
         };
 
         (Arc::new(forward), serving)
@@ -312,6 +319,7 @@ impl Serving {
             shared,
             listener,
             work,
+            lanes: _lanes,
         } = self;
 
         match listener {

@@ -222,6 +222,8 @@ impl LiveSession {
                     useless,
                 };
 
+                drop(last);
+                self.keep_lane_of(&host);
                 self.remove_remote_temps(&host);
                 self.session_env.forwards.on_connected(self.name(), &host);
 

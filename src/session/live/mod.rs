@@ -6,6 +6,7 @@ mod connection;
 mod detached;
 mod edits;
 mod files;
+mod lane;
 mod lending;
 mod search;
 mod single_flight;
@@ -26,13 +27,14 @@ use tokio_util::{
 };
 
 use self::{
-    configured_forwards::ConfiguredForwards, edits::EditTurns, files::IdleFiles,
+    configured_forwards::ConfiguredForwards, edits::EditTurns, files::IdleFiles, lane::LaneUsers,
     single_flight::SingleFlight,
 };
 pub use self::{
     connection::Reconnected,
     detached::started,
     edits::{EditOptions, EditedFile, FinishedEdit},
+    lane::LaneUse,
     lending::LendError,
 };
 use super::{
@@ -127,6 +129,8 @@ pub struct LiveSession {
     idle_files: Arc<Mutex<Option<IdleFiles>>>,
     /// Forwards of the SSH configuration.
     configured_forwards: ConfiguredForwards,
+    /// Number of the forwards that use lanes.
+    lane_users: LaneUsers,
     /// Files that clients were shown. Locked for look-ups and assignments only.
     shown_files: Mutex<ShownFiles>,
 }
@@ -221,6 +225,7 @@ impl LiveSession {
             edits: EditTurns::default(),
             idle_files: Arc::default(),
             configured_forwards: ConfiguredForwards::default(),
+            lane_users: LaneUsers::default(),
             shown_files: Mutex::default(),
         }))
     }

@@ -154,6 +154,24 @@ impl Connection {
         self.facts.closed.wait().await;
     }
 
+    /// Stops or resumes reading from the network, for all channels. Sending goes on meanwhile.
+    pub(in crate::ssh) fn pause_reading(&self, paused: bool) {
+        self.carrying_traffic().pause(paused);
+    }
+
+    /// Returns true while nothing is read from the network, so that the server cannot show life.
+    pub(in crate::ssh) fn is_paused(&self) -> bool {
+        self.carrying_traffic().is_paused()
+    }
+
+    /// Returns the traffic of the transport under this one and its jump hosts. A jump host whose
+    /// bytes wait further up would not send any more.
+    fn carrying_traffic(&self) -> &Traffic {
+        self.hop
+            .as_ref()
+            .map_or(&self.traffic, |hop| hop.carrying_traffic())
+    }
+
     /// Sends a ping, and returns true if the server answers within `limit`.
     pub async fn answers(&self, limit: Duration) -> bool {
         matches!(timeout(limit, self.handle.send_ping()).await, Ok(Ok(())))

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use russh::{Channel, ChannelOpenFailure, client::Msg};
 use tokio::sync::oneshot;
 
+use super::lanes::LaneSlot;
 use crate::{
     forward::{address::ConnectAddress, refusal::Refusal},
     ssh::{command::remote_host::RemoteHost, connect::connection::Connection, error::SshError},
@@ -21,6 +22,8 @@ pub struct ForwardChannel {
     pub(super) channel: Channel<Msg>,
     /// Connection of the channel, which lasts as long as the channel does.
     pub(super) _connection: Arc<Connection>,
+    /// Place on a lane; `None` on the first connection.
+    pub(super) lane: Option<LaneSlot>,
 }
 
 /// Reason why a channel is not open.
@@ -55,36 +58,53 @@ impl RemoteHost {
         &self,
         to: &ConnectAddress,
     ) -> Result<ForwardChannel, ForwardChannelError> {
-        let connection = self.channels.first_shared();
-
-        match to {
-            ConnectAddress::Port(port) => {
-                let [four, six] = LOOPBACK.map(|ip| ChannelAddress::Tcp(ip.to_owned(), port.get()));
-                match open(&connection, four).await {
-                    // What 127.0.0.1 said is reported: most hosts serve nothing on `::1`.
-                    Err(ForwardChannelError::Refused(Refusal::ConnectFailed)) => {
-                        match open(&connection, six).await {
-                            Err(ForwardChannelError::Refused(_)) => {
-                                Err(ForwardChannelError::Refused(Refusal::ConnectFailed))
-                            }
-                            opened => opened,
-                        }
-                    }
-                    opened => opened,
-                }
+        if let Some(lane) = self.lanes.slot() {
+            let opened = open_at(lane.connection(), to).await;
+            // The first connection may be alive.
+            if !matches!(opened, Err(ForwardChannelError::Lost(_))) {
+                return opened.map(|channel| ForwardChannel {
+                    lane: Some(lane),
+                    ..channel
+                });
             }
-            ConnectAddress::Host(to) => {
-                open(
-                    &connection,
-                    ChannelAddress::Tcp(to.host.clone(), to.port.get()),
-                )
-                .await
-            }
-            ConnectAddress::Socket(path) => {
-                open(&connection, ChannelAddress::Socket(path.clone())).await
-            }
-            ConnectAddress::Socks => Err(ForwardChannelError::Refused(Refusal::Unsupported)),
         }
+
+        open_at(&self.channels.first_shared(), to).await
+    }
+}
+
+/// Opens a channel to an address over this connection.
+async fn open_at(
+    connection: &Arc<Connection>,
+    to: &ConnectAddress,
+) -> Result<ForwardChannel, ForwardChannelError> {
+    match to {
+        ConnectAddress::Port(port) => {
+            let [four, six] = LOOPBACK.map(|ip| ChannelAddress::Tcp(ip.to_owned(), port.get()));
+            match open(connection, four).await {
+                // What 127.0.0.1 said is reported: most hosts serve nothing on `::1`.
+                Err(ForwardChannelError::Refused(Refusal::ConnectFailed)) => {
+                    match open(connection, six).await {
+                        Err(ForwardChannelError::Refused(_)) => {
+                            Err(ForwardChannelError::Refused(Refusal::ConnectFailed))
+                        }
+                        opened => opened,
+                    }
+                }
+                opened => opened,
+            }
+        }
+        ConnectAddress::Host(to) => {
+            open(
+                connection,
+                ChannelAddress::Tcp(to.host.clone(), to.port.get()),
+            )
+            .await
+        }
+        ConnectAddress::Socket(path) => {
+            open(connection, ChannelAddress::Socket(path.clone())).await
+        }
+        ConnectAddress::Socks => Err(ForwardChannelError::Refused(Refusal::Unsupported)),
     }
 }
 
@@ -116,6 +136,7 @@ async fn open(
         Ok(channel) => Ok(ForwardChannel {
             channel,
             _connection: Arc::clone(connection),
+            lane: None,
         }),
         Err(russh::Error::ChannelOpenFailure(reason)) => {
             Err(ForwardChannelError::Refused(refusal(&reason)))

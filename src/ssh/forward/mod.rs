@@ -5,7 +5,9 @@
 //! [`LocalStream`](local_stream::LocalStream) gets a channel of the
 //! [`RemoteHost`](super::command::remote_host::RemoteHost) that is current at that time.
 
+mod backlog;
 pub mod channel;
+pub(super) mod lanes;
 pub mod listener;
 pub mod local_address;
 pub mod local_stream;

@@ -1,31 +1,33 @@
 //! The bytes of one connection through a forward, in both directions.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::{
+    pin::pin,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf, split},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    time::{Duration, timeout},
+    time::{Duration, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{channel::ForwardChannel, local_stream::LocalStream};
+use super::{
+    backlog::{Backlog, TooSlow},
+    channel::ForwardChannel,
+    local_stream::LocalStream,
+};
 use crate::event::Event;
 
 /// Bytes read from the local connection at once. A packet of SSH holds as many.
 const PIECE_BYTES: usize = 32 * 1024;
-/// Limit of the bytes that wait for a slow local program, for each connection. russh enlarges the
-/// window of a channel as soon as bytes arrive, so nothing slows the server down.
-const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
-/// Limit of the bytes that wait in all connections of the process together.
-const MAX_WAITING_BYTES_IN_ALL: usize = 256 * 1024 * 1024;
+/// Interval at which the bytes that wait are looked at, whatever happens.
+const REVIEW_INTERVAL: Duration = Duration::from_secs(5);
 /// Time limit to close a channel over a connection that no longer accepts data.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
-
-/// Bytes that wait for slow local programs in all connections of the process.
-static WAITING_IN_ALL: AtomicUsize = AtomicUsize::new(0);
 
 /// Bytes that a forward has passed on, updated while connections are open.
 #[derive(Debug, Default)]
@@ -68,10 +70,11 @@ pub async fn relay(
     let ForwardChannel {
         channel,
         _connection,
+        lane,
     } = channel;
     let (mut from_channel, to_channel) = channel.split();
     let (queue, waiting) = unbounded_channel();
-    let (backlog, closed) = (Backlog::default(), Event::new());
+    let (backlog, closed) = (Backlog::new(lane), Event::new());
 
     let end = {
         let (from_local, to_local) = split(&mut local);
@@ -79,15 +82,19 @@ pub async fn relay(
             tokio::try_join!(
                 receive(&mut from_channel, queue, &backlog, &closed),
                 deliver(waiting, to_local, &backlog, bytes),
-                send(from_local, &to_channel, early, bytes, &closed),
+                send(from_local, &to_channel, early, &backlog, bytes, &closed),
             )
         };
 
         tokio::select! {
             ended = both => ended.err().unwrap_or(RelayEnd::Finished),
+            TooSlow = review(&backlog) => RelayEnd::TooSlow,
             () = closing.cancelled() => RelayEnd::Closed,
         }
     };
+
+    // Otherwise russh would wait for somebody to read the rest before it closes the channel.
+    drop(from_channel);
 
     match end {
         RelayEnd::Finished => drop(local),
@@ -97,31 +104,6 @@ pub async fn relay(
     let _ = timeout(CLOSE_LIMIT, to_channel.close()).await;
 
     end
-}
-
-/// Bytes received for a local program and not written yet. Dropping it frees what is left.
-#[derive(Debug, Default)]
-struct Backlog(AtomicUsize);
-
-impl Backlog {
-    /// Adds bytes. Returns false if a limit is exceeded.
-    fn add(&self, length: usize) -> bool {
-        let held = self.0.fetch_add(length, Ordering::Relaxed) + length;
-        let all = WAITING_IN_ALL.fetch_add(length, Ordering::Relaxed) + length;
-        held <= MAX_WAITING_BYTES && all <= MAX_WAITING_BYTES_IN_ALL
-    }
-
-    /// Removes bytes that were written.
-    fn remove(&self, length: usize) {
-        self.0.fetch_sub(length, Ordering::Relaxed);
-        WAITING_IN_ALL.fetch_sub(length, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Backlog {
-    fn drop(&mut self) {
-        WAITING_IN_ALL.fetch_sub(*self.0.get_mut(), Ordering::Relaxed);
-    }
 }
 
 /// Reads the channel until the far side closes it, and queues the bytes.
@@ -136,9 +118,9 @@ async fn receive(
     while let Some(message) = channel.wait().await {
         match message {
             ChannelMsg::Data { data } => {
-                if !backlog.add(data.len()) {
-                    return Err(RelayEnd::TooSlow);
-                }
+                backlog
+                    .add(data.len())
+                    .map_err(|TooSlow| RelayEnd::TooSlow)?;
                 if let Some(queue) = &queue {
                     let _ = queue.send(data);
                 }
@@ -176,11 +158,22 @@ async fn deliver(
     Ok(())
 }
 
+/// Waits until the local program has been too slow for too long.
+async fn review(backlog: &Backlog) -> TooSlow {
+    loop {
+        sleep(REVIEW_INTERVAL).await;
+        if let Err(too_slow) = backlog.review() {
+            return too_slow;
+        }
+    }
+}
+
 /// Sends the bytes of the local program, and then ends this direction.
 async fn send(
     mut local: ReadHalf<&mut LocalStream>,
     channel: &ChannelWriteHalf<Msg>,
     early: Bytes,
+    backlog: &Backlog,
     bytes: &RelayedBytes,
     closed: &Event,
 ) -> Result<(), RelayEnd> {
@@ -190,11 +183,21 @@ async fn send(
     loop {
         if !piece.is_empty() {
             let length = piece.len() as u64;
-            // The window of a closed channel never grows again.
-            tokio::select! {
-                sent = channel.data_bytes(piece) => sent.map_err(|_| RelayEnd::LinkLost)?,
-                () = closed.wait() => return Ok(()),
-            }
+            let mut sending = pin!(channel.data_bytes(piece));
+            let sent = if let Some(sent) = sending.as_mut().now_or_never() {
+                sent
+            } else {
+                // The far side's leave arrives only if the connection is read.
+                backlog.set_upload_waits(true);
+                // The window of a closed channel never grows again.
+                let sent = tokio::select! {
+                    sent = sending => sent,
+                    () = closed.wait() => return Ok(()),
+                };
+                backlog.set_upload_waits(false);
+                sent
+            };
+            sent.map_err(|_| RelayEnd::LinkLost)?;
             bytes.to.fetch_add(length, Ordering::Relaxed);
         }
 

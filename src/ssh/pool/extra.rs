@@ -8,7 +8,7 @@ use super::{
     ChannelPool, ChannelSlot, Priority,
     slot::{Member, attempt},
 };
-use crate::ssh::error::SshError;
+use crate::ssh::{connect::connection::Connection, error::SshError};
 
 /// Number of connections at which no further connection is dialled for an additional channel.
 const MAX_EXTRA_CONNECTIONS: usize = 4;
@@ -45,6 +45,26 @@ impl ChannelPool {
         }
     }
 
+    /// Returns true if a further connection surely needs no user and costs no one-time password,
+    /// which holds for a log-in by key only.
+    pub(in crate::ssh) fn may_dial_without_user(&self) -> bool {
+        self.credentials.typed_secrets.is_empty()
+            && self.first.peer.auth_method == "publickey"
+            && !self.closing.is_cancelled()
+            && !self.is_closed()
+    }
+
+    /// Dials a further connection, which does not belong to the pool.
+    ///
+    /// # Errors
+    /// Connecting fails, or the pool is closed meanwhile.
+    pub(in crate::ssh) async fn dial_apart(&self) -> Result<Arc<Connection>, SshError> {
+        tokio::select! {
+            dialled = self.first.open_another(&self.target, &self.credentials, self.limit) => dialled,
+            () = self.closing.cancelled() => Err(self.first.lost()),
+        }
+    }
+
     /// Looks for room on a connection other than the first, and starts to dial if none has room and
     /// dialling is allowed.
     fn find_extra_channel(self: &Arc<Self>) -> ExtraChannel {
@@ -59,16 +79,10 @@ impl ChannelPool {
             return ExtraChannel::Free(self.slot_on(member));
         }
 
-        // Only a log-in by key surely needs no user and costs no one-time password.
-        let by_key =
-            self.credentials.typed_secrets.is_empty() && self.first.peer.auth_method == "publickey";
-
-        if !by_key
+        if !self.may_dial_without_user()
             || state.members.len() >= MAX_EXTRA_CONNECTIONS
             || state.hopeless
             || state.trouble.is_some()
-            || self.closing.is_cancelled()
-            || self.is_closed()
         {
             return ExtraChannel::None;
         }

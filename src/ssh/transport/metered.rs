@@ -71,6 +71,8 @@ struct TrafficCounts {
     words: Mutex<String>,
     /// Reason for giving the connection up; unset while the connection is in use.
     given_up: OnceLock<&'static str>,
+    /// True while nothing is read from the stream.
+    paused: AtomicBool,
     /// Waker of the task which reads and writes the stream.
     task: AtomicWaker,
 }
@@ -102,6 +104,19 @@ impl Traffic {
     pub(in crate::ssh) fn give_up(&self, why: &'static str) {
         let _ = self.0.given_up.set(why);
         self.0.task.wake();
+    }
+
+    /// Stops or resumes reading. The network then makes the server wait, while sending goes on.
+    pub(in crate::ssh) fn pause(&self, paused: bool) {
+        self.0.paused.store(paused, Ordering::Release);
+        if !paused {
+            self.0.task.wake();
+        }
+    }
+
+    /// Returns true while nothing is read.
+    pub(in crate::ssh) fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::Acquire)
     }
 
     /// Checks the connection before each read and write.
@@ -220,6 +235,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.traffic.is_wanted(cx)?;
+        if self.traffic.is_paused() {
+            return Poll::Pending;
+        }
         if self.preamble.is_some() {
             ready!(self.poll_preamble(cx))?;
         }

@@ -32,6 +32,7 @@ use crate::{
             connection::{Connection, Peer},
         },
         error::SshError,
+        forward::lanes::Lanes,
         pool::ChannelPool,
         prompt::prompter::Prompter,
     },
@@ -51,6 +52,8 @@ const FACTS_LIMIT: Duration = Duration::from_secs(1);
 pub struct RemoteHost {
     /// Channels to the host.
     pub(in crate::ssh) channels: Arc<ChannelPool>,
+    /// Connections for forwards only.
+    pub(in crate::ssh) lanes: Arc<Lanes>,
     /// Family of the user's login shell, once known.
     login_shell: OnceCell<ShellProbe>,
     /// Facts that came with the answer of the login shell.
@@ -104,8 +107,10 @@ impl RemoteHost {
         limit: Duration,
         prefetches: bool,
     ) -> Arc<Self> {
+        let channels = ChannelPool::around(first, target, credentials, limit, prefetches);
         Arc::new(Self {
-            channels: ChannelPool::around(first, target, credentials, limit, prefetches),
+            lanes: Lanes::new(Arc::clone(&channels)),
+            channels,
             login_shell: OnceCell::new(),
             facts: OnceLock::new(),
             probed: Event::new(),
@@ -180,14 +185,25 @@ impl RemoteHost {
         self.first().reason()
     }
 
+    /// Keeps a connection for forwards ready from now on, if the log-in allows that.
+    pub fn keep_lane(&self) {
+        self.lanes.keep();
+    }
+
+    /// Keeps no connection for forwards ready any more.
+    pub fn release_lanes(&self) {
+        self.lanes.release();
+    }
+
     /// Closes every connection to the host with a disconnect message.
     pub async fn close(&self) {
-        self.channels.close().await;
+        tokio::join!(self.lanes.close(), self.channels.close());
     }
 
     /// Releases the channel kept for the next command, because there will be none. The first
     /// connection ends with the work that still runs on the host.
     pub fn retire(&self) {
+        self.lanes.release();
         self.channels.retire();
     }
 

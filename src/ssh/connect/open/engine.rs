@@ -5,7 +5,6 @@ use russh::{Limits, client};
 use crate::{
     openssh::effective_config::EffectiveConfig,
     ssh::{
-        connect::keepalive::Keepalive,
         error::SshError,
         transport::{algorithms, host_key::HostKeyCheck},
     },
@@ -27,7 +26,6 @@ const LEAST_REKEY: usize = 16 * 1024;
 pub(super) fn engine_config(
     config: &EffectiveConfig,
     check: &HostKeyCheck,
-    keepalive: Keepalive,
 ) -> Result<client::Config, SshError> {
     Ok(client::Config {
         client_id: russh::SshId::Standard(
@@ -37,8 +35,6 @@ pub(super) fn engine_config(
         maximum_packet_size: PACKET,
         preferred: algorithms::preferred(config, check.algorithms())?,
         limits: rekey_limits(config),
-        keepalive_interval: keepalive.interval(),
-        keepalive_max: usize::try_from(config.server_alive_count_max).unwrap_or(3),
         nodelay: true,
         ..client::Config::default()
     })

@@ -245,9 +245,10 @@ impl OpenConnection<'_> {
         });
 
         // The task holds a weak reference, so it does not keep an unused connection open.
-        if keepalive == Keepalive::Ours {
-            tokio::spawn(keepalive::keep_alive(Arc::downgrade(&connection)));
-        }
+        tokio::spawn(keepalive::keep_alive(
+            Arc::downgrade(&connection),
+            keepalive,
+        ));
 
         // A recording attempt (`doctor`) must change no file. The task runs in the background,
         // because the server needs a round trip to prove its keys.
@@ -283,7 +284,7 @@ impl OpenConnection<'_> {
         }
 
         let keepalive = Keepalive::from_config(&config, self.target);
-        let engine = Arc::new(engine_config(&config, &check, keepalive)?);
+        let engine = Arc::new(engine_config(&config, &check)?);
 
         self.trace.pass(|| {
             let (user, host, port) = (&config.user, &config.host_name, config.port);
