@@ -31,6 +31,7 @@ impl RemoteHost {
         let ForwardChannel {
             mut channel,
             _connection,
+            lane: _lane,
         } = self.open_forward(to).await?;
 
         let far_end = look(&mut channel, to).await;

@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod config;
+mod flow;
 mod hint;
 mod remote;
 mod remote_hostile;
@@ -20,6 +21,7 @@ use mcp_ssh_sessions::{
         caller::Caller,
         forward::Forward,
         forwards::ForwardRequest,
+        live::LiveSession,
         registry::{RegistryOptions, SessionRegistry},
     },
     ssh::{
@@ -271,23 +273,30 @@ async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<SessionRegistry>, 
     });
     let caller = Caller::default();
     let session = registry.open(Some("host"), &caller).await.unwrap().session;
-    let host = session.host(&caller).await.unwrap();
+    let (forward, port) = open(&registry, &session, to).await;
 
+    (registry, forward, port)
+}
+
+/// A forward of this session, and its port.
+async fn open(
+    registry: &SessionRegistry,
+    session: &Arc<LiveSession>,
+    to: &str,
+) -> (Arc<Forward>, u16) {
     let request = ForwardRequest {
         to: ConnectAddress::parse(to).unwrap(),
         listen: None,
         direction: ForwardDirection::Local,
     };
-    let (forward, _) = registry
-        .forwards
-        .open(&session, &host, request, None)
-        .await
-        .unwrap();
+    let host = session.host(&Caller::default()).await.unwrap();
+    let opened = registry.forwards.open(session, &host, request, None).await;
+    let forward = opened.unwrap().0;
     let ListenAddress::Port(port) = forward.state().listen else {
         panic!("a port");
     };
 
-    (registry, forward, port.get())
+    (forward, port.get())
 }
 
 /// A server that sends back what each connection sends, and its port.
