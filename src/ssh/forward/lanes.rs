@@ -147,6 +147,13 @@ impl Lanes {
         choice.and_then(|index| state.lanes.get(index)).map(enter)
     }
 
+    /// Returns the number of open lanes.
+    pub(in crate::ssh) fn count(&self) -> usize {
+        let state = self.state();
+        let open = |lane: &&Arc<Lane>| !lane.connection.has_ended();
+        state.lanes.iter().filter(open).count()
+    }
+
     /// Starts to dial a lane in a new task, unless that is not allowed or useless.
     fn start_dialling(self: &Arc<Self>, state: &mut LanesState) {
         if !state.is_kept

@@ -14,6 +14,7 @@ use futures_util::future::join_all;
 use mcp_ssh_sessions::{
     forward::state::ForwardWay,
     session::{caller::Caller, registry::SessionRegistry},
+    ssh::command::remote_host::RemoteHost,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -27,7 +28,6 @@ use crate::support::{
     fixture::TestHost,
     hostile_sshd::{HostileSshd, message, text},
     link::Link,
-    open_sshd::OpenSshd,
 };
 
 const MIB: usize = 1024 * 1024;
@@ -35,9 +35,16 @@ const MIB: usize = 1024 * 1024;
 /// Far more than waits anywhere between a far end that writes and a program that does not read.
 const UNDERWAY: usize = 60 * MIB;
 
-/// Waits until forwards have a connection of their own, with processes of their own at the server.
-async fn lane(host: &TestHost<OpenSshd>, before: usize) {
-    eventually("a lane is there", || host.sshd.serving().len() > before).await;
+/// Waits until forwards have a connection of their own.
+async fn lane(registry: &SessionRegistry) {
+    let host = of_session(registry).await;
+    eventually("a lane is there", || host.lanes() > 0).await;
+}
+
+async fn of_session(registry: &SessionRegistry) -> Arc<RemoteHost> {
+    let session = registry.open(Some("host"), &Caller::default()).await;
+    let host = session.unwrap().session.host(&Caller::default()).await;
+    host.unwrap()
 }
 
 async fn connect(port: u16) -> TcpStream {
@@ -52,9 +59,7 @@ async fn further(registry: &SessionRegistry, to: u16) -> u16 {
 }
 
 async fn answers(registry: &SessionRegistry) -> bool {
-    let session = registry.open(Some("host"), &Caller::default()).await;
-    let host = session.unwrap().session.host(&Caller::default()).await;
-    host.unwrap().answers(PATIENCE).await
+    of_session(registry).await.answers(PATIENCE).await
 }
 
 /// Sends mebibytes that all differ, counts them, and ends.
@@ -100,7 +105,7 @@ async fn a_slow_program_slows_the_far_end_and_gets_every_byte() {
     let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (registry, of_far, port) = forward(&host, &far.local_addr().unwrap().to_string()).await;
     let other = further(&registry, echo().await).await;
-    lane(&host, 2).await;
+    lane(&registry).await;
 
     let mut client = connect(port).await;
     let sent = Arc::new(AtomicUsize::new(0));
@@ -126,8 +131,8 @@ async fn a_slow_program_slows_the_far_end_and_gets_every_byte() {
 async fn a_slow_program_can_send_while_it_does_not_read() {
     let host = TestHost::openssh();
     let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (_registry, _forward, port) = forward(&host, &far.local_addr().unwrap().to_string()).await;
-    lane(&host, 2).await;
+    let (registry, _forward, port) = forward(&host, &far.local_addr().unwrap().to_string()).await;
+    lane(&registry).await;
 
     let mut client = connect(port).await;
     let (mut from_client, mut to_client) = far.accept().await.unwrap().0.into_split();
@@ -160,8 +165,8 @@ async fn a_slow_program_can_send_while_it_does_not_read() {
 async fn a_slow_program_lets_the_others_on_its_lane_finish() {
     let host = TestHost::openssh();
     let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (_registry, of_far, port) = forward(&host, &far.local_addr().unwrap().to_string()).await;
-    lane(&host, 2).await;
+    let (registry, of_far, port) = forward(&host, &far.local_addr().unwrap().to_string()).await;
+    lane(&registry).await;
 
     let mut slow = connect(port).await;
     let slow_far = far.accept().await.unwrap().0;
@@ -186,8 +191,8 @@ async fn neither_side_takes_a_throttled_lane_for_dead() {
         .sshd
         .write_ssh_config("host", "ServerAliveInterval 1\nServerAliveCountMax 2\n");
     let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (_registry, of_far, port) = forward(&host, &far.local_addr().unwrap().to_string()).await;
-    lane(&host, 2).await;
+    let (registry, of_far, port) = forward(&host, &far.local_addr().unwrap().to_string()).await;
+    lane(&registry).await;
 
     let mut client = connect(port).await;
     let sent = Arc::new(AtomicUsize::new(0));
@@ -204,16 +209,14 @@ async fn neither_side_takes_a_throttled_lane_for_dead() {
 async fn a_configured_keepalive_finds_a_dead_server() {
     let mut host = TestHost::openssh();
     let link = Link::to(host.port, Duration::ZERO, &[]).await;
-    let config = host.sshd.write_ssh_config(
-        "host",
-        "ServerAliveInterval 1\nServerAliveCountMax 2\nStrictHostKeyChecking no\n",
-    );
-    let through_link = fs::read_to_string(&config).unwrap().replace(
-        &format!("Port {}", host.port),
-        &format!("Port {}", link.port()),
-    );
-    fs::write(&config, through_link).unwrap();
-    host.config = config;
+    host.config = host
+        .sshd
+        .write_ssh_config("host", "ServerAliveInterval 1\nServerAliveCountMax 2\n");
+    for file in [host.config.clone(), host.sshd.known_hosts_path()] {
+        let text = fs::read_to_string(&file).unwrap();
+        let through_link = text.replace(&host.port.to_string(), &link.port().to_string());
+        fs::write(&file, through_link).unwrap();
+    }
 
     let (_registry, forward, _) = forward(&host, "1").await;
     assert_eq!(forward.state().way, ForwardWay::Open);
@@ -320,7 +323,7 @@ async fn many_streams_are_whole_and_commands_are_answered() {
     let host = TestHost::openssh();
     let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (registry, of_far, port) = forward(&host, &far.local_addr().unwrap().to_string()).await;
-    lane(&host, 2).await;
+    lane(&registry).await;
 
     let serving = tokio::spawn(async move {
         loop {

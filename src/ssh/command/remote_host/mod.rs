@@ -190,6 +190,12 @@ impl RemoteHost {
         self.lanes.keep();
     }
 
+    /// Returns the number of connections that carry forwards only.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.lanes.count()
+    }
+
     /// Keeps no connection for forwards ready any more.
     pub fn release_lanes(&self) {
         self.lanes.release();
