@@ -59,6 +59,8 @@ async function namespaces(delayMs) {
   if (!ip('netns', 'add', near) || !ip('netns', 'add', far)) return undefined;
   const how = netem(near, far, delayMs) ?? (await tun(near, far, delayMs));
   if (!how) return undefined;
+  // Forwards listen there, and a machine reaches its own address over it.
+  for (const name of [near, far]) ip('-n', name, 'link', 'set', 'lo', 'up');
   for (const [name, address] of [
     [near, NEAR],
     [far, FAR],

@@ -48,6 +48,25 @@ export function fileGoals(sections, further) {
   return table(['goal', 'reached', ''], fileRows(sections, further), false);
 }
 
+/** The goals of a run with forwards alone. */
+export function forwardGoals([near, far]) {
+  const speed = ({ results: { medians } }, id) => medians[id].ssh / medians[id].ours;
+  const { first } = far.results.medians;
+  const { streams, kills } = near.results;
+  const rows = [
+    ...['down', 'up'].flatMap((id) => [
+      atLeast(`${id}, loopback`, speed(near, id), 1, '× `ssh -L`'),
+      atLeast(`${id}, 40 ms`, speed(far, id), 1.3, '× `ssh -L`'),
+    ]),
+    atMost('time to first byte, 40 ms', first.ours / first.ssh, 1.05, '× `ssh -L`'),
+    atLeast('streams at once that were whole', streams.whole, streams.count, ''),
+    atMost('`ssh_exec` meanwhile', streams.meanwhileMs / streams.idleMs, 2, '× idle'),
+    atMost('requests lost after a reconnect', kills.lost, 0, ''),
+    atMost('wrong lists', kills.wrongLists, 0, ''),
+  ];
+  return table(['goal', 'reached', ''], rows, false);
+}
+
 function fileRows([loopback, distant], { hostSearchMs, memoryAfterFiles }) {
   // The host's own program takes as long wherever it is asked from.
   const search = (section) => ours(section, 'search') / (hostSearchMs + 2 * section.line.measured.roundTripMs);

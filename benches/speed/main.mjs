@@ -8,7 +8,8 @@
 //     --quick                       fewer rounds, and less in bulk: three minutes
 //     --only TEXT                   of the others those whose name holds it
 //     --files                       only what is measured of files, and no right answers
-//     --write                       writes the results into docs/benchmarks.md
+//     --forward                     only what is measured of forwarded ports, beside `ssh -L`
+//     --write                       writes the results into docs/benchmarks.md; also with --forward
 
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -22,6 +23,7 @@ import { binaryOf, commandLine, machine, versions, write } from '../lib/run.mjs'
 import { contest, launches } from './contest.mjs';
 import { examine } from './examination.mjs';
 import { fileMeasures, hostSearch, makeRemoteFiles, memoryAfterFiles } from './files.mjs';
+import { forwardResults } from './forwards.mjs';
 import { makeSource, measures } from './measures.mjs';
 import { ControlMaster, PlainSsh } from './openssh.mjs';
 import { Ours } from './ours.mjs';
@@ -32,7 +34,7 @@ import { McpSshManager } from './peers/mcp-ssh-manager.mjs';
 import { SshMcp } from './peers/ssh-mcp.mjs';
 import { perConnection } from './sessions.mjs';
 import { Stage } from './stage.mjs';
-import { BEGIN, END, report, reportOfFiles } from './table.mjs';
+import { BEGIN, BEGIN_FORWARDS, END, report, reportOfFiles, reportOfForwards } from './table.mjs';
 
 const PEERS = [FastMcpSsh, ExeckitMcp, McpSshGateway, SshMcp, McpSshManager];
 
@@ -47,6 +49,12 @@ const FULL = {
   mib: 64,
   treeFiles: 100_000,
   sessions: 1000,
+  forwardMib: 256,
+  forwardRounds: 7,
+  firstBytes: 20,
+  streams: 200,
+  streamMib: 10,
+  kills: 100,
   limitMs: 110_000,
   probeMs: 10_000,
 };
@@ -60,6 +68,12 @@ const QUICK = {
   mib: 2,
   treeFiles: 2_000,
   sessions: 20,
+  forwardMib: 32,
+  forwardRounds: 3,
+  firstBytes: 5,
+  streams: 20,
+  streamMib: 2,
+  kills: 5,
   limitMs: 6_000,
   probeMs: 7_000,
 };
@@ -73,6 +87,7 @@ try {
     quick: { type: 'boolean' },
     only: { type: 'string', default: '' },
     files: { type: 'boolean' },
+    forward: { type: 'boolean' },
     write: { type: 'boolean' },
   };
   const { values } = parseArgs({ options });
@@ -82,6 +97,10 @@ try {
   for (const program of ['ssh', 'scp', 'ssh-keygen']) needProgram(program, 'openssh-client');
   const sshd = needProgram('sshd', 'openssh-server');
   Ours.binary = binaryOf(values.binary);
+  if (values.forward) {
+    await forwards(values, sizes, sshd);
+    process.exit(0);
+  }
   const peers = values.files ? [] : PEERS.filter(({ title }) => title.includes(values.only));
   const { kinds, absent } = await takingPart(peers);
 
@@ -127,6 +146,33 @@ try {
   process.exit(0);
 } catch (error) {
   fail('bench', error);
+}
+
+/** What is measured of forwards alone. */
+async function forwards(values, sizes, sshd) {
+  const sections = [];
+  const files = join(scratch, 'files');
+  mkdirSync(files);
+  for (const [title, open] of [
+    ['loopback', loopback],
+    ['40 ms', () => distant(40)],
+  ]) {
+    const line = await open();
+    console.log(`\n── ${title}: ${line.how}`);
+    const stage = new Stage(sshd, join(scratch, `line-${sections.length}`), line, files);
+    const results = await forwardResults(stage, line, sizes, sections.length === 0);
+    sections.push({ title, line, results });
+    stage.close();
+  }
+
+  const facts = [
+    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench', values, ['quick', 'forward', 'write'])}\``,
+    `${versions(Ours.binary, values)}; ${machine()}`,
+    `medians of ${sizes.forwardRounds} transfers of ${sizes.forwardMib} MiB, by turns`,
+  ];
+  const results = reportOfForwards(facts, sections, sizes);
+  console.log(`\n${results}\nDone in ${seconds(Date.now() - start)}.`);
+  if (values.write) write(results, BEGIN_FORWARDS, END);
 }
 
 /** Those that can be installed, besides what is there in any case. */

@@ -55,6 +55,14 @@ export class Ours extends McpServer {
     return this.use('ssh_search', { pattern, path });
   }
 
+  /** Forwards a port of the other side; resolves to the port here. */
+  async forward(to) {
+    const { text } = await this.use('ssh_forward', { to });
+    const [, port] = text.match(/127\.0\.0\.1:(\d+) →/) ?? [];
+    if (!port) throw new Failed(text);
+    return Number(port);
+  }
+
   async #run(tool, command, { timeoutMs, signal } = {}) {
     const { isError, text, blocks, meta } = await this.call(tool, { command, timeoutMs }, signal);
     const outcome = meta?.['mcp-ssh-sessions/outcome'];

@@ -1,12 +1,13 @@
 // What the bench has found, in Markdown.
 
 import { hostname, tmpdir } from 'node:os';
-import { mebibytes, round, table, time } from '../lib/markdown.mjs';
+import { factor, mebibytes, megabytes, round, table, time } from '../lib/markdown.mjs';
 import { median, percentile } from '../lib/numbers.mjs';
-import { fileGoals, goals } from './goals.mjs';
+import { fileGoals, forwardGoals, goals } from './goals.mjs';
 
 /** Where a report goes in docs/benchmarks.md. */
 export const BEGIN = '<!-- npm run bench -- --write: begin -->';
+export const BEGIN_FORWARDS = '<!-- npm run bench -- --forward --write: begin -->';
 export const END = '<!-- end -->';
 
 /**
@@ -85,6 +86,42 @@ export function reportOfFiles(facts, sections, further) {
     ...sections.flatMap((section) => [heading(section), fileTable(section, wanted), remarks(section, wanted)]),
     '### Goals',
     fileGoals(sections, further),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+/**
+ * The same for a run with forwards alone.
+ *
+ * @param {string[]} facts
+ * @param {{ title: string, line: import('../lib/lines.mjs').Line, results: import('./forwards.mjs').ForwardResults }[]} sections
+ * @param {{ forwardMib: number, streamMib: number }} sizes
+ */
+export function reportOfForwards(facts, sections, { forwardMib, streamMib }) {
+  const speed = (ms) => megabytes((forwardMib * 2 ** 20 * 1000) / ms);
+  const rows = sections.flatMap(({ title, results: { medians } }) => [
+    ...['down', 'up'].map((id) => {
+      const { ours, ssh } = medians[id];
+      return [`${id}, ${title}`, speed(ours), speed(ssh), factor(ssh / ours)];
+    }),
+    [`first byte, ${title}`, time(medians.first.ours), time(medians.first.ssh), factor(medians.first.ours / medians.first.ssh)],
+  ]);
+  const { streams, kills } = sections[0].results;
+  const parts = [
+    facts.map((fact) => `- ${fact}`).join('\n'),
+    table(['', '**ours**', '`ssh -L`', 'ours / `ssh -L`'], rows, true),
+    [
+      ...sections.map(({ title, line: { how, measured } }) => {
+        const [speed] = measured.bytesPerSecond;
+        return `- ${title}: ${how}; round trip ${measured.roundTripMs.toFixed(1)} ms, ${megabytes(speed)} without SSH.`;
+      }),
+      `- ${streams.count} streams of ${streamMib} MiB at once: ${streams.whole} whole in ${time(streams.ms)}; \`ssh_exec\` took ` +
+        `${time(streams.idleMs)} before and ${time(streams.meanwhileMs)} meanwhile (p50).`,
+      `- ${kills.kills} kills of the link: ${kills.requests} requests, ${kills.lost} lost after a reconnect; the list was ` +
+        `wrong ${kills.wrongLists} times.`,
+    ].join('\n'),
+    '### Goals of forwards',
+    forwardGoals(sections),
   ];
   return `${parts.join('\n\n')}\n`;
 }
