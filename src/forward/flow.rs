@@ -66,13 +66,12 @@ pub fn decide(waiting: Waiting) -> Flow {
 
     match waiting.company {
         Company::Commands if is_full => Flow::Reset,
-        Company::Commands => Flow::Free,
         Company::Forwards if is_full && waiting.unread_for >= PATIENCE => Flow::Reset,
         Company::Forwards | Company::Alone if is_full => Flow::Throttled,
         Company::Alone if exceeds(waiting.bytes, THROTTLED_FROM_BYTES) && !waiting.upload_waits => {
             Flow::Throttled
         }
-        Company::Forwards | Company::Alone => Flow::Free,
+        Company::Commands | Company::Forwards | Company::Alone => Flow::Free,
     }
 }
 
