@@ -6,5 +6,6 @@ pub mod flow;
 pub mod listen;
 pub mod probe;
 pub mod refusal;
+pub mod request;
 pub mod socks;
 pub mod state;

@@ -14,8 +14,7 @@ use super::{
 };
 use crate::{
     forward::{
-        address::ConnectAddress,
-        listen::ListenAddress,
+        request::ForwardRequest,
         state::{ForwardDirection, ForwardState},
     },
     lock::lock,
@@ -36,18 +35,6 @@ pub struct Forwards {
     last_id: AtomicU64,
     /// Forwards by their numbers. Locked for look-ups and changes only.
     open: Mutex<BTreeMap<u64, Arc<Forward>>>,
-}
-
-/// Forward that somebody asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForwardRequest {
-    /// Address to which connections lead.
-    pub to: ConnectAddress,
-    /// Address at which to listen. `None` for the port of `to` if that is free, and else for any
-    /// free port.
-    pub listen: Option<ListenAddress>,
-    /// Side that listens.
-    pub direction: ForwardDirection,
 }
 
 /// Reason why a forward is not open.

@@ -14,6 +14,7 @@ use crate::{
         listen::{ListenAddress, ListenAddressError},
         probe::FarEnd,
         refusal::ListenRefusal,
+        request::ForwardRequest,
         state::{ForwardDirection, ForwardState, ForwardWay},
     },
     local::home::home,
@@ -21,7 +22,7 @@ use crate::{
     session::{
         causes::with_causes,
         forward::{ProbeError, probe},
-        forwards::{ForwardError, ForwardRequest},
+        forwards::ForwardError,
         live::LendError,
         registry::OpenedSession,
     },

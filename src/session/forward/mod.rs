@@ -21,7 +21,6 @@ use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
 use super::{
     caller::Caller,
-    forwards::ForwardRequest,
     live::{LaneUse, LiveSession},
 };
 use crate::{
@@ -32,6 +31,7 @@ use crate::{
         listen::ListenAddress,
         probe::FarEnd,
         refusal::Refusal,
+        request::ForwardRequest,
         socks::{SocksEvent, SocksHandshake, SocksOutcome, SocksVersion},
         state::{ForwardCounts, ForwardDirection, ForwardState, ForwardWay},
     },

@@ -7,10 +7,10 @@ use std::sync::{
 
 use super::LiveSession;
 use crate::{
-    forward::{listen::ListenAddress, state::ForwardDirection},
+    forward::{listen::ListenAddress, request::ForwardRequest, state::ForwardDirection},
     lock::lock,
     openssh::forwardings::{ForwardAddresses, Forwardings},
-    session::forwards::{ForwardError, ForwardRequest, Forwards},
+    session::forwards::{ForwardError, Forwards},
     ssh::{
         command::remote_host::RemoteHost,
         error::SshError,

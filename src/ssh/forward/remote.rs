@@ -183,6 +183,7 @@ impl IncomingConnection {
         let channel = ForwardChannel {
             channel,
             _connection: self.connection,
+            lane: None,
         };
         (channel, place)
     }

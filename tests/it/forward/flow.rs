@@ -356,7 +356,7 @@ async fn many_streams_are_whole_and_commands_are_answered() {
         over.store(true, Ordering::Relaxed);
     };
 
-    let (answered, _) = tokio::join!(commands, streams);
+    let (answered, ()) = tokio::join!(commands, streams);
     assert!(answered > 0);
     assert_eq!(of_far.state().counts.reset, 0);
     serving.abort();

@@ -14,13 +14,13 @@ use std::{path::PathBuf, sync::Arc, sync::atomic::Ordering, time::Duration};
 use bytes::Bytes;
 use mcp_ssh_sessions::{
     forward::{
-        address::ConnectAddress, listen::ListenAddress, refusal::Refusal, state::ForwardDirection,
+        address::ConnectAddress, listen::ListenAddress, refusal::Refusal, request::ForwardRequest,
+        state::ForwardDirection,
     },
     openssh::destination::Destination,
     session::{
         caller::Caller,
         forward::Forward,
-        forwards::ForwardRequest,
         live::LiveSession,
         registry::{RegistryOptions, SessionRegistry},
     },
