@@ -9,8 +9,6 @@ pub mod causes;
 pub mod detached;
 pub mod edits;
 pub mod error;
-pub mod forward;
-pub mod forwards;
 pub mod job;
 pub mod jobs;
 pub mod live;

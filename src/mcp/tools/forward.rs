@@ -21,9 +21,13 @@ use crate::{
     mcp::call::{Call, tool_error::ToolError},
     session::{
         causes::with_causes,
-        forward::{ProbeError, probe},
-        forwards::ForwardError,
-        live::LendError,
+        live::{
+            LendError,
+            forwards::{
+                ForwardError,
+                forward::{ProbeError, probe},
+            },
+        },
         registry::OpenedSession,
     },
     ssh::{

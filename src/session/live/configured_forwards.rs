@@ -5,12 +5,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::LiveSession;
+use super::{
+    LiveSession,
+    forwards::{ForwardError, Forwards},
+};
 use crate::{
     forward::{listen::ListenAddress, request::ForwardRequest, state::ForwardDirection},
     lock::lock,
     openssh::forwardings::{ForwardAddresses, Forwardings},
-    session::forwards::{ForwardError, Forwards},
     ssh::{
         command::remote_host::RemoteHost,
         error::SshError,

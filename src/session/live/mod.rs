@@ -6,6 +6,7 @@ mod connection;
 mod detached;
 mod edits;
 mod files;
+pub mod forwards;
 mod lane;
 mod lending;
 mod search;
@@ -27,8 +28,8 @@ use tokio_util::{
 };
 
 use self::{
-    configured_forwards::ConfiguredForwards, edits::EditTurns, files::IdleFiles, lane::LaneUsers,
-    single_flight::SingleFlight,
+    configured_forwards::ConfiguredForwards, edits::EditTurns, files::IdleFiles,
+    forwards::Forwards, lane::LaneUsers, single_flight::SingleFlight,
 };
 pub use self::{
     connection::Reconnected,
@@ -37,9 +38,7 @@ pub use self::{
     lane::LaneUse,
     lending::LendError,
 };
-use super::{
-    error::SessionError, forwards::Forwards, saved::SavedSession, shown_files::ShownFiles,
-};
+use super::{error::SessionError, saved::SavedSession, shown_files::ShownFiles};
 use crate::{
     forward::address::ConnectAddress,
     lock::lock,

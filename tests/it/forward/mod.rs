@@ -20,8 +20,7 @@ use mcp_ssh_sessions::{
     openssh::destination::Destination,
     session::{
         caller::Caller,
-        forward::Forward,
-        live::LiveSession,
+        live::{LiveSession, forwards::forward::Forward},
         registry::{RegistryOptions, SessionRegistry},
     },
     ssh::{

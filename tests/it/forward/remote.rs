@@ -12,9 +12,10 @@ use mcp_ssh_sessions::{
     },
     session::{
         caller::Caller,
-        forward::Forward,
-        forwards::ForwardError,
-        live::LiveSession,
+        live::{
+            LiveSession,
+            forwards::{ForwardError, forward::Forward},
+        },
         registry::{RegistryOptions, SessionRegistry},
     },
     ssh::forward::remote::RemoteListenError,

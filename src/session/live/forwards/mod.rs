@@ -1,5 +1,7 @@
 //! Forwarded ports of a process, of all sessions.
 
+pub mod forward;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -8,10 +10,8 @@ use std::{
     },
 };
 
-use super::{
-    forward::{Forward, Listener},
-    live::LiveSession,
-};
+use self::forward::{Forward, Listener};
+use super::LiveSession;
 use crate::{
     forward::{
         request::ForwardRequest,

@@ -19,10 +19,6 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 
-use super::{
-    caller::Caller,
-    live::{LaneUse, LiveSession},
-};
 use crate::{
     event::Event,
     foreign_text::ForeignText,
@@ -36,6 +32,10 @@ use crate::{
         state::{ForwardCounts, ForwardDirection, ForwardState, ForwardWay},
     },
     lock::lock,
+    session::{
+        caller::Caller,
+        live::{LaneUse, LiveSession},
+    },
     ssh::{
         command::remote_host::RemoteHost,
         forward::{
@@ -63,7 +63,7 @@ pub const PROBE_LIMIT: Duration = Duration::from_secs(5);
 const IDLE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
 
 /// Forwarded port of a session. A local forward listens on this machine and connects on the far
-/// side, a remote forward does the opposite. [`Forwards`](super::forwards::Forwards) creates and
+/// side, a remote forward does the opposite. [`Forwards`](super::Forwards) creates and
 /// holds it.
 ///
 /// Survives the link. A new connection to a local forward waits until the session is connected
