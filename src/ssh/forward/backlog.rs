@@ -8,10 +8,10 @@ use std::{
     time::Instant,
 };
 
-use super::lanes::LaneSlot;
 use crate::{
     forward::flow::{ALWAYS_ALLOWED_BYTES, Company, Flow, Waiting, decide},
     lock::lock,
+    ssh::pool::lanes::LaneSlot,
 };
 
 /// Bytes after which a connection counts as heavy.

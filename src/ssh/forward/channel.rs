@@ -5,10 +5,12 @@ use std::sync::Arc;
 use russh::{Channel, ChannelOpenFailure, client::Msg};
 use tokio::sync::oneshot;
 
-use super::lanes::LaneSlot;
 use crate::{
     forward::{address::ConnectAddress, refusal::Refusal},
-    ssh::{command::remote_host::RemoteHost, connect::connection::Connection, error::SshError},
+    ssh::{
+        command::remote_host::RemoteHost, connect::connection::Connection, error::SshError,
+        pool::lanes::LaneSlot,
+    },
 };
 
 /// Loopback addresses of the far side, in the order of the attempts.

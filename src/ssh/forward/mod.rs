@@ -7,7 +7,6 @@
 
 mod backlog;
 pub mod channel;
-pub(super) mod lanes;
 pub mod listener;
 pub mod local_address;
 pub mod local_stream;

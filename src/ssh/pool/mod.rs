@@ -6,6 +6,7 @@
 //! over it.
 
 mod extra;
+pub(super) mod lanes;
 mod policy;
 mod slot;
 mod standby;

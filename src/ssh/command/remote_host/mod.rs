@@ -32,8 +32,7 @@ use crate::{
             connection::{Connection, Peer},
         },
         error::SshError,
-        forward::lanes::Lanes,
-        pool::ChannelPool,
+        pool::{ChannelPool, lanes::Lanes},
         prompt::prompter::Prompter,
     },
 };

@@ -12,11 +12,8 @@ use std::{
 
 use tokio::time::sleep;
 
-use crate::{
-    foreign_text::escape_line,
-    lock::lock,
-    ssh::{connect::connection::Connection, pool::ChannelPool},
-};
+use super::ChannelPool;
+use crate::{foreign_text::escape_line, lock::lock, ssh::connect::connection::Connection};
 
 /// Limit of the lanes of a log-in.
 const MAX_LANES: usize = 4;
@@ -250,17 +247,17 @@ impl LaneState {
 
 impl LaneSlot {
     /// Returns the connection of the lane.
-    pub(super) fn connection(&self) -> &Arc<Connection> {
+    pub(in crate::ssh) fn connection(&self) -> &Arc<Connection> {
         &self.lane.connection
     }
 
     /// Returns true if no other forwarded connection uses the lane.
-    pub(super) fn is_alone(&self) -> bool {
+    pub(in crate::ssh) fn is_alone(&self) -> bool {
         self.lane.state().streams.len() == 1
     }
 
     /// Notes that many bytes were passed on.
-    pub(super) fn mark_heavy(&self) {
+    pub(in crate::ssh) fn mark_heavy(&self) {
         if let Some(marks) = self.lane.state().streams.get_mut(&self.number) {
             marks.is_heavy = true;
         }
@@ -268,7 +265,7 @@ impl LaneSlot {
 
     /// Stops or resumes reading the lane. The lane stays stopped while any connection wants that, and
     /// takes no further connections while this one lasts.
-    pub(super) fn throttle(&self, throttles: bool) {
+    pub(in crate::ssh) fn throttle(&self, throttles: bool) {
         let mut state = self.lane.state();
         if let Some(marks) = state.streams.get_mut(&self.number) {
             marks.throttles = throttles;
