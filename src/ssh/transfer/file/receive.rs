@@ -1,5 +1,6 @@
 //! Receives the content of a file: over one channel, whose window is chosen by this program, and
-//! for a long file and a long round trip also over a second connection.
+//! for a long file and a long round trip also over a second connection. Meanwhile the remote host
+//! may compute the SHA-256, with which the received content is compared.
 
 use std::{
     path::Path,
@@ -19,8 +20,9 @@ use crate::{
             FAR, LONG, MAX_UNSIZED_BYTES, TransferCounters,
             client::SftpClient,
             error::{TransferError, shown},
+            file::remote_digest::{Comparison, RemoteDigest},
             in_flight,
-            local::io_threads::Sink,
+            local::io_threads::{Sink, Sum},
         },
     },
 };
@@ -48,8 +50,6 @@ pub(in crate::ssh::transfer) struct Receiving<'a> {
     pub(in crate::ssh::transfer) client: &'a Arc<SftpClient>,
     /// Path of the remote file.
     pub(in crate::ssh::transfer) path: &'a [u8],
-    /// Handle of the file on `client`.
-    pub(in crate::ssh::transfer) handle: Handle,
     /// Length of the file, in bytes. 0 means that the length is unknown.
     pub(in crate::ssh::transfer) size: u64,
     /// Upper limit of content in flight, in bytes.
@@ -64,23 +64,80 @@ pub(in crate::ssh::transfer) struct Receiving<'a> {
 }
 
 impl Receiving<'_> {
-    /// Fetches the missing content and writes it to the sink.
+    /// Fetches the missing content, writes it to the sink, and waits until the sink has finished.
+    /// `sum` is the digest of what the sink has taken. With `compared`, the digest is compared with
+    /// that of the remote host, except for a file without a size.
     ///
     /// # Errors
     /// A read or write failed, or the file is shorter than announced.
-    pub(in crate::ssh::transfer) async fn run(self) -> Result<(), TransferError> {
+    pub(in crate::ssh::transfer) async fn run(
+        mut self,
+        sum: &Sum,
+        compared: bool,
+    ) -> Result<Comparison, TransferError> {
+        let (client, path, size) = (self.client, self.path, self.size);
+
+        // The remote host reads the file for the digest while it is fetched, over another channel.
+        let digest = (compared && size > 0).then(|| RemoteDigest::start(self.host));
+        let digest = async {
+            let digest = digest?;
+            digest
+                .compute(&client.realpath(path).await.ok()?, size)
+                .await
+        };
+
+        // If the server confuses handles from here on, the content may be that of another file.
+        let mix_ups = client.mix_ups();
+
+        let content = async {
+            let handle = client
+                .open_file(path, Access::Read, Attributes::default())
+                .await;
+            let handle = handle.map_err(client.failed("opening", path))?;
+
+            // The handle is closed even after an error, because some servers allow few open files.
+            let received = self.receive(handle.clone()).await;
+            client.close_read(&handle).await;
+            received?;
+            client
+                .is_sure_since(mix_ups)
+                .map_err(client.failed("reading", path))?;
+
+            self.sink
+                .finish()
+                .await
+                .map_err(|source| TransferError::local("writing", self.local, source))
+        };
+
+        let (digest, ()) =
+            futures_util::future::try_join(async { Ok(digest.await) }, content).await?;
+        let Some(computed) = digest else {
+            return Ok(Comparison::Unknown);
+        };
+
+        // A file that ended before its announced length was read as a whole by the remote host too.
+        let received = *self.received;
+        Ok(computed
+            .compare(client, sum, received, received != size)
+            .await)
+    }
+
+    /// Fetches the missing content of the open file and writes it to the sink.
+    ///
+    /// # Errors
+    /// A read or write failed, or the file is shorter than announced.
+    async fn receive(&mut self, handle: Handle) -> Result<(), TransferError> {
         let Self {
             host,
             client,
             path,
-            handle,
             size,
             room,
-            sink,
-            received,
+            ref mut sink,
+            ref mut received,
             progress,
             local,
-        } = self;
+        } = *self;
 
         let window = u32::try_from(room).unwrap_or(IN_FLIGHT).min(IN_FLIGHT);
 
@@ -100,9 +157,9 @@ impl Receiving<'_> {
 
         let mut channels = vec![Arc::clone(&first)];
         // Over a short distance a single channel fills the line.
-        let far = client.round_trip >= FAR && size.saturating_sub(*received).min(room) > LONG;
+        let far = client.round_trip >= FAR && size.saturating_sub(**received).min(room) > LONG;
         let mut opening: FuturesUnordered<_> = far.then(|| open(host, path)).into_iter().collect();
-        let (mut requested, mut ended, mut reads) = (*received, false, FuturesOrdered::new());
+        let (mut requested, mut ended, mut reads) = (**received, false, FuturesOrdered::new());
 
         loop {
             while !ended && requested < wanted && reads.len() < most * channels.len() {
@@ -133,7 +190,7 @@ impl Receiving<'_> {
                         let bytes: u64 = contents.iter().map(|content| content.len() as u64).sum();
                         let taken = sink.write(contents).await;
                         taken.map_err(|source| TransferError::local("writing", local, source))?;
-                        *received += bytes;
+                        **received += bytes;
                         progress.add(bytes);
                     }
                 }
@@ -153,7 +210,7 @@ impl Receiving<'_> {
             )));
         }
 
-        if size == 0 || *received == size {
+        if size == 0 || **received == size {
             return Ok(());
         }
 
@@ -173,7 +230,7 @@ impl Receiving<'_> {
 
         Err(TransferError::Length {
             path,
-            found: *received,
+            found: **received,
             expected: size,
         })
     }

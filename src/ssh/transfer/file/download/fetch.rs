@@ -5,21 +5,14 @@ use std::{io, sync::Arc};
 use super::Download;
 use crate::{
     local::Folder,
-    sftp::{
-        attributes::{Attributes, FileType},
-        request::Access,
-    },
+    sftp::attributes::{Attributes, FileType},
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
             MAX_COMPARED_BYTES,
             client::SftpClient,
             error::{TransferError, shown},
-            file::{
-                local_temp::LocalTemp,
-                receive::Receiving,
-                remote_digest::{Comparison, RemoteDigest},
-            },
+            file::{local_temp::LocalTemp, receive::Receiving, remote_digest::Comparison},
             local::io_threads::{Sink, Sum},
         },
     },
@@ -66,7 +59,7 @@ impl Download {
         let Err(TransferError::Differs(_)) = first else {
             return first;
         };
-        let now = self.look(client).await?;
+        let now = look(client, &self.wanted).await?;
 
         if resumed || facts(&now) == facts(&attributes) {
             // The content may have been damaged before this attempt, such as by a crash. So
@@ -79,7 +72,7 @@ impl Download {
 
             // An unchanged file that differs twice points to a faulty disk or memory, which has to
             // be reported.
-            if facts(&self.look(client).await?) == facts(&now) {
+            if facts(&look(client, &self.wanted).await?) == facts(&now) {
                 return again;
             }
         }
@@ -87,25 +80,6 @@ impl Download {
         // The file is written to all the time. The copy has the content of each moment of reading,
         // as any copy would.
         Ok(false)
-    }
-
-    /// Returns the current attributes of the remote file.
-    ///
-    /// # Errors
-    /// A request failed, or the path no longer leads to a regular file.
-    pub(super) async fn look(&self, client: &SftpClient) -> Result<Attributes, TransferError> {
-        let attributes = client
-            .stat(&self.wanted)
-            .await
-            .map_err(client.failed("reading", &self.wanted))?;
-
-        match attributes.kind() {
-            FileType::File | FileType::Unknown => Ok(attributes),
-            _ => Err(TransferError::NotAFile(format!(
-                "\"{}\" on the remote host",
-                shown(&self.wanted)
-            ))),
-        }
     }
 
     /// Discards the content received so far.
@@ -144,65 +118,20 @@ impl Download {
             return Err(TransferError::Cancelled);
         };
 
-        // The remote host reads the file for the digest while it is fetched, over another channel.
-        let compared = size > 0 && (doubted || self.alone && size <= MAX_COMPARED_BYTES);
-        let digest = compared.then(|| RemoteDigest::start(host));
-        let digest = async {
-            let digest = digest?;
-            digest
-                .compute(&client.realpath(path).await.ok()?, size)
-                .await
+        let receiving = Receiving {
+            host,
+            client,
+            path,
+            size,
+            room: self.room,
+            sink: &mut state.sink,
+            received: &mut state.received,
+            progress: &self.progress,
+            local: &self.target.path,
         };
 
-        // If the server confuses handles from here on, the content may be that of another file.
-        let mix_ups = client.mix_ups();
-
-        let content = async {
-            let handle = client
-                .open_file(path, Access::Read, Attributes::default())
-                .await;
-            let handle = handle.map_err(client.failed("opening", path))?;
-
-            let receiving = Receiving {
-                host,
-                client,
-                path,
-                handle: handle.clone(),
-                size,
-                room: self.room,
-                sink: &mut state.sink,
-                received: &mut state.received,
-                progress: &self.progress,
-                local: &self.target.path,
-            };
-
-            // The handle is closed even after an error, because some servers allow few open files.
-            let received = receiving.run().await;
-            client.close_read(&handle).await;
-            received?;
-            client
-                .is_sure_since(mix_ups)
-                .map_err(client.failed("reading", path))?;
-
-            state
-                .sink
-                .finish()
-                .await
-                .map_err(|source| TransferError::local("writing", &self.target.path, source))
-        };
-
-        let (digest, ()) =
-            futures_util::future::try_join(async { Ok(digest.await) }, content).await?;
-        let Some(computed) = digest else {
-            return Ok(false);
-        };
-
-        // A file that ended before its announced length was read as a whole by the remote host too.
-        let is_same_file = state.received != size;
-        match computed
-            .compare(client, &state.sum, state.received, is_same_file)
-            .await
-        {
+        let compared = doubted || self.alone && size <= MAX_COMPARED_BYTES;
+        match receiving.run(&state.sum, compared).await? {
             Comparison::Equal => Ok(true),
             Comparison::Unknown => Ok(false),
             Comparison::Different => Err(TransferError::Differs(format!(
@@ -236,6 +165,28 @@ impl DownloadState {
 }
 
 /// Returns the length and modification time, by which a changed file is recognised.
-pub(super) fn facts(attributes: &Attributes) -> (u64, Option<u32>) {
+pub(in crate::ssh::transfer) fn facts(attributes: &Attributes) -> (u64, Option<u32>) {
     (attributes.size.unwrap_or(0), attributes.modified())
+}
+
+/// Returns the current attributes of a remote file.
+///
+/// # Errors
+/// The request failed, or the path does not lead to a regular file.
+pub(in crate::ssh::transfer) async fn look(
+    client: &SftpClient,
+    path: &[u8],
+) -> Result<Attributes, TransferError> {
+    let attributes = client
+        .stat(path)
+        .await
+        .map_err(client.failed("reading", path))?;
+
+    match attributes.kind() {
+        FileType::File | FileType::Unknown => Ok(attributes),
+        _ => Err(TransferError::NotAFile(format!(
+            "\"{}\" on the remote host",
+            shown(path)
+        ))),
+    }
 }

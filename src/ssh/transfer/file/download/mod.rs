@@ -6,7 +6,8 @@ use std::{io, sync::Arc};
 
 use tokio::task::spawn_blocking;
 
-use self::fetch::{DownloadState, facts};
+use self::fetch::DownloadState;
+pub(in crate::ssh::transfer) use self::fetch::{facts, look};
 use super::local_temp::remove_litter;
 use crate::{
     local::LocalName,
@@ -178,7 +179,7 @@ impl Download {
     ) -> Result<Option<FileResult>, TransferError> {
         let attributes = match self.found.take() {
             Some(found) => found,
-            None => self.look(client).await?,
+            None => look(client, &self.wanted).await?,
         };
 
         if self.skip_unchanged && self.is_copied(&attributes).await? {
