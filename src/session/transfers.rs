@@ -21,7 +21,7 @@ pub struct TransferEntry {
     pub session: String,
     /// Direction of the transfer.
     pub direction: Direction,
-    /// Path on this machine, as given by the caller.
+    /// Path on this machine, or `session:/path`, as given by the caller.
     pub local: String,
     /// Path on the remote machine, as given by the caller.
     pub remote: String,

@@ -149,6 +149,8 @@ fn of_transfer(error: &TransferError) -> &'static str {
             "call again: the file on the remote host is not whole until an upload succeeds"
         }
         TransferError::Aside { .. } => "fix the directory's permissions, rename the old file back, then call again",
+        TransferError::Origin { source, .. } => of_transfer(source),
+        TransferError::Itself(_) => "give another target",
         TransferError::Directory(_) | TransferError::NotADirectory(_) => "give another target, or remove what is there",
         TransferError::Exclude(_) => "write the patterns as in gitignore, relative to the directory that is copied",
         // Entries that arrived need not be sent again.

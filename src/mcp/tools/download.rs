@@ -30,12 +30,12 @@ struct DownloadParams {
 pub(super) fn tool() -> Tool {
     super::describe::<DownloadParams>(
         NAME,
-        "Copy a file or directory from the remote server to this machine (SFTP), as cp -r.",
+        "Copy a file or directory from the remote server to this machine or session:/path (SFTP), as cp -r.",
         Effect::Destructive,
     )
 }
 
-/// Copies a remote file or directory to this machine.
+/// Copies a remote file or directory to this machine, or to the host of another session.
 ///
 /// # Errors
 /// The arguments are wrong, or not everything could be copied.

@@ -10,7 +10,7 @@ use crate::{
     foreign_text::escape_line,
     mcp::call::{Call, hints, progress::size, report, tool_error::ToolError},
     session::{error::SessionError, registry::OpenedSession, transfers::Direction},
-    ssh::transfer::{TransferRequest, Transferred, counted},
+    ssh::transfer::{TransferError, TransferRequest, Transferred, counted},
 };
 
 #[derive(Debug, Serialize)]
@@ -27,11 +27,14 @@ struct TransferResult {
     verified: bool,
     /// Path at the destination.
     to: String,
+    /// Session of the path that is not on this machine; `None` for a local path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    other_session: Option<String>,
 }
 
 /// Arguments that uploads and downloads have in common.
 pub(super) struct TransferArguments {
-    /// Path on this machine, as typed.
+    /// Path on this machine, or `session:/path`, as typed.
     pub(super) local: String,
     /// Path on the remote host, as typed.
     pub(super) remote: String,
@@ -43,6 +46,12 @@ pub(super) struct TransferArguments {
     pub(super) skip_unchanged: bool,
 }
 
+/// Session and path of a local side that is on a host.
+struct OtherSide {
+    opened: OpenedSession,
+    path: String,
+}
+
 /// Copies a file or directory in this direction.
 ///
 /// # Errors
@@ -52,19 +61,20 @@ pub(super) async fn run(
     direction: Direction,
     arguments: TransferArguments,
 ) -> Result<CallToolResult, ToolError> {
-    // The daemon has another working directory than the client, so a relative path is resolved
-    // first.
-    let local = call.local(arguments.local);
-    let OpenedSession {
-        session, notice, ..
-    } = call
+    let other = other_side(&call, &arguments.local).await?;
+    let opened = call
         .registry
         .open(arguments.session.as_deref(), &call.caller)
         .await?;
-    let name = session.saved.name.as_str();
+    let session = &opened.session;
 
     let request = TransferRequest {
-        local,
+        // The daemon has another working directory than the client, so a relative path is resolved
+        // first.
+        local: match &other {
+            Some(_) => arguments.local,
+            None => call.local(arguments.local),
+        },
         remote: arguments.remote,
         exclude: arguments.exclude.unwrap_or_default(),
         skip_unchanged: arguments.skip_unchanged,
@@ -72,7 +82,12 @@ pub(super) async fn run(
     };
 
     // The dashboard lists the transfer until this guard is dropped, however the call ends.
+    let name = session.saved.name.as_str();
     let _shown = call.registry.transfers.track(name, direction, &request);
+
+    if let Some(other) = other {
+        return copy(&call, direction, &opened, &other, request).await;
+    }
 
     // The transfer consumes the request, but a hint about a failed path needs the paths as they
     // were typed.
@@ -84,8 +99,107 @@ pub(super) async fn run(
     let moved = moved.map_err(|error| explained(&error, &requested, direction))?;
 
     // With a single connected session its name would be noise in the answer.
-    let name = call.registry.is_one_of_many().then_some(name);
-    result(verb, name, notice.as_deref(), moved)
+    let session = match call.registry.is_one_of_many() {
+        true => format!("session {name}: "),
+        false => String::new(),
+    };
+
+    let notice = opened.notice.map(|notice| format!("; session: {notice}"));
+    let begin = format!("{session}{verb} {}, to {}", counts(&moved), moved.to);
+    result(&begin, &notice.unwrap_or_default(), None, moved)
+}
+
+/// Copies from one host to another: in this direction between the host of the session `opened`, and
+/// the other one in place of this machine.
+async fn copy(
+    call: &Call,
+    direction: Direction,
+    opened: &OpenedSession,
+    other: &OtherSide,
+    request: TransferRequest,
+) -> Result<CallToolResult, ToolError> {
+    let ((from, local), (to, remote)) = match direction {
+        Direction::Upload => ((&other.opened, &other.path), (opened, &request.remote)),
+        Direction::Download => ((opened, &request.remote), (&other.opened, &other.path)),
+    };
+
+    let (from_name, to_name) = (&from.session.saved.name, &to.session.saved.name);
+    let request = TransferRequest {
+        local: local.clone(),
+        remote: remote.clone(),
+        ..request
+    };
+
+    let copied = to
+        .session
+        .copy_from(&from.session, request.clone(), &call.caller);
+    let copied = copied
+        .await
+        .map_err(|error| explained_copy(&error, from_name.as_str(), request))?;
+
+    let notices = [(from_name, from), (to_name, to)];
+    let notices = notices.iter().filter_map(|(name, opened)| {
+        let notice = opened.notice.as_deref()?;
+        Some(format!("; session {name}: {notice}"))
+    });
+
+    let begin = format!(
+        "copied {}, from {from_name} to {to_name}:{}",
+        counts(&copied),
+        copied.to
+    );
+    let other_name = other.opened.session.saved.name.to_string();
+    result(
+        &begin,
+        &notices.collect::<String>(),
+        Some(other_name),
+        copied,
+    )
+}
+
+/// Opens the session of a local side of the form `session:/path`. `None` for a path of this
+/// machine.
+///
+/// # Errors
+/// There is no such session, or the host of that name cannot be connected to.
+async fn other_side(call: &Call, local: &str) -> Result<Option<OtherSide>, ToolError> {
+    let Some((name, path)) = session_and_path(local) else {
+        return Ok(None);
+    };
+
+    let is_drive = name.len() == 1 && name.starts_with(|letter: char| letter.is_ascii_alphabetic());
+    if is_drive && cfg!(windows) {
+        return Ok(None);
+    }
+
+    match call.registry.open(Some(name), &call.caller).await {
+        Ok(opened) => Ok(Some(OtherSide {
+            opened,
+            path: path.to_owned(),
+        })),
+        Err(SessionError::Unknown { .. }) if is_drive => Ok(None),
+        Err(error @ SessionError::Unknown { .. }) => {
+            let mut explained = ToolError::from(&error);
+            explained.hint = escape_line(
+                format!("{}; a local file of that name is ./{local}", explained.hint).as_bytes(),
+            );
+            Err(explained)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Splits `session:/path` and `session:~/path`. `None` for any other path, in particular one with a
+/// separator before the colon.
+fn session_and_path(local: &str) -> Option<(&str, &str)> {
+    let colon = [":/", ":~"]
+        .iter()
+        .filter_map(|start| local.find(start))
+        .min()?;
+
+    let (name, path) = (local.get(..colon)?, local.get(colon + 1..)?);
+    let is_name = !name.is_empty() && !name.contains(['/', '\\']);
+    is_name.then_some((name, path))
 }
 
 /// Returns the error of a transfer. If the form of the path shows the mistake, the hint says which
@@ -99,15 +213,65 @@ fn explained(error: &SessionError, request: &TransferRequest, direction: Directi
     explained
 }
 
-/// Returns the answer of a finished transfer. `what` is the verb, `session` is the name of the
-/// session if several are connected, and `notice` is about a host that became a session.
+/// Returns the error of a copy from the session `from`. `request` has the path there as the local
+/// one.
+fn explained_copy(error: &SessionError, from: &str, request: TransferRequest) -> ToolError {
+    let SessionError::Transfer { session, source } = error else {
+        return error.into();
+    };
+    let TransferError::Remote { doing, .. } = &**source else {
+        return explained(error, &request, Direction::Upload);
+    };
+
+    // Both sides may be the same session.
+    let is_source = session == from && (doing.starts_with("reading") || *doing == "opening");
+    let (request, direction) = if is_source {
+        let TransferRequest { local, remote, .. } = request.clone();
+        let (local, remote) = (remote, local);
+        let request = TransferRequest {
+            local,
+            remote,
+            ..request
+        };
+        (request, Direction::Download)
+    } else {
+        (request, Direction::Upload)
+    };
+
+    let mut explained = ToolError::from(error);
+    explained.hint = hints::of_transfer(error, &request, direction == Direction::Upload)
+        .unwrap_or("check that path on that host, its permissions and the free space")
+        .to_owned();
+    explained
+}
+
+/// Returns how many files, links and directories were moved, and bytes.
+fn counts(moved: &Transferred) -> String {
+    let tally = &moved.tally;
+
+    // A single file needs no counts of links and directories, so these appear only if there are
+    // any.
+    let mut counts = vec![counted(tally.files, "file", "files")];
+    if tally.links > 0 {
+        counts.push(counted(tally.links, "link", "links"));
+    }
+
+    if tally.directories > 0 {
+        counts.push(counted(tally.directories, "directory", "directories"));
+    }
+
+    format!("{}, {} bytes", counts.join(", "), tally.bytes)
+}
+
+/// Returns the answer of a finished transfer. `begin` says what was moved, `notice` is about hosts
+/// that became sessions, and `other_session` is the one in place of this machine.
 ///
 /// # Errors
 /// The result cannot be written as JSON.
 fn result(
-    what: &str,
-    session: Option<&str>,
-    notice: Option<&str>,
+    begin: &str,
+    notice: &str,
+    other_session: Option<String>,
     moved: Transferred,
 ) -> Result<CallToolResult, ToolError> {
     let Transferred {
@@ -132,18 +296,8 @@ fn result(
         }),
         verified,
         to,
+        other_session,
     };
-
-    // A single file needs no counts of links and directories, so these appear only if there are
-    // any.
-    let mut counts = vec![counted(tally.files, "file", "files")];
-    if tally.links > 0 {
-        counts.push(counted(tally.links, "link", "links"));
-    }
-
-    if tally.directories > 0 {
-        counts.push(counted(tally.directories, "directory", "directories"));
-    }
 
     // The answer claims no more than was compared: some servers report no length, or a wrong one.
     let how = match tally.unkept.size {
@@ -179,22 +333,9 @@ fn result(
         remarks.push(format!("{}, {rate}/s", report::duration(duration)));
     }
 
-    let session = session
-        .map(|session| format!("session {session}: "))
-        .unwrap_or_default();
     let unkept = Some(tally.unkept.to_string()).filter(|said| !said.is_empty());
     let unkept = unkept.map(|said| format!("; {said}")).unwrap_or_default();
-    let notice = notice
-        .map(|notice| format!("; session: {notice}"))
-        .unwrap_or_default();
-
-    let text = format!(
-        "{session}{what} {}, {} bytes, to {} ({}){unkept}{notice}",
-        counts.join(", "),
-        result.bytes,
-        result.to,
-        remarks.join(", ")
-    );
+    let text = format!("{begin} ({}){unkept}{notice}", remarks.join(", "));
 
     // Paths come from either machine and must not break the line.
     session::text_and_facts(
@@ -225,4 +366,33 @@ fn left_out(count: usize, first: &[(Vec<u8>, String)]) -> String {
     format!(
         "; left out, because guarded: {named}{more}. The person is asked about a path that is named by itself"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_name_before_the_colon_makes_a_session() {
+        for (local, expected) in [
+            ("web:/srv/data", Some(("web", "/srv/data"))),
+            ("web:~", Some(("web", "~"))),
+            ("web:~/x:/y", Some(("web", "~/x:/y"))),
+            ("my server:/a b/", Some(("my server", "/a b/"))),
+            ("me@host:2222:/x", Some(("me@host:2222", "/x"))),
+            ("[::1]:2222:~/x", Some(("[::1]:2222", "~/x"))),
+            ("C:/x", Some(("C", "/x"))),
+            ("C:\\x", None),
+            ("web:x", None),
+            ("web", None),
+            (":/x", None),
+            ("./web:/x", None),
+            ("/srv/web:/x", None),
+            ("~/web:/x", None),
+            ("a\\b:/x", None),
+            ("", None),
+        ] {
+            assert_eq!(session_and_path(local), expected, "{local}");
+        }
+    }
 }

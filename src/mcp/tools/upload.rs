@@ -30,12 +30,12 @@ struct UploadParams {
 pub(super) fn tool() -> Tool {
     super::describe::<UploadParams>(
         NAME,
-        "Copy a local file or directory to the remote server (SFTP), as cp -r.",
+        "Copy a local (or session:/path) file or directory to the remote server (SFTP), as cp -r.",
         Effect::Destructive,
     )
 }
 
-/// Copies a local file or directory to the remote host.
+/// Copies a file or directory of this machine, or of another session, to the remote host.
 ///
 /// # Errors
 /// The arguments are wrong, or not everything could be copied.

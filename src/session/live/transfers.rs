@@ -1,10 +1,12 @@
-//! File transfers over a session's connection, continued over a new connection if the link is lost.
+//! File transfers over the connection of a session, or of two, continued over a new connection if a
+//! link is lost.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use futures_util::future::try_join;
 use tokio::time::sleep;
 
 use super::{FIRST_PAUSE, LiveSession, MAX_PAUSE};
@@ -12,7 +14,10 @@ use crate::{
     lock::lock,
     session::{caller::Caller, error::SessionError},
     ssh::{
-        command::{limits::Signals, remote_host::RemoteHost},
+        command::{
+            limits::{Signals, StopConditions},
+            remote_host::RemoteHost,
+        },
         transfer::{
             FileTransfer, Guard, TransferCounters, TransferError, TransferRequest, Transferred,
             remove_remote_temps,
@@ -37,7 +42,7 @@ impl LiveSession {
         let transfer = FileTransfer::up(request, self.guard(caller))
             .await
             .map_err(|error| self.transfer(error))?;
-        self.over_any_link(transfer, &progress, caller).await
+        self.over_any_link(transfer, &progress, None, caller).await
     }
 
     /// Downloads a file or directory tree.
@@ -52,7 +57,27 @@ impl LiveSession {
         let progress = request.progress.clone();
         let transfer = FileTransfer::down(request, self.guard(caller))
             .map_err(|error| self.transfer(error))?;
-        self.over_any_link(transfer, &progress, caller).await
+        self.over_any_link(transfer, &progress, None, caller).await
+    }
+
+    /// Copies a file or directory tree from the host of the session `origin`, where the local path
+    /// of the request is, to the host of this session. Both may be the same session. Nothing is
+    /// read or written on this machine.
+    ///
+    /// # Errors
+    /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
+    /// The error names the session to which it belongs.
+    pub async fn copy_from(
+        &self,
+        origin: &Self,
+        request: TransferRequest,
+        caller: &Caller,
+    ) -> Result<Transferred, SessionError> {
+        let progress = request.progress.clone();
+        let transfer =
+            FileTransfer::between(origin.name(), request).map_err(|error| self.transfer(error))?;
+        self.over_any_link(transfer, &progress, Some(origin), caller)
+            .await
     }
 
     /// Runs a transfer to the end and cleans up temporary files on the remote host.
@@ -60,9 +85,10 @@ impl LiveSession {
         &self,
         mut transfer: FileTransfer,
         progress: &TransferCounters,
+        origin: Option<&Self>,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
-        let result = self.attempts(&mut transfer, progress, caller).await;
+        let result = self.attempts(&mut transfer, progress, origin, caller).await;
         // If the last link is lost, too, the files wait for the next connection of the session.
         lock(&self.remote_temps).extend(transfer.remote_temps());
         let alive = lock(&self.last)
@@ -85,17 +111,20 @@ impl LiveSession {
         &self,
         transfer: &mut FileTransfer,
         progress: &TransferCounters,
+        origin: Option<&Self>,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
-        let _running = self.running.token();
+        let _running = (self.running.token(), origin.map(|it| it.running.token()));
         // The first retry follows at once, because the link may have died long before.
         let (mut lost, mut pause) = (None, Duration::ZERO);
         loop {
-            let error = match self.host(caller).await {
-                Ok(host) => {
+            let error = match self.hosts(origin, caller).await {
+                Ok((host, from)) => {
                     let before = progress.now().bytes;
                     let conditions = self.conditions(None, caller, &Signals::default());
-                    let error = match transfer.attempt(&host, &conditions).await {
+                    let from = from.as_ref().map(|(host, conditions)| (host, conditions));
+                    let attempt = transfer.attempt(&host, &conditions, from);
+                    let error = match attempt.await {
                         Err(error) if error.is_lost() => error,
                         result => return result.map_err(|error| self.transfer(error)),
                     };
@@ -105,8 +134,16 @@ impl LiveSession {
                         (lost, pause) = (None, Duration::ZERO);
                     }
 
-                    if let TransferError::Ssh(error) = &error {
-                        self.drop_dead(&host, error).await;
+                    match (&error, origin, from) {
+                        (TransferError::Ssh(error), _, _) => {
+                            self.drop_dead(&host, error).await;
+                        }
+                        (TransferError::Origin { source, .. }, Some(origin), Some((host, _))) => {
+                            if let TransferError::Ssh(error) = &**source {
+                                origin.drop_dead(host, error).await;
+                            }
+                        }
+                        _ => {}
                     }
 
                     self.transfer(error)
@@ -136,6 +173,25 @@ impl LiveSession {
         }
     }
 
+    /// Returns the host of this session and, for a copy, that of `origin` with the conditions under
+    /// which its session stops the copy. Both are dialled at the same time.
+    async fn hosts(
+        &self,
+        origin: Option<&Self>,
+        caller: &Caller,
+    ) -> Result<(Arc<RemoteHost>, Option<(Arc<RemoteHost>, StopConditions)>), SessionError> {
+        let from = async {
+            let Some(origin) = origin else {
+                return Ok(None);
+            };
+            let host = origin.host(caller).await?;
+            let conditions = origin.conditions(None, caller, &Signals::default());
+            Ok(Some((host, conditions)))
+        };
+
+        try_join(self.host(caller), from).await
+    }
+
     /// Removes temporary files left by lost connections, in the background.
     pub(super) fn remove_remote_temps(&self, host: &Arc<RemoteHost>) {
         let found = std::mem::take(&mut *lock(&self.remote_temps));
@@ -163,10 +219,13 @@ impl LiveSession {
         }
     }
 
+    /// Wraps the error of a transfer. It belongs to this session unless it names another.
     pub(super) fn transfer(&self, source: TransferError) -> SessionError {
-        SessionError::Transfer {
-            session: self.name().to_owned(),
-            source: Box::new(source),
-        }
+        let (session, source) = match source {
+            TransferError::Origin { session, source } => (session, source),
+            source => (self.name().to_owned(), Box::new(source)),
+        };
+
+        SessionError::Transfer { session, source }
     }
 }

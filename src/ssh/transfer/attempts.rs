@@ -1,4 +1,4 @@
-//! A transfer of a file or a tree in either direction, with its attempts.
+//! A transfer of a file or a tree in either direction, or between two hosts, with its attempts.
 
 use std::{
     io,
@@ -7,13 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::try_join;
 use tokio::task::spawn_blocking;
 
 use super::{
     RemoteTemp, StopConditions, TransferError,
     client::SftpClient,
-    file::{download::Download, upload::Upload},
+    error::shown,
+    file::{download::Download, origin_file::OriginFile, upload::Upload},
     guard::Guard,
+    origin::Origin,
     paths,
     request::{AttemptResult, TransferRequest},
     tree::{DownTree, UpTree},
@@ -39,14 +42,15 @@ pub struct Transferred {
 }
 
 /// Transfer of a file or tree, which may take several attempts over successive connections. The
-/// source or target on this machine stays open between attempts. Dropping the transfer removes
+/// source or target on this machine, if there is one, stays open between attempts. Dropping the transfer removes
 /// temporary local files; temporary remote files are returned by
 /// [`remote_temps`](Self::remote_temps).
 #[derive(Debug)]
 pub struct FileTransfer {
     started: Instant,
+    /// Name of the session from which a copy between hosts reads; empty for other transfers.
+    origin: Arc<str>,
     request: TransferRequest,
-    guard: Guard,
     excludes: Excludes,
     state: TransferState,
 }
@@ -55,7 +59,10 @@ pub struct FileTransfer {
 #[derive(Debug)]
 enum TransferState {
     /// A download whose first attempt has not yet asked the server for the type of the source.
-    Down,
+    Down(Guard),
+    /// A copy between hosts whose first attempt has not yet asked the origin for the type of the
+    /// source. After that, the copy is an upload.
+    Between,
     UpFile(Box<Upload>),
     UpTree(Box<UpTree>),
     DownFile(Box<Download>),
@@ -91,10 +98,29 @@ impl FileTransfer {
 
         Ok(Self {
             started,
+            origin: "".into(),
             request,
-            guard,
             excludes,
             state,
+        })
+    }
+
+    /// Creates a copy from the host of the session `origin`, on which the `local` path of the
+    /// request is, to another host. Nothing on this machine is read or written.
+    ///
+    /// # Errors
+    /// A path or pattern is invalid.
+    pub fn between(origin: &str, request: TransferRequest) -> Result<Self, TransferError> {
+        let excludes = Excludes::parse(&request.exclude)?;
+        paths::remote(&request.local)?;
+        paths::remote(&request.remote)?;
+
+        Ok(Self {
+            started: Instant::now(),
+            origin: origin.into(),
+            request,
+            excludes,
+            state: TransferState::Between,
         })
     }
 
@@ -110,14 +136,15 @@ impl FileTransfer {
 
         Ok(Self {
             started: Instant::now(),
+            origin: "".into(),
             request,
-            guard,
             excludes,
-            state: TransferState::Down,
+            state: TransferState::Down(guard),
         })
     }
 
-    /// Moves everything not moved yet, over connections to `host`.
+    /// Moves everything not moved yet, over connections to `host`. A copy between hosts reads from
+    /// `origin`, until its conditions stop the copy.
     ///
     /// # Errors
     /// Any [`TransferError`]. If [`TransferError::is_lost`] returns true, another attempt continues
@@ -126,23 +153,47 @@ impl FileTransfer {
         &mut self,
         host: &Arc<RemoteHost>,
         conditions: &StopConditions,
+        origin: Option<(&Arc<RemoteHost>, &StopConditions)>,
     ) -> Result<Transferred, TransferError> {
-        let client = Arc::new(SftpClient::open(host, conditions).await?);
+        let client = SftpClient::open(host, conditions);
+        let origin = async {
+            match origin {
+                Some((host, conditions)) => {
+                    Ok(Some(Origin::open(&self.origin, host, conditions).await?))
+                }
+                None => Ok(None),
+            }
+        };
+        let (client, origin) = try_join(client, origin).await?;
+        let (client, origin) = (Arc::new(client), origin.as_ref());
 
         let Self {
             started,
             request,
-            guard,
             excludes,
             state,
+            ..
         } = self;
 
         // Once per transfer: a later attempt must continue with the same kind of source.
-        if let TransferState::Down = state {
-            let connection = client.connection();
-            *state = connection
-                .unless_stopped(conditions, begin(&client, guard, request))
-                .await?;
+        match (&mut *state, origin) {
+            (TransferState::Down(guard), _) => {
+                let begun = begin(&client, guard, request);
+                *state = client
+                    .connection()
+                    .unless_stopped(conditions, begun)
+                    .await?;
+            }
+            (TransferState::Between, Some(origin)) => {
+                let begun = origin.unless_stopped(begin_between(origin, request));
+                *state = client
+                    .connection()
+                    .unless_stopped(conditions, begun)
+                    .await?;
+            }
+            (TransferState::UpFile(upload), Some(origin)) => upload.read_from(origin),
+            (TransferState::UpTree(tree), Some(origin)) => tree.read_from(origin),
+            _ => {}
         }
 
         let AttemptResult {
@@ -150,17 +201,21 @@ impl FileTransfer {
             tally,
             verified,
         } = match state {
-            TransferState::Down => return Err(TransferError::Cancelled),
-            TransferState::UpFile(upload) => upload.attempt(host, &client, conditions).await?,
+            TransferState::Down(_) | TransferState::Between => {
+                return Err(TransferError::Cancelled);
+            }
+            TransferState::UpFile(upload) => {
+                upload.attempt(host, &client, conditions, origin).await?
+            }
             TransferState::UpTree(tree) => {
-                tree.attempt(request, excludes, host, &client, conditions)
+                tree.attempt(request, excludes, host, &client, conditions, origin)
                     .await?
             }
             TransferState::DownFile(download) => {
                 download.attempt(host, &client, conditions).await?
             }
             TransferState::DownTree(tree) => {
-                tree.attempt(request, excludes, host, &client, conditions, guard)
+                tree.attempt(request, excludes, host, &client, conditions)
                     .await?
             }
         };
@@ -180,9 +235,10 @@ impl FileTransfer {
         match &mut self.state {
             TransferState::UpFile(upload) => upload.remote_temp().into_iter().collect(),
             TransferState::UpTree(tree) => tree.remote_temps(),
-            TransferState::Down | TransferState::DownFile(_) | TransferState::DownTree(_) => {
-                Vec::new()
-            }
+            TransferState::Down(_)
+            | TransferState::Between
+            | TransferState::DownFile(_)
+            | TransferState::DownTree(_) => Vec::new(),
         }
     }
 }
@@ -218,7 +274,39 @@ async fn begin(
         .map_err(client.failed("reading", &path))?;
 
     Ok(match found.kind() {
-        FileType::Directory => TransferState::DownTree(Box::new(DownTree::new(path, found))),
+        FileType::Directory => {
+            TransferState::DownTree(Box::new(DownTree::new(path, found, guard.clone())))
+        }
         _ => TransferState::DownFile(Box::new(Download::new(path, found, guard, request).await?)),
+    })
+}
+
+/// Looks at the source of a copy between hosts and creates the state of the upload.
+async fn begin_between(
+    origin: &Origin,
+    request: &TransferRequest,
+) -> Result<TransferState, TransferError> {
+    let path = paths::remote(&request.local)?.into_bytes();
+    let found = origin.client.stat(&path).await;
+    let failed = |error| origin.failed(origin.client.failed("reading", &path)(error));
+    let found = found.map_err(failed)?;
+
+    Ok(match found.kind() {
+        FileType::Directory => {
+            TransferState::UpTree(Box::new(UpTree::from_origin(origin, path, &found)))
+        }
+        FileType::Special => {
+            let path = format!("\"{}\" on the remote host", shown(&path));
+            return Err(origin.failed(TransferError::NotAFile(path)));
+        }
+        _ => {
+            let origin = origin.clone();
+            let file = OriginFile {
+                origin,
+                path,
+                found,
+            };
+            TransferState::UpFile(Box::new(Upload::from_origin(file, request)?))
+        }
     })
 }

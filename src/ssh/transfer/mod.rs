@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod guard;
 mod local;
+mod origin;
 mod paths;
 mod progress;
 mod remote_files;

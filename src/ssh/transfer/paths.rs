@@ -100,6 +100,12 @@ pub(super) fn file_name(path: &str) -> Result<&str, TransferError> {
     }
 }
 
+/// Returns a remote path without the slashes at its end.
+pub(super) fn without_end_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/');
+    path.get(..end.map_or(0, |at| at + 1)).unwrap_or_default()
+}
+
 /// Splits a remote path into the directory, with a trailing `/`, and the name.
 pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     path.split_at(

@@ -3,10 +3,12 @@
 use super::progress::TransferCounters;
 use crate::tree::tally::{Tally, Unkept};
 
-/// Request for a transfer: the paths of both sides and the options. Both directions use it.
+/// Request for a transfer: the paths of both sides and the options. Both directions use it, and
+/// copies between hosts.
 #[derive(Debug, Clone, Default)]
 pub struct TransferRequest {
-    /// Path on this machine, as typed by the user. `~` stands for the home directory.
+    /// Path on this machine or, in a copy between hosts, on the host from which the copy reads. As
+    /// typed by the user; `~` stands for the home directory.
     pub local: String,
     /// Path on the remote host, as typed by the user. `~` stands for the home directory.
     pub remote: String,

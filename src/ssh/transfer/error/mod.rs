@@ -31,6 +31,17 @@ pub enum TransferError {
     /// The connection or the SFTP channel failed.
     #[error(transparent)]
     Ssh(#[from] SshError),
+    /// In a copy between hosts, reading from the first host failed.
+    #[error("session {session:?}: {source}")]
+    Origin {
+        /// Name of the session from which the copy reads.
+        session: String,
+        /// Error of that host.
+        source: Box<TransferError>,
+    },
+    /// A copy would replace its source, or contain itself.
+    #[error("\"{0}\" is the source itself, or inside it")]
+    Itself(String),
     /// The server has no SFTP subsystem.
     #[error("the server offers no SFTP")]
     NoSftp,
@@ -162,7 +173,11 @@ impl TransferError {
     /// where this attempt stopped.
     #[must_use]
     pub fn is_lost(&self) -> bool {
-        matches!(self, Self::Ssh(SshError::Lost(_)))
+        match self {
+            Self::Ssh(error) => matches!(error, SshError::Lost(_)),
+            Self::Origin { source, .. } => source.is_lost(),
+            _ => false,
+        }
     }
 
     /// Returns the message for a failure of a single file. `None` if the error ends the transfer of
@@ -176,6 +191,9 @@ impl TransferError {
             } => Some(format!(
                 "it has {found} bytes where {expected} were expected; it changed during the transfer"
             )),
+            Self::Origin { session, source } => {
+                Some(format!("{} (session {session})", source.of_one_file()?))
+            }
             Self::InPlace { source, .. } => Some(format!(
                 "{}; it was being written in place and is incomplete",
                 source.of_one_file()?
@@ -195,6 +213,18 @@ impl TransferError {
         Self::InPlace {
             source: Box::new(self),
             path: shown(path),
+        }
+    }
+
+    /// Names the session in an error of the host from which a copy reads. A cancellation concerns
+    /// both hosts.
+    pub(super) fn of_origin(self, session: &str) -> Self {
+        match self {
+            Self::Cancelled => self,
+            _ => Self::Origin {
+                session: session.to_owned(),
+                source: Box::new(self),
+            },
         }
     }
 

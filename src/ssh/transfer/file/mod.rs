@@ -3,6 +3,7 @@
 pub(super) mod download;
 pub(super) mod finish_write;
 pub(super) mod local_temp;
+pub(super) mod origin_file;
 pub(super) mod receive;
 pub(super) mod remote_digest;
 pub(super) mod remote_temp;

@@ -1,4 +1,4 @@
-//! The local file of an upload.
+//! The source of a file that is sent: a local file, or a file on another host.
 
 use std::{
     fs::{File, Metadata},
@@ -15,10 +15,13 @@ use crate::{
     policy::TransferDirection,
     sftp::attributes::{Attributes, FileType},
     ssh::transfer::{
-        Guard, MAX_COMPARED_BYTES, TransferCounters,
-        error::TransferError,
+        Guard, MAX_COMPARED_BYTES, MAX_UNSIZED_BYTES, TransferCounters,
+        error::{TransferError, as_text},
+        file::origin_file::OriginFile,
         guard::{content_of, file_facts::FileFactsBefore},
-        local::io_threads::Sum,
+        local::io_threads::{FileSource, Sum, pipe},
+        origin::Origin,
+        paths,
     },
     tree::{
         entry::{self, EntryKind},
@@ -26,19 +29,26 @@ use crate::{
     },
 };
 
-/// Open local file to be sent, with the metadata from the beginning of the transfer.
+/// File to be sent, with the metadata from the beginning of the transfer.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct SourceFile {
     /// Path of the file, for messages.
     pub(in crate::ssh::transfer) path: PathBuf,
-    pub(in crate::ssh::transfer) file: Arc<File>,
-    /// Metadata at the beginning of the transfer. Content appended later is not sent.
-    pub(in crate::ssh::transfer) metadata: Metadata,
+    content: SourceContent,
     /// SHA-256 of the content read so far.
     pub(in crate::ssh::transfer) sum: Sum,
     /// True if the copy is compared by SHA-256 even when no connection was lost.
     pub(in crate::ssh::transfer) compared: bool,
     pub(in crate::ssh::transfer) progress: TransferCounters,
+}
+
+/// Place of the content of a [`SourceFile`].
+#[derive(Debug)]
+enum SourceContent {
+    /// Open local file, with its metadata. Content appended later is not sent.
+    Local { file: Arc<File>, metadata: Metadata },
+    /// File on another host.
+    Origin(OriginFile),
 }
 
 impl SourceFile {
@@ -96,24 +106,116 @@ impl SourceFile {
     ) -> Self {
         Self {
             path,
-            file: Arc::new(file),
-            metadata,
+            content: SourceContent::Local {
+                file: Arc::new(file),
+                metadata,
+            },
             sum: Sum::default(),
             compared: false,
             progress,
         }
     }
 
+    /// Wraps a file on another host. With `compared`, a short file is compared by SHA-256.
+    pub(in crate::ssh::transfer) fn on_origin(
+        file: OriginFile,
+        compared: bool,
+        progress: TransferCounters,
+    ) -> Self {
+        Self {
+            path: as_text(&file.path).into(),
+            sum: Sum::default(),
+            compared: compared && file.len() <= MAX_COMPARED_BYTES,
+            content: SourceContent::Origin(file),
+            progress,
+        }
+    }
+
+    /// Returns the name of the file, without a path.
+    pub(in crate::ssh::transfer) fn name(&self) -> Vec<u8> {
+        match &self.content {
+            SourceContent::Local { .. } => {
+                paths::bytes(self.path.file_name().unwrap_or(self.path.as_os_str()))
+            }
+            SourceContent::Origin(file) => file.name().to_vec(),
+        }
+    }
+
+    /// Returns the length, in bytes. 0 means that the length is unknown.
+    pub(in crate::ssh::transfer) fn len(&self) -> u64 {
+        match &self.content {
+            SourceContent::Local { metadata, .. } => metadata.len(),
+            SourceContent::Origin(file) => file.len(),
+        }
+    }
+
     /// Returns the mode and times to be set on the remote copy.
     pub(in crate::ssh::transfer) fn attributes(&self) -> Attributes {
-        to_set(attributes(&self.metadata))
+        to_set(match &self.content {
+            SourceContent::Local { metadata, .. } => attributes(metadata),
+            SourceContent::Origin(file) => file.attributes(),
+        })
+    }
+
+    /// Reads a file on another host over the channel of this attempt from now on.
+    pub(in crate::ssh::transfer) fn read_from(&mut self, origin: &Origin) {
+        if let SourceContent::Origin(file) = &mut self.content {
+            file.origin = origin.clone();
+        }
+    }
+
+    /// Returns the other host and the path there, if the file is not on this machine.
+    pub(in crate::ssh::transfer) fn origin(&self) -> Option<&OriginFile> {
+        match &self.content {
+            SourceContent::Local { .. } => None,
+            SourceContent::Origin(file) => Some(file),
+        }
+    }
+
+    /// Returns the content from `from` on in pieces of `length` bytes, and the work which has to
+    /// run meanwhile. With `compared`, another host compares by SHA-256 what it has sent. The work
+    /// returns false if the file there is not known to be what was read.
+    pub(in crate::ssh::transfer) fn pieces(
+        &self,
+        from: u64,
+        length: u32,
+        compared: bool,
+    ) -> (
+        FileSource,
+        impl Future<Output = Result<bool, TransferError>>,
+    ) {
+        let sum = self.sum.clone();
+        let (source, reading) = match &self.content {
+            SourceContent::Local { file, metadata } => {
+                let end = match metadata.len() {
+                    0 => MAX_UNSIZED_BYTES,
+                    end => end,
+                };
+                (
+                    FileSource::new(Arc::clone(file), from, end, length, sum),
+                    None,
+                )
+            }
+            SourceContent::Origin(file) => {
+                let (sink, source) = pipe(from, length, sum.clone());
+                (source, Some(file.read(sink, from, sum, compared)))
+            }
+        };
+
+        let reading = async {
+            match reading {
+                Some(reading) => reading.await,
+                None => Ok(true),
+            }
+        };
+        (source, reading)
     }
 
     /// Returns true if the file found at the target has the same length and modification time.
     pub(in crate::ssh::transfer) fn is_copied(&self, found: Option<Attributes>) -> bool {
         found.is_some_and(|found| {
             found.kind() == FileType::File
-                && found.size == Some(self.metadata.len())
+                && found.size == Some(self.len())
                 && found.modified() == self.attributes().modified()
         })
     }
@@ -123,18 +225,33 @@ impl SourceFile {
     ///
     /// # Errors
     /// The metadata cannot be read.
-    pub(in crate::ssh::transfer) fn has_changed(&mut self) -> Result<bool, TransferError> {
-        let now = self
-            .file
+    pub(in crate::ssh::transfer) async fn has_changed(&mut self) -> Result<bool, TransferError> {
+        let (file, metadata) = match &mut self.content {
+            SourceContent::Local { file, metadata } => (file, metadata),
+            SourceContent::Origin(file) => return file.has_changed().await,
+        };
+
+        let now = file
             .metadata()
             .map_err(|source| TransferError::local("reading", &self.path, source))?;
 
         // Such files, as in `/proc`, may have other content at each reading.
         let facts = |metadata: &Metadata| (metadata.len(), metadata.modified().ok());
-        let changed = facts(&now) != facts(&self.metadata) || now.len() == 0;
-        self.metadata = now;
+        let changed = facts(&now) != facts(metadata) || now.len() == 0;
+        *metadata = now;
 
         Ok(changed)
+    }
+
+    /// Returns true if a local file has another length by now. The content of another host is
+    /// checked when it arrives.
+    pub(in crate::ssh::transfer) fn has_other_length(&self) -> bool {
+        match &self.content {
+            SourceContent::Local { file, metadata } => {
+                file.metadata().is_ok_and(|now| now.len() != metadata.len())
+            }
+            SourceContent::Origin(_) => false,
+        }
     }
 }
 

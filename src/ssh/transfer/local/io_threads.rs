@@ -25,8 +25,8 @@ const AHEAD: usize = 4;
 /// disk too, and a server need not announce how much it will send.
 const ROOM_LASTS: u64 = 16 * 1024 * 1024;
 
-/// Reader of a file, which delivers pieces in order from a thread of its own. Dropping the reader
-/// ends the thread.
+/// Reader of a file on this machine or, by [`pipe`], on another host. It delivers pieces in order
+/// from a thread of its own. Dropping the reader ends the thread.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct FileSource(Receiver<io::Result<Chunk>>);
 
@@ -209,6 +209,52 @@ impl Sink {
     }
 }
 
+/// Returns a sink and the source which delivers what the sink takes, in pieces of `length` bytes.
+/// Bytes taken for the first time are added to `sum`; the first byte is at `from`.
+///
+/// A thread of its own cuts the pieces. It ends with the sink, or when the source is dropped.
+pub(in crate::ssh::transfer) fn pipe(from: u64, length: u32, sum: Sum) -> (Sink, FileSource) {
+    let (pieces, mut taken) = channel::<Vec<Content>>(AHEAD);
+    let (give, given) = channel(AHEAD);
+    let length = length as usize;
+
+    let writing = spawn_blocking(move || {
+        let (mut offset, mut chunk) = (from, Chunk::with_capacity(length));
+        while let Some(contents) = taken.blocking_recv() {
+            for mut piece in contents.iter().flat_map(Content::pieces) {
+                sum.add(offset, piece);
+                offset += piece.len() as u64;
+
+                while !piece.is_empty() {
+                    let room = length.saturating_sub(chunk.content().len());
+                    let (fitting, rest) = piece.split_at(room.min(piece.len()));
+                    chunk.append_to().extend_from_slice(fitting);
+                    piece = rest;
+
+                    if chunk.content().len() >= length {
+                        let full = std::mem::replace(&mut chunk, Chunk::with_capacity(length));
+                        if give.blocking_send(Ok(full)).is_err() {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+
+        if !chunk.content().is_empty() {
+            let _ = give.blocking_send(Ok(chunk));
+        }
+
+        Ok(())
+    });
+
+    let sink = Sink {
+        pieces: Some(pieces),
+        writing: Some(writing),
+    };
+    (sink, FileSource(given))
+}
+
 /// SHA-256 of a file, computed while the file is read or written in order. Parts read repeatedly
 /// count once. Clones share the state.
 #[derive(Debug, Clone, Default)]
@@ -266,6 +312,28 @@ mod tests {
 
     fn sha256(bytes: &[u8]) -> [u8; 32] {
         Sha256::digest(bytes).into()
+    }
+
+    #[tokio::test]
+    async fn what_a_sink_takes_comes_out_in_pieces_of_one_length() {
+        let sum = Sum::default();
+        let (mut sink, mut source) = pipe(3, 4, sum.clone());
+        sum.add(0, b"abc");
+
+        let writing = async {
+            for content in ["", "d", "efghij", "kl", "mnopq"] {
+                let content = Content::from(content.as_bytes().to_vec());
+                sink.write(vec![content]).await.unwrap();
+            }
+            sink.finish().await.unwrap();
+        };
+
+        let ((), pieces) = tokio::join!(writing, read(&mut source));
+        assert_eq!(pieces, [&b"defg"[..], b"hijk", b"lmno", b"pq"]);
+        assert_eq!(
+            sum.up_to(17).unwrap(),
+            <[u8; 32]>::from(Sha256::digest(b"abcdefghijklmnopq"))
+        );
     }
 
     #[tokio::test]

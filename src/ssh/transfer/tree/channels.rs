@@ -178,6 +178,19 @@ impl HandlePermit<'_> {
         &self.slot.channel.client
     }
 
+    /// Ends the work with a file of an origin. Returns true if the work has to be repeated, after
+    /// which the channel has one file open at a time. An exclusive permit is not waited for here:
+    /// the caller may hold one of the other host, for which another file may wait.
+    pub(super) fn ends_in_doubt(self, failed: bool) -> bool {
+        let client = self.client();
+        let is_in_doubt = client.is_in_doubt(&self.turn, failed);
+        if is_in_doubt {
+            client.keep_to_one_file();
+        }
+
+        is_in_doubt
+    }
+
     /// Ends the work with a file which is closed by now. Returns an exclusive permit for the same
     /// channel if the work has to be repeated, because other open files may have interfered.
     /// Returns `None` if the result is final.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    TreeContext,
+    LINK_ANSWER, TreeContext,
     destination::LocalDestination,
     executor::{MovedEntry, TreeDirection},
     local::{self, LocalListing, Root},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     local::{Folder, LocalName},
-    sftp::{attributes::Attributes as Found, content::Content, request::Access},
+    sftp::attributes::Attributes as Found,
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
@@ -40,9 +40,6 @@ use crate::{
     },
 };
 
-/// Upper limit of the memory for the reply to a READLINK request, in bytes.
-const LINK_ANSWER: u64 = 256 * 1024;
-
 /// Download of a tree. The plan and the large files survive a lost connection, and the next attempt
 /// fetches the rest. Dropping the download removes temporary files.
 #[derive(Debug)]
@@ -51,6 +48,8 @@ pub(in crate::ssh::transfer) struct DownTree {
     from: Vec<u8>,
     /// Attributes of the remote directory.
     found: Found,
+    /// Guard of the places on this machine.
+    guard: Guard,
     /// Destination and plan. `None` before the first attempt has made the destination.
     state: Option<(LocalDestination, Plan)>,
     /// States of large files, which continue after a lost connection.
@@ -59,10 +58,11 @@ pub(in crate::ssh::transfer) struct DownTree {
 
 impl DownTree {
     /// Creates the download of a remote directory. `found` are its attributes.
-    pub(in crate::ssh::transfer) fn new(from: Vec<u8>, found: Found) -> Self {
+    pub(in crate::ssh::transfer) fn new(from: Vec<u8>, found: Found, guard: Guard) -> Self {
         Self {
             from,
             found,
+            guard,
             state: None,
             downloads: Resumable::default(),
         }
@@ -80,11 +80,11 @@ impl DownTree {
         host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
-        guard: &Guard,
     ) -> Result<AttemptResult, TransferError> {
         let Self {
             from,
             found,
+            guard,
             state,
             downloads,
         } = self;
@@ -183,19 +183,9 @@ impl TreeDirection for DownloadDirection<'_> {
             is_new = self.context.disk(make).await?;
         }
 
-        // A listing holds a handle open, so it needs a slot like a file.
-        let (from, mut slot) = (
-            join(self.from, &directory.names()),
-            self.context.channel_set.slot().await,
-        );
-
-        let listing = loop {
-            let listed = remote::list(slot.client(), &from, &self.context.listed).await;
-            slot = match slot.alone_if_in_doubt(listed.is_err()).await {
-                Some(alone) => alone,
-                None => break listed?,
-            };
-        };
+        let from = join(self.from, &directory.names());
+        let context = self.context;
+        let listing = remote::list(&context.channel_set, &from, &context.listed).await?;
 
         self.sifted(directory, is_new, listing).await
     }
@@ -394,19 +384,9 @@ impl DownloadDirection<'_> {
     ) -> Result<Option<FileResult>, TransferError> {
         let _memory = self.context.memory(size).await;
         self.context.progress.begin(&leaf.path());
-        let mut slot = self.context.channel_set.slot().await;
-
-        let content = loop {
-            let read = read_whole(slot.client(), from, size).await;
-            slot = match slot.alone_if_in_doubt(read.is_err()).await {
-                Some(alone) => alone,
-                None => break read?,
-            };
-        };
-
-        if content.len() as u64 != size {
+        let Some(content) = remote::read_small(&self.context.channel_set, from, size).await? else {
             return Ok(None);
-        }
+        };
 
         let attributes = leaf.attributes;
 
@@ -485,25 +465,4 @@ impl DownloadDirection<'_> {
             }
         }
     }
-}
-
-/// Reads the content of a file, up to one byte more than `size`.
-async fn read_whole(client: &SftpClient, path: &[u8], size: u64) -> Result<Content, TransferError> {
-    let opened = client.open_file(path, Access::Read, Found::default()).await;
-    let handle = opened.map_err(client.failed("opening", path))?;
-    let read = client.read(&handle, 0, u32::try_from(size + 1).unwrap_or(u32::MAX));
-
-    // OpenSSH's server processes the requests for a file in order, so the close can follow
-    // immediately.
-    let read = if client.is_openssh() {
-        tokio::join!(read, client.close(&handle)).0
-    } else {
-        let read = read.await;
-        client.close_read(&handle).await;
-        read
-    };
-
-    Ok(read
-        .map_err(client.failed("reading", path))?
-        .unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! Transfers of directory trees in both directions. Many small files are in flight over several
+//! Transfers of directory trees in both directions, and between two hosts. Many small files are in flight over several
 //! channels; large files are moved like single files.
 
 mod channels;
@@ -44,6 +44,8 @@ const MEMORY_OF_LARGE: u32 = 16 * 1024;
 /// Memory for the content of all other files in flight, in KiB. It is separate, so that small files
 /// do not wait for large files.
 const MEMORY: u32 = 8 * 1024;
+/// Upper limit of the memory for the reply to a READLINK request, in bytes.
+const LINK_ANSWER: u64 = 256 * 1024;
 
 /// Resources of an attempt, shared by the work on all entries in either direction.
 struct TreeContext {

@@ -1,12 +1,22 @@
-//! The remote side of a tree: paths, and the entries of directories.
+//! The remote side of a tree: paths, the entries of directories, and small files.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
-use super::local::LocalListing;
+use super::{channels::ChannelSet, local::LocalListing};
 use crate::{
-    sftp::{attributes::FileType, handle::Handle, reply::NameReply, status::StatusCode},
+    sftp::{
+        attributes::{Attributes, FileType},
+        content::Content,
+        handle::Handle,
+        reply::NameReply,
+        request::Access,
+        status::StatusCode,
+    },
     ssh::transfer::{
         TransferError,
         client::{RequestError, SftpClient},
@@ -90,6 +100,44 @@ impl Listed {
 /// # Errors
 /// A request failed, or the listing exceeds the limits of a tree.
 pub(super) async fn list(
+    channel_set: &Arc<ChannelSet>,
+    path: &[u8],
+    listed: &Listed,
+) -> Result<LocalListing, TransferError> {
+    // A listing holds a handle open, so it needs a slot like a file.
+    let mut slot = channel_set.slot().await;
+
+    loop {
+        let listing = list_over(slot.client(), path, listed).await;
+        slot = match slot.alone_if_in_doubt(listing.is_err()).await {
+            Some(alone) => alone,
+            None => return listing,
+        };
+    }
+}
+
+/// Reads a file small enough for a single reply. Returns `None` if the length is not `size`.
+///
+/// # Errors
+/// A request failed.
+pub(super) async fn read_small(
+    channel_set: &Arc<ChannelSet>,
+    path: &[u8],
+    size: u64,
+) -> Result<Option<Content>, TransferError> {
+    let mut slot = channel_set.slot().await;
+
+    loop {
+        let content = read_whole(slot.client(), path, size).await;
+        slot = match slot.alone_if_in_doubt(content.is_err()).await {
+            Some(alone) => alone,
+            None => return Ok(Some(content?).filter(|content| content.len() as u64 == size)),
+        };
+    }
+}
+
+/// Lists a directory over one channel.
+async fn list_over(
     client: &SftpClient,
     path: &[u8],
     listed: &Listed,
@@ -217,4 +265,27 @@ async fn entries(
         failures,
         ..LocalListing::default()
     })
+}
+
+/// Reads the content of a file, up to one byte more than `size`.
+async fn read_whole(client: &SftpClient, path: &[u8], size: u64) -> Result<Content, TransferError> {
+    let opened = client
+        .open_file(path, Access::Read, Attributes::default())
+        .await;
+    let handle = opened.map_err(client.failed("opening", path))?;
+    let read = client.read(&handle, 0, u32::try_from(size + 1).unwrap_or(u32::MAX));
+
+    // OpenSSH's server processes the requests for a file in order, so the close can follow
+    // immediately.
+    let read = if client.is_openssh() {
+        tokio::join!(read, client.close(&handle)).0
+    } else {
+        let read = read.await;
+        client.close_read(&handle).await;
+        read
+    };
+
+    Ok(read
+        .map_err(client.failed("reading", path))?
+        .unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! The upload of a file: from this machine to the remote host.
+//! The upload of a file: from this machine, or from another host, to the remote host.
 
 mod state;
 
@@ -15,7 +15,9 @@ use crate::{
         transfer::{
             Guard, RemoteTemp, StopConditions, TransferRequest,
             client::SftpClient,
-            error::TransferError,
+            error::{TransferError, shown},
+            file::origin_file::OriginFile,
+            origin::{Origin, unless_stopped},
             paths,
             request::{AttemptResult, FileResult},
         },
@@ -29,7 +31,7 @@ pub(in crate::ssh::transfer) struct Upload {
     /// Target as typed by the user. Empty for a file of a tree.
     wanted: String,
     skip_unchanged: bool,
-    /// Local file to send.
+    /// File to send.
     local: SourceFile,
     /// State of the remote file. `None` before the target is resolved, and after the file was
     /// removed.
@@ -57,6 +59,32 @@ impl Upload {
             local,
             state: None,
         })
+    }
+
+    /// Creates the upload of a file on another host.
+    ///
+    /// # Errors
+    /// The remote path is invalid, or the path on the other host has no last name.
+    pub(in crate::ssh::transfer) fn from_origin(
+        file: OriginFile,
+        request: &TransferRequest,
+    ) -> Result<Self, TransferError> {
+        paths::file_name(&request.local)?;
+        let local = SourceFile::on_origin(file, true, request.progress.clone());
+        local.progress.begin(&local.name());
+        local.progress.expect(local.len());
+
+        Ok(Self {
+            wanted: paths::remote(&request.remote)?,
+            skip_unchanged: request.skip_unchanged,
+            local,
+            state: None,
+        })
+    }
+
+    /// Reads a file on another host over the channel of this attempt from now on.
+    pub(in crate::ssh::transfer) fn read_from(&mut self, origin: &Origin) {
+        self.local.read_from(origin);
     }
 
     /// Creates the upload of a file of a tree, with `target` as the final path.
@@ -88,10 +116,12 @@ impl Upload {
         host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
+        origin: Option<&Origin>,
     ) -> Result<AttemptResult, TransferError> {
+        let transfer = unless_stopped(origin, self.execute(host, client));
         match client
             .connection()
-            .unless_stopped(conditions, self.execute(host, client))
+            .unless_stopped(conditions, transfer)
             .await
         {
             Ok((to, result)) => {
@@ -174,8 +204,19 @@ impl Upload {
         let state = match state {
             Some(state) => state,
             empty => {
-                let name = paths::bytes(local.path.file_name().unwrap_or(local.path.as_os_str()));
-                let target = paths::target(client, wanted, &name).await?;
+                let target = paths::target(client, wanted, &local.name()).await?;
+                if let Some(file) = local.origin()
+                    && file.origin.is(host)
+                    && file
+                        .origin
+                        .client
+                        .realpath(&file.path)
+                        .await
+                        .is_ok_and(|path| *path == *target)
+                {
+                    return Err(TransferError::Itself(shown(&target)));
+                }
+
                 if *skip_unchanged && local.is_copied(client.lstat(&target).await.ok()) {
                     return Ok((escape_line(&target), None));
                 }

@@ -1,30 +1,23 @@
-//! The upload of a tree: from this machine to the remote host.
+//! The upload of a tree: from this machine, or from another host, to the remote host.
 
 mod small;
+mod source;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
-use futures_util::future::try_join;
-use tokio::task::spawn_blocking;
-
+use self::source::{LocalTree, OriginTree, TreeSource};
 use super::{
     TreeContext,
     destination::{RemoteDestination, make_remote},
-    entry_filter::EntryFilter,
     executor::{MovedEntry, TreeDirection},
     links::{LinkResult, Links},
-    local::{self, LocalListing, Root},
+    local::LocalListing,
     pending_uploads::PendingUploads,
     remote::join,
 };
 use crate::{
     foreign_text::escape_line,
     local::Folder,
-    policy::{self as access, GuardReason},
     sftp::attributes::{Attributes as Found, FileType},
     ssh::{
         command::remote_host::RemoteHost,
@@ -32,15 +25,17 @@ use crate::{
             RemoteTemp, StopConditions, TransferError, TransferRequest,
             client::{RequestError, SftpClient},
             file::{
-                source::{SourceFile, to_set, unkept},
+                download::attributes_to_keep,
+                source::{to_set, unkept},
                 upload::Upload,
             },
-            guard::{Guard, content_of, file_facts::FileFactsBefore},
+            guard::Guard,
+            origin::{Origin, unless_stopped},
             request::{AttemptResult, FileResult},
         },
     },
     tree::{
-        entry::{Directory, DirectoryEntry, EntryKind, Leaf, LeafKind},
+        entry::{Directory, Leaf, LeafKind},
         excludes::Excludes,
         limits::LIMITS,
         plan::{Plan, PlannedItem},
@@ -52,12 +47,7 @@ use crate::{
 /// attempt sends the rest. Dropping the upload does not remove temporary remote files.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct UpTree {
-    /// Path of the local directory, for display.
-    path: PathBuf,
-    /// Open root of the local tree.
-    from: Arc<Root>,
-    /// Filter for guarded entries. `None` if the user permitted the whole tree.
-    filter: Option<Arc<EntryFilter>>,
+    source: TreeSource,
     /// Destination and plan. `None` before the first attempt has resolved the destination.
     state: Option<(RemoteDestination, Plan)>,
     /// Remote files which are not in place yet.
@@ -75,40 +65,33 @@ impl UpTree {
         from: Folder,
         guard: &Guard,
     ) -> Result<Self, TransferError> {
-        let (watcher, from, user_path) = (
-            guard.watcher(access::TransferDirection::Read).await,
-            Arc::new(from),
-            path.clone(),
-        );
+        let tree = LocalTree::open_root(path, from, guard).await?;
+        Ok(Self::new(TreeSource::Local(tree)))
+    }
 
-        let root = Arc::clone(&from);
+    /// Creates the copy of a directory of another host, whose attributes are `found`.
+    pub(in crate::ssh::transfer) fn from_origin(
+        origin: &Origin,
+        path: Vec<u8>,
+        found: &Found,
+    ) -> Self {
+        let tree = OriginTree::new(origin, path, attributes_to_keep(found));
+        Self::new(TreeSource::Origin(tree))
+    }
 
-        let look = move || {
-            let checks = watcher.begin();
-            let site = checks.site(&root, &user_path)?;
-            Ok::<_, io::Error>((
-                site.finding(),
-                EntryFilter::new(access::TransferDirection::Read, checks, site),
-            ))
-        };
-
-        let looked = spawn_blocking(look)
-            .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)));
-
-        let (finding, filter) =
-            looked.map_err(|source| TransferError::local("reading", &path, source))?;
-        guard.pass(access::TransferDirection::Read, finding).await?;
-
-        let (from, filter) = (Arc::new(Root::new(from)), filter.map(Arc::new));
-
-        Ok(Self {
-            path,
-            from,
-            filter,
+    fn new(source: TreeSource) -> Self {
+        Self {
+            source,
             state: None,
             pending_uploads: PendingUploads::default(),
-        })
+        }
+    }
+
+    /// Reads a directory of another host over the channel of this attempt from now on.
+    pub(in crate::ssh::transfer) fn read_from(&mut self, origin: &Origin) {
+        if let TreeSource::Origin(tree) = &mut self.source {
+            tree.read_from(origin);
+        }
     }
 
     /// Sends the remaining entries.
@@ -123,13 +106,12 @@ impl UpTree {
         host: &Arc<RemoteHost>,
         client: &Arc<SftpClient>,
         conditions: &StopConditions,
+        origin: Option<&Origin>,
     ) -> Result<AttemptResult, TransferError> {
         let context = TreeContext::new(request, host, client);
 
         let Self {
-            path,
-            from,
-            filter,
+            source,
             state,
             pending_uploads,
         } = self;
@@ -139,16 +121,14 @@ impl UpTree {
             // Resolved once: with the directory created, the target would be resolved differently.
             let (destination, plan) = match state {
                 Some(state) => state,
-                empty => empty.insert(begin(&context, path, from, request, excludes).await?),
+                empty => empty.insert(begin(&context, source, request, excludes).await?),
             };
 
             destination.make(client).await?;
 
             let direction = Up {
                 context: &context,
-                path,
-                from,
-                filter,
+                source,
                 to: &destination.path,
                 pending_uploads,
                 links: Links::default(),
@@ -165,7 +145,7 @@ impl UpTree {
 
         match client
             .connection()
-            .unless_stopped(conditions, transfer)
+            .unless_stopped(conditions, unless_stopped(origin, transfer))
             .await
         {
             Err(error) => Err(pending_uploads.tidy_up(error, host, client).await),
@@ -182,33 +162,30 @@ impl UpTree {
 /// Resolves the destination and creates the plan.
 async fn begin(
     context: &TreeContext,
-    path: &Path,
-    from: &Arc<Root>,
+    source: &TreeSource,
     request: &TransferRequest,
     excludes: &Excludes,
 ) -> Result<(RemoteDestination, Plan), TransferError> {
-    let (root, path) = (Arc::clone(from), path.to_owned());
-    let look = move || {
-        root.attributes()
-            .map_err(|source| TransferError::local("reading", &path, source))
-    };
-
-    let attributes = context.disk(look).await?;
+    let attributes = source.attributes(context).await?;
     let destination =
         super::destination::remote(context.channel_set.first(), request, attributes).await?;
 
+    if let TreeSource::Origin(tree) = source {
+        tree.check_apart(context, &destination.path).await?;
+    }
+
+    let rules = source.rules(&destination.path);
+    let root = Directory::root(attributes);
     Ok((
         destination,
-        Plan::new(Directory::root(attributes), excludes.clone(), None, LIMITS),
+        Plan::new(root, excludes.clone(), rules, LIMITS),
     ))
 }
 
 /// Direction of an upload, with the resources of an attempt.
 struct Up<'a> {
     context: &'a TreeContext,
-    path: &'a Path,
-    from: &'a Arc<Root>,
-    filter: &'a Option<Arc<EntryFilter>>,
+    source: &'a TreeSource,
     /// Path of the remote directory.
     to: &'a [u8],
     pending_uploads: &'a PendingUploads,
@@ -221,35 +198,7 @@ impl TreeDirection for Up<'_> {
     }
 
     async fn directory(&self, directory: &Arc<Directory>) -> Result<LocalListing, TransferError> {
-        let names = directory.names();
-        let (path, to) = (local::path(self.path, &names), join(self.to, &names));
-        let (root, wanted, filter) = (
-            Arc::clone(self.from),
-            Arc::clone(directory),
-            self.filter.clone(),
-        );
-
-        let list = move || {
-            let listed = root.below(&wanted.names()).and_then(|folder| {
-                let mut listing = local::list(&folder)?;
-                if let Some(filter) = filter {
-                    // Files are checked after they are opened, so that they cannot be exchanged
-                    // between.
-                    let is_directory = |entry: &DirectoryEntry| entry.what == EntryKind::Directory;
-                    let look = |entry: &DirectoryEntry| {
-                        FileFactsBefore::at(&folder, &entry.name).ok().flatten()
-                    };
-
-                    filter.sift(&wanted, &mut listing, |entry| {
-                        is_directory(entry).then(|| look(entry)).flatten()
-                    });
-                }
-
-                Ok(listing)
-            });
-
-            listed.map_err(|source| TransferError::local("reading", &path, source))
-        };
+        let to = join(self.to, &directory.names());
 
         let made = async {
             // The root was created before the execution of the plan.
@@ -259,8 +208,11 @@ impl TreeDirection for Up<'_> {
             make_remote(&self.context.channel_set.any(), &to, directory.attributes).await
         };
 
-        // At the same time, since the remote host and the local disk do not wait for each other.
-        Ok(try_join(made, self.context.disk(list)).await?.1)
+        // At the same time, since the remote host and the source do not wait for each other. The
+        // listing goes on to its end, so that no directory stays open on another host.
+        let (made, listing) =
+            futures_util::future::join(made, self.source.list(self.context, directory)).await;
+        made.and(listing)
     }
 
     async fn leaf(&self, ticket: PlannedItem, leaf: &Leaf) -> Result<MovedEntry, TransferError> {
@@ -323,43 +275,6 @@ impl TreeDirection for Up<'_> {
 }
 
 impl Up<'_> {
-    /// Returns the local path of an entry, for display.
-    fn path_of(&self, leaf: &Leaf) -> PathBuf {
-        let mut names = leaf.directory.names();
-        names.push(&leaf.name);
-        local::path(self.path, &names)
-    }
-
-    /// Runs a blocking operation in the local directory of an entry, on a thread of the pool.
-    async fn read<T: Send + 'static>(
-        &self,
-        leaf: &Leaf,
-        operation: impl FnOnce(&Folder, &[u8]) -> io::Result<T> + Send + 'static,
-    ) -> Result<T, TransferError> {
-        let (root, path, leaf) = (Arc::clone(self.from), self.path_of(leaf), leaf.clone());
-        let read = move || {
-            let read = root
-                .folder_of(&leaf.directory)
-                .and_then(|folder| operation(&folder, &leaf.name));
-            read.map_err(|source| TransferError::local("reading", &path, source))
-        };
-
-        self.context.disk(read).await
-    }
-
-    /// Returns an error if an entry is guarded. The executor records it as left out.
-    fn unless(&self, guarded: Option<GuardReason>, leaf: &Leaf) -> Result<(), TransferError> {
-        match guarded {
-            Some(why) => Err(TransferError::Guarded {
-                path: self.path_of(leaf),
-                why,
-                is_read: true,
-                refused: false,
-            }),
-            None => Ok(()),
-        }
-    }
-
     /// Returns true if the remote file has the length and modification time of the local file.
     async fn is_unchanged(&self, leaf: &Leaf, size: u64, to: &[u8]) -> Result<bool, TransferError> {
         let found = self.context.channel_set.any().lstat(to).await;
@@ -373,7 +288,7 @@ impl Up<'_> {
 
     /// Creates a remote link, and replaces an existing file or link if necessary.
     async fn link(&self, leaf: &Leaf, to: &[u8]) -> Result<MovedEntry, TransferError> {
-        let target = self.read(leaf, Folder::read_link).await?;
+        let target = self.source.read_link(self.context, leaf).await?;
         let client = &self.context.channel_set.any();
 
         if self.context.skip_unchanged
@@ -492,10 +407,19 @@ impl Up<'_> {
         let mut item = self.pending_uploads.uploads.borrow(ticket);
         let mut slot = self.context.channel_set.slot().await;
         loop {
+            // Always after the slot of the destination, so that no two files wait for each other.
+            let source_slot = self.source.slot().await;
             let upload = match &mut item.state {
                 Some(upload) => upload,
-                empty => empty.insert(self.upload(leaf, to).await?),
+                empty => {
+                    let file = self.source.open(self.context, leaf).await?;
+                    empty.insert(Upload::of_tree(file, to)?)
+                }
             };
+
+            if let Some(origin) = self.source.origin_over(source_slot.as_ref()) {
+                upload.read_from(&origin);
+            }
 
             let sent = match upload.execute(&self.context.host, slot.client()).await {
                 Ok((_, complete)) => Ok(complete),
@@ -509,43 +433,16 @@ impl Up<'_> {
                 item.state = None;
             }
 
-            let Some(alone) = slot.alone_if_in_doubt(sent.is_err()).await else {
-                return sent?.ok_or(TransferError::Cancelled);
+            let failed = sent.is_err();
+            let source_doubted = source_slot.is_some_and(|slot| slot.ends_in_doubt(failed));
+            slot = match slot.alone_if_in_doubt(failed).await {
+                Some(alone) => alone,
+                None if source_doubted => self.context.channel_set.slot().await,
+                None => return sent?.ok_or(TransferError::Cancelled),
             };
-            slot = alone;
             if let Ok(Some(FileResult { bytes, .. })) = sent {
                 self.context.progress.take_back(bytes);
             }
         }
-    }
-
-    /// Opens and checks a local file for an upload.
-    ///
-    /// # Errors
-    /// The file cannot be read, or is guarded.
-    async fn upload(&self, leaf: &Leaf, to: &[u8]) -> Result<Upload, TransferError> {
-        let filter = self.filter.clone();
-
-        let open = move |folder: &Folder, name: &[u8]| {
-            // The open file is checked, because another file may get its name in the meantime.
-            let file = folder.open(name)?;
-            let metadata = file.metadata()?;
-            let guarded = filter
-                .map(|filter| filter.opened(&metadata, || content_of(&file)))
-                .transpose()?;
-            Ok((file, metadata, guarded.flatten()))
-        };
-
-        let (file, metadata, guarded) = self.read(leaf, open).await?;
-        self.unless(guarded, leaf)?;
-
-        let original = SourceFile::of_tree(
-            self.path_of(leaf),
-            file,
-            metadata,
-            self.context.progress.clone(),
-        );
-
-        Ok(Upload::of_tree(original, to)?)
     }
 }

@@ -1,21 +1,11 @@
 //! The upload of a file that fits into a single write request.
 
-use std::{
-    fs::{File, Metadata},
-    io::{self, Read as _},
-};
-
 use super::Up;
 use crate::{
-    local::Folder,
-    sftp::{attributes::Attributes as Found, content::Chunk, request::Access},
+    sftp::{attributes::Attributes as Found, request::Access},
     ssh::transfer::{
         TransferError,
-        file::{
-            finish_write::FinishWrite,
-            source::{attributes, to_set},
-        },
-        guard::content,
+        file::{finish_write::FinishWrite, source::to_set},
         request::FileResult,
     },
     tree::entry::Leaf,
@@ -33,25 +23,8 @@ impl Up<'_> {
         size: u64,
         to: &[u8],
     ) -> Result<Option<FileResult>, TransferError> {
-        let filter = self.filter.clone();
-
-        let read = move |folder: &Folder, name: &[u8]| {
-            let read = read_whole(folder.open(name)?, size)?;
-            // The content that is checked is the content that is sent, so nothing can change in
-            // between.
-            let guarded = match (&read, filter) {
-                (Some((chunk, metadata)), Some(filter)) => {
-                    filter.opened(metadata, || Ok(content(chunk.content())))?
-                }
-                _ => None,
-            };
-
-            Ok((read, guarded))
-        };
-
-        let (read, guarded) = self.read(leaf, read).await?;
-        self.unless(guarded, leaf)?;
-        let Some((content, metadata)) = read else {
+        let read = self.source.read_small(self.context, leaf, size).await?;
+        let Some((content, attributes)) = read else {
             return Ok(None);
         };
         let slot = self.context.channel_set.slot().await;
@@ -59,7 +32,7 @@ impl Up<'_> {
         // Recorded before the file exists, so that a lost connection cannot leave it behind
         // unnoticed.
         let temporary = self.pending_uploads.create_name(to, client)?;
-        let attributes = to_set(attributes(&metadata));
+        let attributes = to_set(attributes);
 
         // A server that cannot change modes keeps this mode, as with `sftp`. The owner must be able
         // to write.
@@ -98,20 +71,4 @@ impl Up<'_> {
             unkept,
         }))
     }
-}
-
-/// Reads a whole file. Returns `None` if the file is longer than `size`.
-fn read_whole(file: File, size: u64) -> io::Result<Option<(Chunk, Metadata)>> {
-    let metadata = file.metadata()?;
-
-    // One byte more than expected reveals a file that has grown.
-    let room = size + 1;
-    let mut chunk = Chunk::with_capacity(usize::try_from(room).unwrap_or(0));
-    file.take(room).read_to_end(chunk.append_to())?;
-
-    Ok(if (chunk.content().len() as u64) < room {
-        Some((chunk, metadata))
-    } else {
-        None
-    })
 }

@@ -5,6 +5,7 @@ mod open;
 
 use std::sync::Arc;
 
+use futures_util::future::try_join;
 use tokio::time::timeout;
 
 use crate::{
@@ -12,7 +13,7 @@ use crate::{
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
-            MAX_UNSIZED_BYTES, RemoteTemp,
+            RemoteTemp,
             client::{RequestError, SftpClient},
             error::{TransferError, shown},
             file::{
@@ -22,7 +23,7 @@ use crate::{
                 send::Sending,
                 source::SourceFile,
             },
-            local::io_threads::{FileSource, Sum},
+            local::io_threads::Sum,
             request::FileResult,
         },
     },
@@ -266,19 +267,11 @@ impl UploadState {
         handle: &Handle,
         local: &SourceFile,
     ) -> Result<FileResult, TransferError> {
-        let size = local.metadata.len();
+        let (size, compared) = (local.len(), self.resumed || local.compared);
 
         // The shell starts while the content is sent, so that only its answer has to be waited for.
-        let digest = (self.resumed || local.compared).then(|| RemoteDigest::start(host));
-        let end = if size == 0 { MAX_UNSIZED_BYTES } else { size };
-
-        let source = FileSource::new(
-            Arc::clone(&local.file),
-            self.arrived,
-            end,
-            client.write_chunk(),
-            local.sum.clone(),
-        );
+        let digest = compared.then(|| RemoteDigest::start(host));
+        let (source, reading) = local.pieces(self.arrived, client.write_chunk(), compared);
 
         let sending = Sending {
             host,
@@ -292,9 +285,10 @@ impl UploadState {
             local: &local.path,
         };
 
-        let bytes = sending.run().await?;
+        // An error of the reading ends the sending, before a source without its rest looks complete.
+        let (as_read, bytes) = try_join(reading, sending.run()).await?;
 
-        if bytes < size && local.file.metadata().is_ok_and(|now| now.len() != size) {
+        if bytes < size && local.has_other_length() {
             let path = local.path.display().to_string();
             return Err(TransferError::Length {
                 path,
@@ -346,7 +340,7 @@ impl UploadState {
 
         Ok(FileResult {
             bytes,
-            verified: comparison == Comparison::Equal,
+            verified: as_read && comparison == Comparison::Equal,
             unkept,
         })
     }

@@ -32,7 +32,9 @@ impl UploadState {
                         .await
                         .map_err(client.failed("looking at", &path))?;
 
-                    if local.has_changed()? || found.size.is_none_or(|size| size < self.arrived) {
+                    if local.has_changed().await?
+                        || found.size.is_none_or(|size| size < self.arrived)
+                    {
                         self.start_over(local);
                     }
 
