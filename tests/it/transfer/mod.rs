@@ -1,5 +1,6 @@
 //! `ssh_upload` and `ssh_download` of one file: content, attributes and where it goes.
 
+mod between_hosts;
 mod changing;
 mod failures;
 mod far;

@@ -2,6 +2,7 @@
 //! was there before is whole, nothing half-made is left, memory and time are bounded, the session goes on, and what the
 //! agent reads is short and harmless.
 
+mod between_hosts;
 mod dying;
 mod editing;
 mod faults;
