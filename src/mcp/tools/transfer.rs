@@ -86,7 +86,7 @@ pub(super) async fn run(
     let _shown = call.registry.transfers.track(name, direction, &request);
 
     if let Some(other) = other {
-        return copy(&call, direction, &opened, &other, request).await;
+        return Box::pin(copy(&call, direction, &opened, &other, request)).await;
     }
 
     // The transfer consumes the request, but a hint about a failed path needs the paths as they
@@ -99,10 +99,9 @@ pub(super) async fn run(
     let moved = moved.map_err(|error| explained(&error, &requested, direction))?;
 
     // With a single connected session its name would be noise in the answer.
-    let session = match call.registry.is_one_of_many() {
-        true => format!("session {name}: "),
-        false => String::new(),
-    };
+    let is_named = call.registry.is_one_of_many();
+    let session = is_named.then(|| format!("session {name}: "));
+    let session = session.unwrap_or_default();
 
     let notice = opened.notice.map(|notice| format!("; session: {notice}"));
     let begin = format!("{session}{verb} {}, to {}", counts(&moved), moved.to);
@@ -239,9 +238,9 @@ fn explained_copy(error: &SessionError, from: &str, request: TransferRequest) ->
     };
 
     let mut explained = ToolError::from(error);
-    explained.hint = hints::of_transfer(error, &request, direction == Direction::Upload)
+    hints::of_transfer(error, &request, direction == Direction::Upload)
         .unwrap_or("check that path on that host, its permissions and the free space")
-        .to_owned();
+        .clone_into(&mut explained.hint);
     explained
 }
 

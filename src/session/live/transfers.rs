@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::try_join;
+use futures_util::future::{BoxFuture, try_join};
 use tokio::time::sleep;
 
 use super::{FIRST_PAUSE, LiveSession, MAX_PAUSE};
@@ -123,7 +123,8 @@ impl LiveSession {
                     let before = progress.now().bytes;
                     let conditions = self.conditions(None, caller, &Signals::default());
                     let from = from.as_ref().map(|(host, conditions)| (host, conditions));
-                    let attempt = transfer.attempt(&host, &conditions, from);
+                    let attempt: BoxFuture<'_, _> =
+                        Box::pin(transfer.attempt(&host, &conditions, from));
                     let error = match attempt.await {
                         Err(error) if error.is_lost() => error,
                         result => return result.map_err(|error| self.transfer(error)),
@@ -184,7 +185,7 @@ impl LiveSession {
             let Some(origin) = origin else {
                 return Ok(None);
             };
-            let host = origin.host(caller).await?;
+            let host = Box::pin(origin.host(caller)).await?;
             let conditions = origin.conditions(None, caller, &Signals::default());
             Ok(Some((host, conditions)))
         };

@@ -305,6 +305,7 @@ async fn begin_between(
                 origin,
                 path,
                 found,
+                most: u64::MAX,
             };
             TransferState::UpFile(Box::new(Upload::from_origin(file, request)?))
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{StopConditions, TransferError, client::SftpClient};
-use crate::ssh::command::remote_host::RemoteHost;
+use crate::{ssh::command::remote_host::RemoteHost, tree::entry::EntryAttributes};
 
 /// Host from which a copy between hosts reads, for one attempt. Clones share the SFTP channel.
 #[derive(Debug, Clone)]
@@ -80,11 +80,23 @@ impl Origin {
     }
 }
 
+/// Returns the attributes of an entry of the origin which its copy gets. Without the bits by which
+/// the origin could plant a program that runs as another user.
+pub(super) fn attributes_to_copy(found: EntryAttributes) -> EntryAttributes {
+    EntryAttributes {
+        mode: found.mode.map(|mode| mode & 0o777),
+        ..found
+    }
+}
+
 /// Runs `operation` until it ends or the origin, if there is one, stops it.
 pub(super) async fn unless_stopped<T>(
     origin: Option<&Origin>,
     operation: impl Future<Output = Result<T, TransferError>>,
 ) -> Result<T, TransferError> {
+    // Large, and moved into either branch.
+    let operation = Box::pin(operation);
+
     match origin {
         Some(origin) => origin.unless_stopped(operation).await,
         None => operation.await,

@@ -11,7 +11,7 @@ use crate::{
             remote_digest::Comparison,
         },
         local::io_threads::{Sink, Sum},
-        origin::Origin,
+        origin::{Origin, attributes_to_copy},
         paths,
     },
     tree::entry::EntryAttributes,
@@ -28,6 +28,8 @@ pub(in crate::ssh::transfer) struct OriginFile {
     pub(in crate::ssh::transfer) origin: Origin,
     pub(in crate::ssh::transfer) path: Vec<u8>,
     pub(in crate::ssh::transfer) found: Attributes,
+    /// Longest file, in bytes, which is read. In a tree memory is reserved for that many.
+    pub(in crate::ssh::transfer) most: u64,
 }
 
 impl OriginFile {
@@ -40,11 +42,18 @@ impl OriginFile {
         path: Vec<u8>,
     ) -> Result<Self, TransferError> {
         let found = look(&origin.client, &path).await;
+        let found = found.map_err(|error| origin.failed(error))?;
+        // A file without a length may have any.
+        let most = match facts(&found).0 {
+            0 => u64::MAX,
+            length => length,
+        };
 
         Ok(Self {
-            found: found.map_err(|error| origin.failed(error))?,
             origin,
             path,
+            found,
+            most,
         })
     }
 
@@ -58,17 +67,26 @@ impl OriginFile {
         facts(&self.found).0
     }
 
-    /// Returns the mode and modification time.
+    /// Returns the mode and modification time of the copy.
     pub(super) fn attributes(&self) -> EntryAttributes {
-        attributes_to_keep(&self.found)
+        attributes_to_copy(attributes_to_keep(&self.found))
     }
 
     /// Looks again. Returns true if the file has changed, or has no length.
     ///
     /// # Errors
-    /// The request failed, or there is no regular file any more.
+    /// The request failed, the file is too long now, or there is no regular file any more.
     pub(super) async fn has_changed(&mut self) -> Result<bool, TransferError> {
         let now = self.look().await?;
+        let (length, most) = (facts(&now).0, self.most);
+        if length > most || length == 0 && most != u64::MAX {
+            return Err(self.origin.failed(TransferError::Length {
+                path: format!("\"{}\"", shown(&self.path)),
+                found: length,
+                expected: most,
+            }));
+        }
+
         let changed = facts(&now) != facts(&self.found) || facts(&now).0 == 0;
         self.found = now;
 

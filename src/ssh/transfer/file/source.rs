@@ -8,6 +8,7 @@ use std::{
     time::UNIX_EPOCH,
 };
 
+use futures_util::future::BoxFuture;
 use tokio::task::spawn_blocking;
 
 use crate::{
@@ -157,6 +158,14 @@ impl SourceFile {
         })
     }
 
+    /// Returns the bytes for which memory is needed. A tree reserves it before the file is read.
+    pub(in crate::ssh::transfer) fn needed_memory(&self) -> u64 {
+        match &self.content {
+            SourceContent::Local { metadata, .. } => metadata.len(),
+            SourceContent::Origin(file) => file.most,
+        }
+    }
+
     /// Reads a file on another host over the channel of this attempt from now on.
     pub(in crate::ssh::transfer) fn read_from(&mut self, origin: &Origin) {
         if let SourceContent::Origin(file) = &mut self.content {
@@ -198,7 +207,9 @@ impl SourceFile {
             }
             SourceContent::Origin(file) => {
                 let (sink, source) = pipe(from, length, sum.clone());
-                (source, Some(file.read(sink, from, sum, compared)))
+                // On the heap, as most files that are sent need no such work.
+                let reading: BoxFuture<'_, _> = Box::pin(file.read(sink, from, sum, compared));
+                (source, Some(reading))
             }
         };
 

@@ -59,7 +59,8 @@ pub(super) struct LocalDestination {
     pub(super) filter: Option<Arc<EntryFilter>>,
 }
 
-/// Resolves the destination of an upload, without creating anything.
+/// Resolves the destination of an upload, without creating anything. `separators` are those of the
+/// path of the source.
 ///
 /// # Errors
 /// The path is invalid, something other than a directory exists there, or a request failed.
@@ -67,6 +68,7 @@ pub(super) async fn remote(
     client: &SftpClient,
     request: &TransferRequest,
     attributes: EntryAttributes,
+    separators: &[char],
 ) -> Result<RemoteDestination, TransferError> {
     let user_path = paths::remote(&request.remote)?;
     let wanted = if user_path.trim_end_matches('/').is_empty() {
@@ -94,7 +96,7 @@ pub(super) async fn remote(
         keeps_attributes,
     };
 
-    Ok(match own_name(&request.local, &['/', MAIN_SEPARATOR]) {
+    Ok(match own_name(&request.local, separators) {
         Some(name) if there.is_some() => {
             destination(join(&wanted, &[name.as_bytes()]), None, false)
         }

@@ -183,6 +183,24 @@ async fn where_a_file_goes_is_as_with_a_local_one() {
 }
 
 #[tokio::test]
+async fn no_copy_is_a_program_that_runs_as_somebody_else() {
+    let mut bench = TwoHosts::openssh().await;
+    fs::create_dir(bench.web.remote("tree")).unwrap();
+    for path in ["file", "tree/short", "tree/long"] {
+        let length = if path == "tree/long" { 300_000 } else { 10 };
+        fs::write(bench.web.remote(path), random(length)).unwrap();
+        set_mode(&bench.web.remote(path), 0o6755);
+    }
+    set_mode(&bench.web.remote("tree"), 0o7755);
+
+    bench.up("~/file", "~", json!({})).await.ok();
+    bench.up("~/tree", "~", json!({})).await.ok();
+    for path in ["file", "tree/short", "tree/long", "tree"] {
+        assert_eq!(mode(&bench.db.remote(path)), 0o755, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn an_unchanged_file_is_skipped() {
     let mut bench = TwoHosts::openssh().await;
     fs::write(bench.web.remote("file"), "x").unwrap();

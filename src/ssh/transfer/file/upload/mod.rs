@@ -82,6 +82,11 @@ impl Upload {
         })
     }
 
+    /// Returns the bytes for which memory is needed.
+    pub(in crate::ssh::transfer) fn needed_memory(&self) -> u64 {
+        self.local.needed_memory()
+    }
+
     /// Reads a file on another host over the channel of this attempt from now on.
     pub(in crate::ssh::transfer) fn read_from(&mut self, origin: &Origin) {
         self.local.read_from(origin);

@@ -5,6 +5,8 @@ mod source;
 
 use std::{path::PathBuf, sync::Arc};
 
+use tokio::sync::SemaphorePermit;
+
 use self::source::{LocalTree, OriginTree, TreeSource};
 use super::{
     TreeContext,
@@ -167,8 +169,8 @@ async fn begin(
     excludes: &Excludes,
 ) -> Result<(RemoteDestination, Plan), TransferError> {
     let attributes = source.attributes(context).await?;
-    let destination =
-        super::destination::remote(context.channel_set.first(), request, attributes).await?;
+    let (client, separators) = (context.channel_set.first(), source.separators());
+    let destination = super::destination::remote(client, request, attributes, separators).await?;
 
     if let TreeSource::Origin(tree) = source {
         tree.check_apart(context, &destination.path).await?;
@@ -228,7 +230,7 @@ impl TreeDirection for Up<'_> {
         }
 
         let piece = u64::from(self.context.channel_set.first().write_chunk());
-        let _memory = self.context.memory(size).await;
+        let memory = self.context.memory(size).await;
         self.context.progress.begin(&leaf.path());
 
         // With OpenSSH's server all requests for a small file are sent without waiting, since the
@@ -242,7 +244,7 @@ impl TreeDirection for Up<'_> {
 
         let complete = match small {
             Some(complete) => complete,
-            None => self.large(ticket, leaf, &to).await?,
+            None => self.large(ticket, leaf, &to, memory).await?,
         };
 
         self.context.progress.count_file();
@@ -397,24 +399,35 @@ impl Up<'_> {
     }
 
     /// Sends a file of any length like a single file. The content is compared by SHA-256 only after
-    /// a lost connection.
+    /// a lost connection. `memory` is that for the length which was listed.
     async fn large(
         &self,
         ticket: PlannedItem,
         leaf: &Leaf,
         to: &[u8],
+        mut memory: Option<SemaphorePermit<'_>>,
     ) -> Result<FileResult, TransferError> {
         let mut item = self.pending_uploads.uploads.borrow(ticket);
+
+        // Another host may list a short file and then have a long one. The file is looked at before
+        // the wait for a slot: nobody waits for memory with a slot.
+        if let TreeSource::Origin(_) = self.source {
+            let upload = match &mut item.state {
+                Some(upload) => upload,
+                empty => empty.insert(self.upload(leaf, to).await?),
+            };
+
+            drop(memory.take());
+            memory = self.context.memory(upload.needed_memory()).await;
+        }
+
         let mut slot = self.context.channel_set.slot().await;
         loop {
             // Always after the slot of the destination, so that no two files wait for each other.
             let source_slot = self.source.slot().await;
             let upload = match &mut item.state {
                 Some(upload) => upload,
-                empty => {
-                    let file = self.source.open(self.context, leaf).await?;
-                    empty.insert(Upload::of_tree(file, to)?)
-                }
+                empty => empty.insert(self.upload(leaf, to).await?),
             };
 
             if let Some(origin) = self.source.origin_over(source_slot.as_ref()) {
@@ -438,11 +451,23 @@ impl Up<'_> {
             slot = match slot.alone_if_in_doubt(failed).await {
                 Some(alone) => alone,
                 None if source_doubted => self.context.channel_set.slot().await,
-                None => return sent?.ok_or(TransferError::Cancelled),
+                None => {
+                    drop(memory);
+                    return sent?.ok_or(TransferError::Cancelled);
+                }
             };
             if let Ok(Some(FileResult { bytes, .. })) = sent {
                 self.context.progress.take_back(bytes);
             }
         }
+    }
+
+    /// Opens a file for an upload.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is guarded.
+    async fn upload(&self, leaf: &Leaf, to: &[u8]) -> Result<Upload, TransferError> {
+        let file = self.source.open(self.context, leaf).await?;
+        Ok(Upload::of_tree(file, to)?)
     }
 }

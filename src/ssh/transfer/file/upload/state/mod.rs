@@ -79,11 +79,12 @@ impl UploadState {
         self.arrived
     }
 
-    /// Records a lost connection. The content has to be verified, and the handle is no longer
-    /// valid.
+    /// Records a lost connection, after which the content has to be verified. If the connection was
+    /// that to the origin of a copy, the file stays open until the next attempt.
     pub(super) fn note_lost(&mut self) {
         self.resumed = true;
-        self.open = None;
+        self.open
+            .take_if(|(client, _)| client.connection().has_ended());
     }
 
     /// Returns the target after the old content was lost. `None` otherwise.

@@ -18,6 +18,9 @@ impl UploadState {
         client: &SftpClient,
         local: &mut SourceFile,
     ) -> Result<Handle, TransferError> {
+        // Writes of an earlier attempt end first, if their link still works.
+        self.close().await;
+
         if self.made {
             let path = self.path().to_owned();
             match client

@@ -3,6 +3,8 @@
 mod local;
 mod origin;
 
+use std::{path::MAIN_SEPARATOR, sync::Arc};
+
 pub(super) use self::{local::LocalTree, origin::OriginTree};
 use crate::{
     sftp::content::Chunk,
@@ -17,7 +19,6 @@ use crate::{
         name::NameRules,
     },
 };
-use std::sync::Arc;
 
 /// Source of an [`UpTree`](super::UpTree). It survives a lost connection.
 #[derive(Debug)]
@@ -38,6 +39,14 @@ impl TreeSource {
         match self {
             Self::Local(tree) => tree.attributes(context).await,
             Self::Origin(tree) => Ok(tree.attributes),
+        }
+    }
+
+    /// Returns the separators in the path of the source.
+    pub(super) fn separators(&self) -> &'static [char] {
+        match self {
+            Self::Local(_) => &['/', MAIN_SEPARATOR],
+            Self::Origin(_) => &['/'],
         }
     }
 

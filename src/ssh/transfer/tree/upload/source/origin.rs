@@ -8,7 +8,7 @@ use crate::{
         TransferError,
         error::shown,
         file::{origin_file::OriginFile, source::SourceFile},
-        origin::Origin,
+        origin::{Origin, attributes_to_copy},
         paths,
         tree::{
             LINK_ANSWER, TreeContext,
@@ -29,8 +29,8 @@ pub(in crate::ssh::transfer::tree::upload) struct OriginTree {
     pub(super) origin: Origin,
     /// SFTP channels of the current attempt.
     channel_set: Arc<ChannelSet>,
-    pub(in crate::ssh::transfer::tree::upload) path: Vec<u8>,
-    /// Mode and modification time of the directory.
+    path: Vec<u8>,
+    /// Mode and modification time of the copy of the directory.
     pub(super) attributes: EntryAttributes,
 }
 
@@ -44,7 +44,7 @@ impl OriginTree {
             channel_set: ChannelSet::new(&origin.host, &origin.client),
             origin: origin.clone(),
             path,
-            attributes,
+            attributes: attributes_to_copy(attributes),
         }
     }
 
@@ -97,7 +97,13 @@ impl OriginTree {
         directory: &Directory,
     ) -> Result<LocalListing, TransferError> {
         let path = join(&self.path, &directory.names());
-        self.of_here(remote::list(&self.channel_set, &path, &context.listed).await)
+        let listed = remote::list(&self.channel_set, &path, &context.listed).await;
+        let mut listing = self.of_here(listed)?;
+        for entry in &mut listing.entries {
+            entry.attributes = attributes_to_copy(entry.attributes);
+        }
+
+        Ok(listing)
     }
 
     /// Returns the destination of a link.
