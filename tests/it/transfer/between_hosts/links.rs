@@ -86,7 +86,7 @@ async fn a_tree_goes_on_whichever_link_is_cut() {
         (&[], &[3_000_000, 3_000_000]),
         (&[2_000_000], &[5_000_000]),
     ] {
-        let (mut bench, ..) = behind(web_cuts, db_cuts).await;
+        let (mut bench, _web_link, _db_link) = behind(web_cuts, db_cuts).await;
         let (from, to) = (bench.web.remote("tree"), bench.db.remote("copy"));
         make_tree(&from, 1_000);
         let result = bench.up(text(&from), text(&to), json!({})).await.ok();
