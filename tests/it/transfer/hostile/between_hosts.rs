@@ -235,7 +235,7 @@ async fn more_content_than_a_file_has_is_not_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_entry_that_vanishes_or_is_refused_is_named_with_its_session() {
+async fn an_entry_that_cannot_be_opened_is_named_with_its_session() {
     for (code, reason) in [(2, "no such file"), (DENIED, "permission denied")] {
         let fault: fn() -> Fault = if code == DENIED {
             || refusing_to_open(DENIED)
