@@ -106,8 +106,12 @@ impl Forwardings {
             let values = dump.lines().filter(|(key, _)| *key == keyword);
             for (_, value) in values.filter(|line| !is_echo(dump, *line)) {
                 let (listen, to) = split(keyword, value);
+                // `ssh -G` prints a path without its tokens.
+                let path = Some(listen).filter(|path| path.contains('/') && !path.starts_with('~'));
+                let shown = path.and_then(|path| expand(path).ok());
+
                 let forwarding = Forwarding {
-                    option: format!("{name} {}", escape_line(listen)),
+                    option: format!("{name} {}", escape_line(shown.as_deref().unwrap_or(listen))),
                     addresses: reader.addresses(keyword, listen, to),
                 };
 
