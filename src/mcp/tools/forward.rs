@@ -230,7 +230,7 @@ async fn open(
     let host = session.host(&call.caller).await?;
 
     if request.direction == ForwardDirection::Remote {
-        let lent = session.lend(&request.to, &call.caller).await;
+        let lent = session.lend(&host, &request.to, &call.caller).await;
         lent.map_err(|error| of_lending(error, &request))?;
     }
 
@@ -393,7 +393,9 @@ fn of_forward(error: &ForwardError) -> ToolError {
             ListenRefusal::Socket => "choose another path, or a port",
             ListenRefusal::Forbidden => "have the host's administrator allow it",
         },
-        ForwardError::RemoteListen(RemoteListenError::Lost(_)) => "call again",
+        ForwardError::RemoteListen(RemoteListenError::Lost(_)) | ForwardError::Disconnected => {
+            "call again"
+        }
     };
 
     ToolError::new(with_causes(error), hint)

@@ -184,7 +184,10 @@ impl LiveSession {
         let opened =
             RemoteHost::open(&self.target, &credentials, &prompter, limit, unknown_hosts).await;
         let opened = match opened {
-            Ok(host) => self.open_forwards(&host).await.map(|()| host),
+            Ok(host) => {
+                self.end_forwards_of_other_host(host.peer());
+                self.open_forwards(&host).await.map(|()| host)
+            }
             Err(error) => Err(error),
         };
 
@@ -225,7 +228,7 @@ impl LiveSession {
                 drop(last);
                 self.keep_lane_of(&host);
                 self.remove_remote_temps(&host);
-                self.session_env.forwards.on_connected(self.name(), &host);
+                self.session_env.forwards.on_connected(self, &host);
 
                 Ok(host)
             }

@@ -8,7 +8,10 @@ use crate::{
     forward::address::ConnectAddress,
     lock::lock,
     session::caller::Caller,
-    ssh::{forward::local_address, prompt::prompter::LentAddress},
+    ssh::{
+        command::remote_host::RemoteHost, connect::connection::Peer, forward::local_address,
+        prompt::prompter::LentAddress,
+    },
 };
 
 /// Names of sockets by which the containers of a machine are controlled.
@@ -29,21 +32,29 @@ pub enum LendError {
 }
 
 impl LiveSession {
-    /// Asks the user if the host may reach an address of this machine, once per address. The answer
-    /// is asked for anew if the session is made anew.
+    /// Asks the user if the host may reach an address of this machine, once per address. The user is
+    /// asked anew if the session is made anew or leads to another host.
     ///
     /// # Errors
     /// The user refuses or cannot be asked, or this program itself listens there.
-    pub async fn lend(&self, to: &ConnectAddress, caller: &Caller) -> Result<(), LendError> {
+    pub async fn lend(
+        &self,
+        host: &RemoteHost,
+        to: &ConnectAddress,
+        caller: &Caller,
+    ) -> Result<(), LendError> {
         if local_address::is_own(to).await {
             return Err(LendError::Own);
         }
-        if lock(&self.lent).contains(to) {
+
+        let peer = host.peer();
+        let lent = (peer.identity(), to.clone());
+        if lock(&self.lent).contains(&lent) {
             return Ok(());
         }
 
         let question = LentAddress {
-            account: self.account(),
+            account: format!("{}@{}", peer.user, peer.host_name),
             address: ForeignText::from(in_words(to)),
             risk: risk(to),
         };
@@ -51,11 +62,20 @@ impl LiveSession {
         // Only a yes is remembered, so the user can change a refusal with the next call.
         match caller.prompter.lends(question).await {
             Some(true) => {
-                lock(&self.lent).insert(to.clone());
+                lock(&self.lent).insert(lent);
                 Ok(())
             }
             Some(false) => Err(LendError::Refused),
             None => Err(LendError::NobodyToAsk),
+        }
+    }
+
+    /// Ends the remote forwards if the session leads to another host than before, as after a change
+    /// of the SSH configuration: the user allowed them for that one.
+    pub(super) fn end_forwards_of_other_host(&self, peer: &Peer) {
+        let before = lock(&self.last).peer.as_ref().map(Peer::identity);
+        if before.is_some_and(|before| before != peer.identity()) {
+            self.session_env.forwards.end_remote(self);
         }
     }
 }

@@ -47,7 +47,10 @@ use crate::{
         auth::Credentials,
         command::{output::OutputFolder, remote_host::RemoteHost, shell::Shell, sudo::SudoMemory},
         config::target::Target,
-        connect::{UnknownHosts, connection::Peer},
+        connect::{
+            UnknownHosts,
+            connection::{Peer, PeerIdentity},
+        },
         error::SshError,
         prompt::askpass::Askpass,
         transfer::{GrantedPaths, Machine, RemoteTemp},
@@ -119,15 +122,17 @@ pub struct LiveSession {
     remote_temps: Arc<Mutex<Vec<RemoteTemp>>>,
     /// Guarded paths of this machine, allowed by the user.
     given: GrantedPaths,
-    /// Addresses of this machine that the host may reach, allowed by the user. Locked for look-ups
-    /// and assignments only.
-    lent: Mutex<HashSet<ConnectAddress>>,
+    /// Addresses of this machine that a host may reach, allowed by the user. Locked for look-ups and
+    /// assignments only.
+    lent: Mutex<HashSet<(PeerIdentity, ConnectAddress)>>,
     /// Turns of the edits of files.
     edits: EditTurns,
     /// Channel for files that no call uses at the moment, kept for the next call.
     idle_files: Arc<Mutex<Option<IdleFiles>>>,
     /// Forwards of the SSH configuration.
     configured_forwards: ConfiguredForwards,
+    /// Turn to open a forward, held until the forward is in the list.
+    forward_turn: AsyncMutex<()>,
     /// Number of the forwards that use lanes.
     lane_users: LaneUsers,
     /// Files that clients were shown. Locked for look-ups and assignments only.
@@ -163,6 +168,15 @@ struct ShellSlot {
     shell: Option<(Shell, Weak<RemoteHost>)>,
     directory: Vec<u8>,
     ran_before: bool,
+}
+
+/// Tie of work to its session.
+#[derive(Debug)]
+struct SessionTie {
+    /// Cancelled when the session is closed or dropped, and already if the session is closed.
+    closing: CancellationToken,
+    /// Held by the work. Closing waits until it is dropped.
+    work: TaskTrackerToken,
 }
 
 /// Settings of a connect request which are never saved.
@@ -224,6 +238,7 @@ impl LiveSession {
             edits: EditTurns::default(),
             idle_files: Arc::default(),
             configured_forwards: ConfiguredForwards::default(),
+            forward_turn: AsyncMutex::default(),
             lane_users: LaneUsers::default(),
             shown_files: Mutex::default(),
         }))
@@ -316,10 +331,12 @@ impl LiveSession {
         self.limit
     }
 
-    /// Returns what ties work that outlives its call to this session: a token that is cancelled
-    /// when the session is closed or dropped, and one for which closing waits until it is dropped.
-    pub(super) fn tie(&self) -> (CancellationToken, TaskTrackerToken) {
-        (self.open().child_token(), self.running.token())
+    /// Ties work that outlives its call to this session. Does not open a closed session again.
+    fn tie(&self) -> SessionTie {
+        SessionTie {
+            closing: lock(&self.closing).child_token(),
+            work: self.running.token(),
+        }
     }
 
     fn name(&self) -> &str {

@@ -78,6 +78,28 @@ pub struct Peer {
     pub notices: Vec<String>,
 }
 
+/// Account of a server, distinct from the same account name of another server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PeerIdentity {
+    user: String,
+    host_name: String,
+    port: u16,
+    host_key: String,
+}
+
+impl Peer {
+    /// Returns what tells the account from any other.
+    #[must_use]
+    pub fn identity(&self) -> PeerIdentity {
+        PeerIdentity {
+            user: self.user.clone(),
+            host_name: self.host_name.clone(),
+            port: self.port,
+            host_key: self.host_key.clone(),
+        }
+    }
+}
+
 impl Connection {
     /// Returns true if russh has ended the transport.
     #[must_use]

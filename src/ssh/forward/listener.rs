@@ -253,7 +253,7 @@ fn open_socket(
     place: &LocalName,
     address: &ListenAddress,
 ) -> Result<ForwardListener, ForwardListenError> {
-    use std::os::unix::fs::PermissionsExt as _;
+    use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 
     let open = || {
         let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
@@ -262,7 +262,12 @@ fn open_socket(
 
         // Nobody can connect before `listen`, so the mode is never too wide.
         let file = SocketFile::of(place.clone())?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        let (name, mode) = (
+            OsStr::from_bytes(&place.name),
+            Mode::S_IRUSR | Mode::S_IWUSR,
+        );
+        // Whoever may write to the directory could put a link to another file there meanwhile.
+        fchmodat(&place.folder, name, mode, FchmodatFlags::NoFollowSymlink)?;
         socket.listen(128)?;
         socket.set_nonblocking(true)?;
 

@@ -46,6 +46,9 @@ pub enum ForwardError {
     /// The host does not listen.
     #[error(transparent)]
     RemoteListen(#[from] RemoteListenError),
+    /// The session was disconnected meanwhile, which ends all forwards.
+    #[error("the session was disconnected meanwhile")]
+    Disconnected,
 }
 
 impl Forwards {
@@ -56,7 +59,7 @@ impl Forwards {
     /// The caller has made sure that the user allows a remote forward.
     ///
     /// # Errors
-    /// The forward cannot listen, or the user does not permit it.
+    /// The forward cannot listen, the user does not permit it, or the session is disconnected.
     pub async fn open(
         self: &Arc<Self>,
         session: &Arc<LiveSession>,
@@ -64,23 +67,22 @@ impl Forwards {
         request: ForwardRequest,
         guard: Option<&Guard>,
     ) -> Result<(Arc<Forward>, bool), ForwardError> {
-        let same = || {
-            let mut all = self.all().into_iter();
-            all.find(|forward| forward.is(session, &request))
+        // An equal call waits, and finds the forward of this one.
+        let _turn = session.forward_turn.lock().await;
+        let same = |forward: &Arc<Forward>| forward.is(session, &request);
+        if let Some(forward) = self.all().into_iter().find(same) {
+            return Ok((forward, false));
+        }
+
+        let tie = session.tie();
+        let listener = tokio::select! {
+            biased;
+            () = tie.closing.cancelled() => return Err(ForwardError::Disconnected),
+            listener = listen(host, &request, guard) => listener?,
         };
-        if let Some(forward) = same() {
-            return Ok((forward, false));
-        }
-
-        let listener = listen(host, &request, guard).await;
-
-        // An equal call may have opened the forward meanwhile.
-        if let Some(forward) = same() {
-            return Ok((forward, false));
-        }
 
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let (forward, serving) = Forward::new(id, session, listener?, request.to);
+        let (forward, serving) = Forward::new(id, session, tie, listener, request.to);
         forward.connected(host);
         self.lock().insert(id, Arc::clone(&forward));
 
@@ -95,10 +97,19 @@ impl Forwards {
     }
 
     /// Has the forwards of a session use the connection that the session has from now on.
-    pub(super) fn on_connected(&self, session: &str, host: &Arc<RemoteHost>) {
+    pub(super) fn on_connected(&self, session: &LiveSession, host: &Arc<RemoteHost>) {
         for forward in self.all() {
-            if forward.session() == session {
+            if forward.is_of(session) {
                 forward.connected(host);
+            }
+        }
+    }
+
+    /// Begins to close the remote forwards of a session, without waiting for the end.
+    pub(super) fn end_remote(&self, session: &LiveSession) {
+        for forward in self.all() {
+            if forward.is_of(session) && forward.is_remote() {
+                forward.end();
             }
         }
     }

@@ -34,7 +34,7 @@ use crate::{
     lock::lock,
     session::{
         caller::Caller,
-        live::{LaneUse, LiveSession},
+        live::{LaneUse, LiveSession, SessionTie},
     },
     ssh::{
         command::remote_host::RemoteHost,
@@ -172,6 +172,7 @@ impl Forward {
     pub(super) fn new(
         id: u64,
         session: &Arc<LiveSession>,
+        SessionTie { closing, work }: SessionTie,
         listener: Listener,
         to: ConnectAddress,
     ) -> (Arc<Self>, Serving) {
@@ -180,7 +181,6 @@ impl Forward {
             Listener::Remote(listener) => (ForwardDirection::Remote, listener.address()),
         };
 
-        let (closing, work) = session.tie();
         let shared = Arc::new(Shared {
             session: Arc::downgrade(session),
             to,
@@ -222,10 +222,20 @@ impl Forward {
         &self.session
     }
 
+    /// Returns true if the forward belongs to this session, and not to another of the same name.
+    pub(super) fn is_of(&self, session: &LiveSession) -> bool {
+        std::ptr::eq(self.shared.session.as_ptr(), session)
+    }
+
+    /// Returns true for a remote forward.
+    pub(super) fn is_remote(&self) -> bool {
+        self.direction == ForwardDirection::Remote
+    }
+
     /// Returns true if this is the forward that the request means. A request without an address to
     /// listen at means any.
-    pub(super) fn is(&self, session: &Arc<LiveSession>, request: &ForwardRequest) -> bool {
-        std::ptr::eq(self.shared.session.as_ptr(), Arc::as_ptr(session))
+    pub(super) fn is(&self, session: &LiveSession, request: &ForwardRequest) -> bool {
+        self.is_of(session)
             && self.shared.to == request.to
             && request.direction == self.direction
             && request
@@ -576,8 +586,13 @@ mod tests {
 
     async fn forward(session: &Arc<LiveSession>) -> Arc<Forward> {
         let listener = ForwardListener::open_any(None).await.unwrap();
-        let (forward, serving) =
-            Forward::new(1, session, Listener::Local(listener), ConnectAddress::Socks);
+        let (forward, serving) = Forward::new(
+            1,
+            session,
+            session.tie(),
+            Listener::Local(listener),
+            ConnectAddress::Socks,
+        );
         tokio::spawn(serving.run(|| {}));
         forward
     }
@@ -611,8 +626,8 @@ mod tests {
         closed.close(Duration::from_secs(60)).await;
         assert!(forward_of_closed.shared.closed.is_set());
         assert!(
-            !forward(&closed).await.is_closing(),
-            "the session is open again"
+            forward(&closed).await.is_closing(),
+            "a forward does not open a closed session again"
         );
     }
 }
