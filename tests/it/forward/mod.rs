@@ -5,6 +5,7 @@ mod bad_input;
 mod config;
 mod flow;
 mod hint;
+mod ownership;
 mod remote;
 mod remote_hostile;
 mod tool;

@@ -472,11 +472,11 @@ async fn a_socks_client_at_the_host_reaches_what_this_machine_reaches() {
     );
 }
 
-fn forms() -> Value {
+pub(super) fn forms() -> Value {
     json!({"elicitation": {"form": {}}})
 }
 
-async fn client(host: &TestHost<OpenSshd>, capabilities: Value) -> McpClient {
+pub(super) async fn client(host: &TestHost<OpenSshd>, capabilities: Value) -> McpClient {
     let mut client = client_with(capabilities, &host.config, host.folder()).await;
     let call = client
         .begin_call("ssh_connect", json!({"host": "host"}))
