@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::ChannelPool;
 use crate::{foreign_text::escape_line, lock::lock, ssh::connect::connection::Connection};
@@ -21,6 +21,8 @@ const MAX_LANES: usize = 4;
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// Pause after a failed dial.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
+/// Time limit of the command that makes a new lane quick.
+const QUICK_LIMIT: Duration = Duration::from_secs(5);
 /// Interval at which a lane is looked after. The server hears from a throttled lane as often, and so
 /// does not take this client for dead (`ClientAliveInterval`, `sshd_config(5)`).
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -170,6 +172,10 @@ impl Lanes {
     /// Dials a lane, and looks after it.
     async fn dial(self: Arc<Self>) {
         let dialled = self.channels.dial_apart().await;
+        if let Ok(connection) = &dialled {
+            make_quick(connection).await;
+        }
+
         let mut state = self.state();
         state.is_dialling = false;
 
@@ -283,6 +289,22 @@ impl Drop for LaneSlot {
         state.changed_at = Instant::now();
         self.lane.update(&state);
     }
+}
+
+/// Runs a command without effect. OpenSSH's server sets `TCP_NODELAY` when the first command of a
+/// connection begins. Without that, each window adjustment waits until the previous one has been
+/// acknowledged, so that an upload takes twice as long.
+///
+/// A lane where the command fails is merely slower: an account may permit forwarding only.
+async fn make_quick(connection: &Connection) {
+    let run = async {
+        let mut channel = connection.handle.channel_open_session().await?;
+        channel.exec(true, "exit").await?;
+        while channel.wait().await.is_some() {}
+
+        Ok::<_, russh::Error>(())
+    };
+    let _ = timeout(QUICK_LIMIT, run).await;
 }
 
 /// Takes a place on a lane.

@@ -128,6 +128,31 @@ async fn a_slow_program_slows_the_far_end_and_gets_every_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_lane_has_run_a_command() {
+    let ran = tempfile::NamedTempFile::new().unwrap();
+    let command = format!(
+        "ForceCommand echo \"$SSH_ORIGINAL_COMMAND\" >> {}; false",
+        ran.path().display()
+    );
+    let host = TestHost::openssh_with(|settings| {
+        settings.extra_config += &format!("\n{command}\n");
+    });
+    let (registry, _forward, port) = forward(&host, &echo().await.to_string()).await;
+    lane(&registry).await;
+
+    assert_eq!(fs::read_to_string(ran.path()).unwrap(), "exit\n");
+    drop(ask(port).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_sessions_has_lanes() {
+    let host = TestHost::openssh_with(|settings| settings.max_sessions = 0);
+    let (registry, _forward, port) = forward(&host, &echo().await.to_string()).await;
+    lane(&registry).await;
+    drop(ask(port).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_program_can_send_while_it_does_not_read() {
     let host = TestHost::openssh();
     let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
