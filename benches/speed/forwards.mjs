@@ -20,7 +20,7 @@ const PATIENCE_MS = 20_000;
 /**
  * @typedef {object} ForwardResults
  * @property {Record<string, { ours: number, ssh: number }>} medians milliseconds by measure
- * @property {{ whole: number, count: number, idleMs: number, meanwhileMs: number } | undefined} streams
+ * @property {{ whole: number, count: number, ms: number, sshMs: number, idleMs: number, meanwhileMs: number } | undefined} streams
  * @property {{ kills: number, requests: number, lost: number, wrongLists: number } | undefined} kills
  */
 
@@ -61,19 +61,20 @@ export async function forwardResults(stage, line, sizes, isNear) {
     medians[id] = { ours: median(values.ours), ssh: median(values.ssh) };
     console.log(`  ${id}: ours ${medians[id].ours.toFixed(1)} ms, ${SSH_L} ${medians[id].ssh.toFixed(1)} ms`);
   }
-  kill(ssh.child.pid);
 
   const results = { medians };
   if (isNear) {
-    results.streams = await manyStreams(line, ours, ports.ours, sizes);
+    results.streams = await manyStreams(line, ours, ports, sizes);
     results.kills = await kills(line, ours, ports.ours, sshd, sizes.kills);
   }
+  kill(ssh.child.pid);
   await ours.stop();
   return results;
 }
 
 /** Many streams at once, and how fast commands are answered before and meanwhile. */
-async function manyStreams(line, ours, port, { streams, streamMib }) {
+async function manyStreams(line, ours, ports, { streams, streamMib }) {
+  const args = ['streams', streams, streamMib * MIB];
   const commands = async (isOver) => {
     const values = [];
     while (!isOver(values.length)) {
@@ -85,10 +86,11 @@ async function manyStreams(line, ours, port, { streams, streamMib }) {
   };
   const idleMs = await commands((count) => count >= 100);
   let over = false;
-  const streaming = client(line, port, 'streams', streams, streamMib * MIB).finally(() => (over = true));
+  const streaming = client(line, ports.ours, ...args).finally(() => (over = true));
   const meanwhileMs = await commands((count) => over && count > 0);
   const { whole, ms } = await streaming;
-  const result = { whole, count: streams, ms, idleMs, meanwhileMs };
+  const { ms: sshMs } = await client(line, ports.ssh, ...args);
+  const result = { whole, count: streams, ms, sshMs, idleMs, meanwhileMs };
   console.log(`  streams: ${JSON.stringify(result)}`);
   return result;
 }
