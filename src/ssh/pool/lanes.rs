@@ -300,6 +300,8 @@ async fn make_quick(connection: &Connection) {
     let run = async {
         let mut channel = connection.handle.channel_open_session().await?;
         channel.exec(true, "exit").await?;
+        // A forced command may wait for its input.
+        channel.eof().await?;
         while channel.wait().await.is_some() {}
 
         Ok::<_, russh::Error>(())
