@@ -10,8 +10,7 @@ use std::{
 
 use crate::lock::lock;
 
-/// TCP port of the daemon in the documentation. It may be served by another process of this program,
-/// also where the system does not tell which program listens at a port.
+/// TCP port of the daemon in the documentation. It may be served by another process of this program.
 pub(crate) const DOCUMENTED_PORT: u16 = 7722;
 
 /// TCP ports at which this process listens for its own clients.
@@ -38,69 +37,14 @@ impl Drop for OwnPort {
     }
 }
 
-/// Returns true if this program may listen at a port of this machine, in this process or another.
-pub(crate) async fn is_own_port(port: u16) -> bool {
-    if port == DOCUMENTED_PORT || lock(&PORTS).contains(&port) {
-        return true;
-    }
-
-    #[cfg(target_os = "linux")]
-    let is_other = tokio::task::spawn_blocking(move || is_port_of_other_process(port)).await;
-    #[cfg(not(target_os = "linux"))]
-    let is_other = Ok::<_, tokio::task::JoinError>(false);
-
-    is_other.unwrap_or(true)
+/// Returns true if this program may listen at a port of this machine.
+pub(crate) fn is_own_port(port: u16) -> bool {
+    port == DOCUMENTED_PORT || lock(&PORTS).contains(&port)
 }
 
 /// Returns true if this program may listen at the address.
-pub(crate) async fn is_own_address(address: SocketAddr) -> bool {
-    is_of_this_machine(address.ip().to_canonical()) && is_own_port(address.port()).await
-}
-
-/// Returns true if another process of this program listens at the port.
-#[cfg(target_os = "linux")]
-fn is_port_of_other_process(port: u16) -> bool {
-    use procfs::net::{TcpState, tcp, tcp6};
-
-    let own_id = std::process::id().to_string();
-    let entries = |path: &str| std::fs::read_dir(path).into_iter().flatten().flatten();
-    let ids = entries("/proc").filter_map(|entry| entry.file_name().into_string().ok());
-    let sockets: Vec<String> = ids
-        .filter(|id| *id != own_id && runs_own_program(id))
-        .flat_map(|id| entries(&format!("/proc/{id}/fd")))
-        .filter_map(|file| {
-            std::fs::read_link(file.path())
-                .ok()?
-                .into_os_string()
-                .into_string()
-                .ok()
-        })
-        .filter(|file| file.starts_with("socket:"))
-        .collect();
-    if sockets.is_empty() {
-        return false;
-    }
-
-    let mut rows = [tcp(), tcp6()].into_iter().flatten().flatten();
-    rows.any(|row| {
-        row.state == TcpState::Listen
-            && row.local_address.port() == port
-            && sockets.contains(&format!("socket:[{}]", row.inode))
-    })
-}
-
-/// Returns true if the process with this id runs this program, also when the file has been replaced
-/// since. Only Linux tells.
-#[cfg(unix)]
-fn runs_own_program(id: &str) -> bool {
-    let name = |process: &str| {
-        let program = std::fs::read_link(format!("/proc/{process}/exe")).ok()?;
-        let name = program.file_name()?.to_string_lossy().into_owned();
-        Some(name.trim_end_matches(" (deleted)").to_owned())
-    };
-
-    let own = name("self");
-    own.is_some() && name(id) == own
+pub(crate) fn is_own_address(address: SocketAddr) -> bool {
+    is_own_port(address.port()) && is_of_this_machine(address.ip().to_canonical())
 }
 
 /// Returns true if a connection to the address stays on this machine.
@@ -120,16 +64,26 @@ pub(crate) fn is_own_program(stream: &tokio::net::UnixStream) -> bool {
     let Some(pid) = stream.peer_cred().ok().and_then(|peer| peer.pid()) else {
         return false;
     };
+    if u32::try_from(pid) == Ok(std::process::id()) {
+        return true;
+    }
 
-    u32::try_from(pid) == Ok(std::process::id()) || runs_own_program(&pid.to_string())
+    // Linux tells which program a process runs, also when the file has been replaced since.
+    let name = |process: &str| {
+        let program = std::fs::read_link(format!("/proc/{process}/exe")).ok()?;
+        let name = program.file_name()?.to_string_lossy().into_owned();
+        Some(name.trim_end_matches(" (deleted)").to_owned())
+    };
+    let own = name("self");
+    own.is_some() && name(&pid.to_string()) == own
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn an_own_port_is_known_on_this_machine_only() {
+    #[test]
+    fn an_own_port_is_known_on_this_machine_only() {
         let port = OwnPort::new(1);
         for (address, expected) in [
             ("127.0.0.1:1", true),
@@ -144,14 +98,14 @@ mod tests {
             ("192.0.2.1:1", false),
         ] {
             assert_eq!(
-                is_own_address(address.parse().unwrap()).await,
+                is_own_address(address.parse().unwrap()),
                 expected,
                 "{address}"
             );
         }
 
         drop(port);
-        assert!(!is_own_address("127.0.0.1:1".parse().unwrap()).await);
+        assert!(!is_own_address("127.0.0.1:1".parse().unwrap()));
     }
 
     #[cfg(unix)]

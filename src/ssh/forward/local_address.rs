@@ -82,17 +82,13 @@ pub async fn connect(to: &ConnectAddress) -> Result<LocalStream, LocalConnectErr
 /// [`connect`] refuses.
 pub async fn is_own(to: &ConnectAddress) -> bool {
     match to {
-        ConnectAddress::Port(port) => own::is_own_port(port.get()).await,
+        ConnectAddress::Port(port) => own::is_own_port(port.get()),
         ConnectAddress::Host(to) => {
             let found = lookup_host((to.host.as_str(), to.port.get()));
             let found = timeout(CONNECT_LIMIT, found).await;
-            for address in found.into_iter().flatten().flatten() {
-                if own::is_own_address(address).await {
-                    return true;
-                }
-            }
-
-            false
+            found.is_ok_and(|found| {
+                found.is_ok_and(|mut addresses| addresses.any(own::is_own_address))
+            })
         }
         ConnectAddress::Socket(_) => matches!(connect(to).await, Err(LocalConnectError::Own)),
         ConnectAddress::Socks => false,
@@ -107,7 +103,7 @@ async fn connect_tcp(
 
     for address in addresses {
         // Each address is checked: a name may lead anywhere, and elsewhere at the next look-up.
-        let connected = if own::is_own_address(address).await {
+        let connected = if own::is_own_address(address) {
             Err(LocalConnectError::Own)
         } else {
             TcpStream::connect(address).await.map_err(failed)
