@@ -137,7 +137,7 @@ async fn a_new_lane_has_run_a_command() {
     let host = TestHost::openssh_with(|settings| {
         settings
             .extra_config
-            .push_str(&["\n", command, "\n"].concat());
+            .push_str(&["\n", &command, "\n"].concat());
     });
     let (registry, _forward, port) = forward(&host, &echo().await.to_string()).await;
     lane(&registry).await;

@@ -28,10 +28,7 @@ use crate::{
         state::{ForwardCounts, ForwardDirection, ForwardState, ForwardWay},
     },
     lock::lock,
-    session::{
-        caller::Caller,
-        live::{LaneUse, LiveSession, SessionTie},
-    },
+    session::live::{LaneUse, LiveSession, SessionTie},
     ssh::{
         command::remote_host::RemoteHost,
         forward::{
