@@ -17,9 +17,9 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use super::{ask, echo};
+use super::{ask, echo, free_port};
 use crate::support::{
-    checks::{assert_refused, eventually, random},
+    checks::{assert_refused, eventually},
     fixture::TestHost,
     mcp_client::McpClient,
     open_sshd::{OpenSshd, OpenSshdSettings},
@@ -31,17 +31,6 @@ fn world(lines: &str) -> TestHost<OpenSshd> {
     let mut host = TestHost::openssh();
     host.config = host.sshd.write_ssh_config("box", lines);
     host
-}
-
-/// A port that is free here, from a range that the system takes for nothing else.
-fn free_port() -> u16 {
-    loop {
-        let bytes = random(2);
-        let port = 12_000 + u16::from_le_bytes([bytes[0], bytes[1]]) % 20_000;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
 
 /// Reports whether nobody listens at the port.
@@ -128,7 +117,9 @@ async fn each_option_opens_its_forward_until_the_disconnect() {
             .call("ssh_disconnect", json!({"session": "box"}))
             .await
             .ok();
-        assert!(is_free(local) && is_free(dynamic) && !socket.exists());
+        assert!(is_free(local), "{local}");
+        assert!(is_free(dynamic), "{dynamic}");
+        assert!(!socket.exists());
         assert_eq!(list(&mut client).await, Vec::<String>::new());
     }
 }

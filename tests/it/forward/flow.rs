@@ -142,7 +142,9 @@ async fn a_new_lane_has_run_a_command() {
     let (registry, _forward, port) = forward(&host, &echo().await.to_string()).await;
     lane(&registry).await;
 
-    assert_eq!(fs::read_to_string(ran.path()).unwrap(), "exit\n");
+    // The session has asked for its login shell by a command, too.
+    let commands = fs::read_to_string(ran.path()).unwrap();
+    assert!(commands.lines().any(|line| line == "exit"), "{commands}");
     drop(ask(port).await);
 }
 

@@ -430,3 +430,14 @@ async fn another_user_is_reset_before_a_byte_reaches_the_host() {
             .is_err()
     );
 }
+
+/// A port that is free here, from a range that the system takes for nothing else.
+fn free_port() -> u16 {
+    loop {
+        let bytes = random(2);
+        let port = 12_000 + u16::from_le_bytes([bytes[0], bytes[1]]) % 20_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}

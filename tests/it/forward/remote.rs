@@ -27,7 +27,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{AsyncStream, PATIENCE, ask, echo};
+use super::{AsyncStream, PATIENCE, ask, echo, free_port};
 use crate::support::{
     checks::{eventually, random},
     fixture::TestHost,
@@ -198,7 +198,7 @@ async fn sockets_on_both_sides_are_connected() {
 async fn nothing_at_this_end_refuses_the_client_and_is_listed() {
     let host = TestHost::openssh();
     let lender = Lender::connect(&host.config).await;
-    let ((_to, to), (_at, at)) = (closed_port(), closed_port());
+    let ((_to, to), at) = (closed_port(), free_port());
     let forward = lender
         .lend(&to.to_string(), Some(&at.to_string()))
         .await
@@ -490,7 +490,7 @@ async fn the_person_allows_an_address_once_a_session() {
     let host = TestHost::openssh();
     let mut client = client(&host, forms()).await;
     let to = echo().await;
-    let (_taken, at) = closed_port();
+    let at = free_port();
     let arguments = json!({"to": to, "direction": "remote", "listen": at});
 
     let call = client.begin_call("ssh_forward", arguments.clone()).await;
