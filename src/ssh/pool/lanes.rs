@@ -172,15 +172,12 @@ impl Lanes {
     /// Dials a lane, and looks after it.
     async fn dial(self: Arc<Self>) {
         let dialled = self.channels.dial_apart().await;
-        if let Ok(connection) = &dialled {
-            make_quick(connection).await;
-        }
-
         let mut state = self.state();
         state.is_dialling = false;
 
         match dialled {
             Ok(connection) if state.is_kept => {
+                tokio::spawn(make_quick(Arc::clone(&connection)));
                 let lane = Arc::new(Lane {
                     connection,
                     state: Mutex::new(LaneState {
@@ -296,7 +293,7 @@ impl Drop for LaneSlot {
 /// acknowledged, so that an upload takes twice as long.
 ///
 /// A lane where the command fails is merely slower: an account may permit forwarding only.
-async fn make_quick(connection: &Connection) {
+async fn make_quick(connection: Arc<Connection>) {
     let run = async {
         let mut channel = connection.handle.channel_open_session().await?;
         channel.exec(true, "exit").await?;
