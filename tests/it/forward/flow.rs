@@ -131,20 +131,21 @@ async fn a_slow_program_slows_the_far_end_and_gets_every_byte() {
 async fn a_new_lane_has_run_a_command() {
     let ran = tempfile::NamedTempFile::new().unwrap();
     let command = format!(
-        "ForceCommand echo \"$SSH_ORIGINAL_COMMAND\" >> {}; false",
+        "\nForceCommand echo \"$SSH_ORIGINAL_COMMAND\" >> {}; false\n",
         ran.path().display()
     );
     let host = TestHost::openssh_with(|settings| {
-        settings
-            .extra_config
-            .push_str(&["\n", &command, "\n"].concat());
+        settings.extra_config += &command;
     });
     let (registry, _forward, port) = forward(&host, &echo().await.to_string()).await;
     lane(&registry).await;
 
     // The session has asked for its login shell by a command, too.
-    let commands = fs::read_to_string(ran.path()).unwrap();
-    assert!(commands.lines().any(|line| line == "exit"), "{commands}");
+    eventually("the lane runs its command", || {
+        let commands = fs::read_to_string(ran.path()).unwrap();
+        commands.lines().any(|line| line == "exit")
+    })
+    .await;
     drop(ask(port).await);
 }
 
