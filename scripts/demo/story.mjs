@@ -2,6 +2,7 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { initialize } from '../lib/mcp/handshake.mjs';
 import { Agent } from './agent.mjs';
@@ -207,7 +208,12 @@ async function forwards(agent) {
   const { forwards: list } = await agent.use('ssh_forward');
   fact('the list counts the connection', list.length === 1 && list[0].accepted > 0 && list[0].state === 'open', list);
   await agent.use('ssh_forward', { close: forward.id });
-  const refused = await fetch(forward.url).then(() => 'answered', (error) => error.cause?.code);
+  // Not with `fetch`, which may still hold the connection of the request.
+  const refused = await new Promise((resolve) => {
+    const { hostname, port: listens } = new URL(forward.url);
+    const socket = createConnection(Number(listens), hostname, () => resolve(socket.destroy() && 'answered'));
+    socket.once('error', (error) => resolve(error.code));
+  });
   fact('once it is closed, nobody listens', refused === 'ECONNREFUSED', refused);
   await agent.send('ssh_job', { job, signal: 'TERM' });
 }
