@@ -54,13 +54,20 @@ impl ChannelPool {
             && !self.is_closed()
     }
 
-    /// Dials a further connection, which does not belong to the pool.
+    /// Dials a further connection, which does not belong to the pool. `window` is the receive
+    /// window of each channel, in bytes.
     ///
     /// # Errors
     /// Connecting fails, or the pool is closed meanwhile.
-    pub(in crate::ssh) async fn dial_apart(&self) -> Result<Arc<Connection>, SshError> {
+    pub(in crate::ssh) async fn dial_apart(
+        &self,
+        window: u32,
+    ) -> Result<Arc<Connection>, SshError> {
+        let dialling = self
+            .first
+            .open_another(&self.target, &self.credentials, self.limit, window);
         tokio::select! {
-            dialled = self.first.open_another(&self.target, &self.credentials, self.limit) => dialled,
+            dialled = dialling => dialled,
             () = self.closing.cancelled() => Err(self.first.lost()),
         }
     }

@@ -29,7 +29,10 @@ use self::{
     slot::{Member, PoolState, SLOT_RELEASE_LAG, attempt},
 };
 use super::{
-    auth::Credentials, config::target::Target, connect::connection::Connection, error::SshError,
+    auth::Credentials,
+    config::target::Target,
+    connect::{connection::Connection, open::WINDOW},
+    error::SshError,
 };
 use crate::{foreign_text::escape_line, lock::lock};
 
@@ -305,7 +308,7 @@ impl ChannelPool {
             let left = self.limit.saturating_sub(started.elapsed());
             let dialled = self
                 .first
-                .open_another(&self.target, &self.credentials, left)
+                .open_another(&self.target, &self.credentials, left, WINDOW)
                 .await;
 
             // The lock ends before the pause: no lock is held across an await.

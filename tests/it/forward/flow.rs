@@ -177,9 +177,9 @@ async fn a_slow_program_can_send_while_it_does_not_read() {
     });
     settled(&sent).await;
 
-    let upload = random(16 * MIB);
+    let upload = random(8 * MIB);
     let received = tokio::spawn(async move {
-        let mut received = vec![0; 16 * MIB];
+        let mut received = vec![0; 8 * MIB];
         from_client.read_exact(&mut received).await.unwrap();
         received
     });

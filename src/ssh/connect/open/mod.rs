@@ -17,6 +17,7 @@ use std::{
 use russh::{client, keys::PublicKey};
 use tokio::sync::oneshot;
 
+pub(in crate::ssh) use self::engine::WINDOW;
 pub use self::known_route::{UnknownHosts, UnknownOnRoute, unknown_on_route};
 use self::{engine::engine_config, handshake::Secured, route::Route};
 use super::{
@@ -60,6 +61,8 @@ pub(in crate::ssh) struct OpenConnection<'a> {
     pub(in crate::ssh) same_host_as: Option<&'a Connection>,
     /// Treatment of unknown hosts, jump hosts included.
     pub(in crate::ssh) unknown_hosts: UnknownHosts,
+    /// Receive window of each channel, in bytes.
+    pub(in crate::ssh) window: u32,
     /// Trace which records the stages. With a recording trace, no file is changed.
     pub(in crate::ssh) trace: &'a StageTrace,
 }
@@ -88,7 +91,7 @@ impl Connection {
 
     /// Opens a further connection to the same machine, within `limit`. A name may stand for several
     /// machines, where process ids and files differ. The new connection must therefore have the
-    /// same address and host key.
+    /// same address and host key. `window` is the receive window of each channel, in bytes.
     ///
     /// # Errors
     /// [`SshError`], whose variant names the failed stage.
@@ -97,12 +100,14 @@ impl Connection {
         target: &Target,
         credentials: &Credentials,
         limit: Duration,
+        window: u32,
     ) -> Result<Arc<Self>, SshError> {
         // The default prompter asks nobody: the first log-in has collected every secret.
         let (prompter, deadline) = (&Prompter::default(), &Deadline::after(limit));
         let trace = &StageTrace::default();
         OpenConnection {
             same_host_as: Some(self),
+            window,
             ..OpenConnection::to(target, credentials, prompter, deadline, trace)
         }
         .run()
@@ -139,6 +144,7 @@ impl<'a> OpenConnection<'a> {
             via: None,
             same_host_as: None,
             unknown_hosts: UnknownHosts::AsConfigured,
+            window: WINDOW,
             trace,
         }
     }
@@ -284,7 +290,7 @@ impl OpenConnection<'_> {
         }
 
         let keepalive = Keepalive::from_config(&config, self.target);
-        let engine = Arc::new(engine_config(&config, &check)?);
+        let engine = Arc::new(engine_config(&config, &check, self.window)?);
 
         self.trace.pass(|| {
             let (user, host, port) = (&config.user, &config.host_name, config.port);
