@@ -52,7 +52,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
 ///
 /// Survives the link. A new connection to a local forward waits until the session is connected
 /// again; a remote forward connects the session by itself, to listen there again. Ends when the
-/// session is closed, replaced or forgotten, after [`IDLE_LIMIT`] without a connection, and by
+/// session is closed, replaced or forgotten, after 8 hours without a connection, and by
 /// [`close`](Self::close). The end stops listening and resets the connections.
 #[derive(Debug)]
 pub struct Forward {
@@ -335,7 +335,7 @@ async fn ended(shared: &Shared) {
     }
 }
 
-/// Waits until the forward has had no connection for [`IDLE_LIMIT`].
+/// Waits until the forward has had no connection for 8 hours.
 async fn unused(shared: &Shared) {
     loop {
         let until = *lock(&shared.used) + IDLE_LIMIT;
