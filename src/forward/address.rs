@@ -142,6 +142,11 @@ pub fn parse_host(host: &str) -> Result<&str, AddressError> {
     }
 }
 
+/// Returns true for the names of this side's loopback: 127.0.0.1, `::1` and `localhost`.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    ["127.0.0.1", "::1"].contains(&host) || host.eq_ignore_ascii_case("localhost")
+}
+
 /// Parses a TCP port. 0 stands for no port.
 ///
 /// # Errors

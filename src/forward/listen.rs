@@ -2,7 +2,7 @@
 
 use core::{fmt, num::NonZeroU16};
 
-use super::address::{AddressError, is_number, parse_port, split_host};
+use super::address::{AddressError, is_loopback, is_number, parse_port, split_host};
 use crate::foreign_text::escape_line;
 
 /// Limit of a socket path on this machine, in bytes. `sun_path` has room for 108 or 104 bytes, one
@@ -65,8 +65,7 @@ impl ListenAddress {
             Err(_) => return Err(form()),
         };
         match host {
-            "127.0.0.1" | "::1" => port(number),
-            host if host.eq_ignore_ascii_case("localhost") => port(number),
+            host if is_loopback(host) => port(number),
             _ if is_number(number) => Err(ListenAddressError::NotLoopback(host.to_owned())),
             _ => Err(form()),
         }

@@ -4,10 +4,13 @@
 use core::{
     net::{Ipv4Addr, Ipv6Addr},
     num::NonZeroU16,
+    time::Duration,
 };
 
 use super::address::{HostPort, MAX_HOST_BYTES, parse_host};
 
+/// Time limit that a proxy sets for a handshake.
+pub const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 /// Limit of the user id in a SOCKS 4 request, in bytes. The id is ignored.
 const MAX_USER_ID_BYTES: usize = 255;
 /// Method of SOCKS 5 without authentication.

@@ -7,7 +7,7 @@ use super::{config_dump::ConfigDump, tokens::TokenError};
 use crate::{
     foreign_text::escape_line,
     forward::{
-        address::{AddressError, ConnectAddress, parse_port},
+        address::{AddressError, ConnectAddress, is_loopback, parse_port},
         listen::{ListenAddress, ListenAddressError},
         state::ForwardDirection,
     },
@@ -212,9 +212,6 @@ impl ForwardingReader<'_> {
         let (bind, port) = match bracketed(listen) {
             Some((host, port)) => (Some(host), port),
             None => (None, listen),
-        };
-        let is_loopback = |host: &str| {
-            ["127.0.0.1", "::1"].contains(&host) || host.eq_ignore_ascii_case("localhost")
         };
 
         let listen = match port {

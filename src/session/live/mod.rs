@@ -69,6 +69,11 @@ pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Maximum pause between two attempts to connect.
 pub(super) const MAX_PAUSE: Duration = Duration::from_secs(8);
 
+/// Returns the pause after this one, which may be zero at first.
+pub(super) fn longer(pause: Duration) -> Duration {
+    (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE)
+}
+
 /// Settings and resources shared by all sessions of a process.
 ///
 /// Created by the registry and cloned into each session.

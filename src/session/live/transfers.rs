@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::{BoxFuture, try_join};
 use tokio::time::sleep;
 
-use super::{FIRST_PAUSE, LiveSession, MAX_PAUSE};
+use super::{LiveSession, longer};
 use crate::{
     lock::lock,
     session::{caller::Caller, error::SessionError},
@@ -170,7 +170,7 @@ impl LiveSession {
                 () = self.session_env.ending.cancelled() => return Err(self.transfer(TransferError::Cancelled)),
             }
 
-            pause = (pause * 2).clamp(FIRST_PAUSE, MAX_PAUSE);
+            pause = longer(pause);
         }
     }
 

@@ -1,7 +1,5 @@
 //! The SOCKS handshake with a program at the host, whose connections begin on this machine.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use russh::ChannelMsg;
 use tokio::time::timeout;
@@ -14,11 +12,8 @@ use super::{
 };
 use crate::forward::{
     address::ConnectAddress,
-    socks::{SocksEvent, SocksHandshake, SocksOutcome, SocksRequest},
+    socks::{HANDSHAKE_LIMIT, SocksEvent, SocksHandshake, SocksOutcome, SocksRequest},
 };
-
-/// Time limit of the handshake, the connection included.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 
 impl ForwardChannel {
     /// Carries out the handshake and connects to the address that the program names, as this machine

@@ -15,12 +15,13 @@ use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
-use crate::{forward::listen::ListenAddress, lock::lock};
+use crate::{
+    forward::{MAX_CONNECTIONS, listen::ListenAddress},
+    lock::lock,
+};
 
 /// Names of loopback by which a server may call the address of a connection.
 const LOOPBACK_NAMES: [&str; 3] = ["127.0.0.1", "localhost", "::1"];
-/// Limit of the connections of a listener at the same time. Further ones are refused.
-const MAX_CONNECTIONS: usize = 1024;
 
 /// Addresses at which the server of one connection may report connections. Clones share the
 /// addresses.

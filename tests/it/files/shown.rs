@@ -7,19 +7,18 @@ use std::{
 };
 
 use mcp_ssh_sessions::{
-    session::{
-        caller::Caller,
-        live::LiveSession,
-        registry::{RegistryOptions, SessionRegistry},
-        shown_files::ShownFile,
-    },
+    session::{caller::Caller, live::LiveSession, shown_files::ShownFile},
     ssh::{
         command::output::ReaderId,
         transfer::{ReadRequest, Start},
     },
 };
 
-use crate::support::{checks::counted, fixture::TestHost, open_sshd::OpenSshd};
+use crate::support::{
+    checks::counted,
+    fixture::{TestHost, registry},
+    open_sshd::OpenSshd,
+};
 
 /// Session of a host with a client of its own.
 struct Shown {
@@ -30,13 +29,7 @@ struct Shown {
 
 impl Shown {
     async fn start(host: TestHost<OpenSshd>) -> Self {
-        let registry = SessionRegistry::new(RegistryOptions {
-            ssh_config: Some(host.config.clone()),
-            store: None,
-            output: None,
-            own: Vec::new(),
-            askpass: None,
-        });
+        let registry = registry(&host.config);
         let caller = Caller {
             reader: ReaderId::unique(),
             ..Caller::default()

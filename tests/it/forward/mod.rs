@@ -22,7 +22,7 @@ use mcp_ssh_sessions::{
     session::{
         caller::Caller,
         live::{LiveSession, forwards::forward::Forward},
-        registry::{RegistryOptions, SessionRegistry},
+        registry::SessionRegistry,
     },
     ssh::{
         auth::Credentials,
@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::other_user::as_other;
 use crate::support::{
     checks::{eventually, random},
-    fixture::TestHost,
+    fixture::{TestHost, registry},
     open_sshd::{OpenSshd, OpenSshdSettings},
 };
 
@@ -264,13 +264,7 @@ async fn a_lost_link_and_a_closed_forward_reset_the_program() {
 
 /// A forward of a session to `to`, with its registry and its port.
 async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<SessionRegistry>, Arc<Forward>, u16) {
-    let registry = SessionRegistry::new(RegistryOptions {
-        ssh_config: Some(host.config.clone()),
-        store: None,
-        output: None,
-        own: Vec::new(),
-        askpass: None,
-    });
+    let registry = registry(&host.config);
     let caller = Caller::default();
     let session = registry.open(Some("host"), &caller).await.unwrap().session;
     let (forward, port) = open(&registry, &session, to).await;

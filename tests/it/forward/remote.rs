@@ -16,7 +16,7 @@ use mcp_ssh_sessions::{
             LiveSession,
             forwards::{ForwardError, forward::Forward},
         },
-        registry::{RegistryOptions, SessionRegistry},
+        registry::SessionRegistry,
     },
     ssh::forward::remote::RemoteListenError,
 };
@@ -30,7 +30,7 @@ use tokio::{
 use super::{AsyncStream, PATIENCE, ask, echo, free_port};
 use crate::support::{
     checks::{eventually, random},
-    fixture::TestHost,
+    fixture::{TestHost, registry},
     link::{Break, Direction, Link},
     mcp_client::McpClient,
     open_sshd::OpenSshd,
@@ -47,13 +47,7 @@ pub(super) struct Lender {
 impl Lender {
     /// Connects the session `host` of this configuration.
     pub(super) async fn connect(config: &Path) -> Self {
-        let registry = SessionRegistry::new(RegistryOptions {
-            ssh_config: Some(config.to_owned()),
-            store: None,
-            output: None,
-            own: Vec::new(),
-            askpass: None,
-        });
+        let registry = registry(config);
         let opened = registry.open(Some("host"), &Caller::default()).await;
         let session = opened.unwrap().session;
 
@@ -586,7 +580,7 @@ async fn nobody_to_ask_means_no_and_names_the_line_of_ssh_config() {
             json!({"to": "socks", "listen": 1080}),
             "`RemoteForward 1080`",
         ),
-        // Never lent, so nobody is told how.
+        // The address is never lent, so the hint names no way to lend it.
         (json!({"to": 7722}), "never lent"),
         (json!({"to": "localhost:7722"}), "never lent"),
     ] {

@@ -4,8 +4,10 @@ use std::{
     fs,
     ops::Deref,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use mcp_ssh_sessions::session::registry::{RegistryOptions, SessionRegistry};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -23,6 +25,17 @@ use super::{
     dropbear::Dropbear,
     other_sshd::{Make, OtherSshd},
 };
+
+/// A registry with this configuration that saves nothing, for tests that need no MCP client.
+pub(crate) fn registry(ssh_config: &Path) -> Arc<SessionRegistry> {
+    SessionRegistry::new(RegistryOptions {
+        ssh_config: Some(ssh_config.to_owned()),
+        store: None,
+        output: None,
+        own: Vec::new(),
+        askpass: None,
+    })
+}
 
 /// A test server and a folder for one test. Dropping it stops the server and deletes the folder.
 ///

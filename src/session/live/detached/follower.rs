@@ -13,7 +13,7 @@ use crate::{
         detached::{DetachedJob, DetachedState, Following, JobId, Known, SyncState, Watchers},
         error::{Refusal, SessionError},
         job::{FinishedJob, JobRunner, Signal},
-        live::{FIRST_PAUSE, LiveSession, MAX_PAUSE},
+        live::{FIRST_PAUSE, LiveSession, longer},
     },
     ssh::command::{
         detached::{DetachedError, MAX_WAIT, Mirror, StopOutcome},
@@ -141,7 +141,7 @@ impl Follower {
                 _ = watchers.wait_for(|watchers| watchers.count == 0) => {}
             }
 
-            pause = (pause * 2).min(MAX_PAUSE);
+            pause = longer(pause);
         }
 
         Ok(None)

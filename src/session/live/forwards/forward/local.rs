@@ -17,9 +17,10 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::{Shared, ended};
 use crate::{
     forward::{
+        MAX_CONNECTIONS,
         address::ConnectAddress,
         refusal::Refusal,
-        socks::{SocksEvent, SocksHandshake, SocksOutcome, SocksVersion},
+        socks::{HANDSHAKE_LIMIT, SocksEvent, SocksHandshake, SocksOutcome, SocksRequest},
     },
     session::{caller::Caller, live::LiveSession},
     ssh::forward::{
@@ -30,11 +31,6 @@ use crate::{
     },
 };
 
-/// Limit of the connections of a forward at the same time. Further connections wait in the queue of
-/// the system.
-const MAX_CONNECTIONS: usize = 1024;
-/// Time limit of a SOCKS handshake.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(30);
 /// Attempts to open a channel for a connection, where each finds its link lost.
 const MAX_ATTEMPTS: usize = 3;
 
@@ -120,7 +116,7 @@ async fn begin(shared: &Shared, local: &mut LocalStream) -> io::Result<(ForwardC
         .await
         .map_err(io::Error::from)??;
     // A refusal of one address says nothing about the other addresses.
-    let opened = open_channel(&shared.session, &socks.to).await;
+    let opened = open_channel(&shared.session, &ConnectAddress::Host(socks.to)).await;
 
     let outcome = match &opened {
         Ok(_) => SocksOutcome::Connected,
@@ -130,31 +126,18 @@ async fn begin(shared: &Shared, local: &mut LocalStream) -> io::Result<(ForwardC
     local.write_all(&socks.version.reply(outcome)).await?;
 
     opened
-        .map(|channel| (channel, socks.early))
+        .map(|channel| (channel, socks.early.into()))
         .map_err(refused)
 }
 
-/// Address that a SOCKS client named.
-struct SocksAddress {
-    version: SocksVersion,
-    to: ConnectAddress,
-    early: Bytes,
-}
-
 /// Carries out the SOCKS handshake, up to the reply about the address.
-async fn shake_hands(local: &mut LocalStream) -> io::Result<SocksAddress> {
+async fn shake_hands(local: &mut LocalStream) -> io::Result<SocksRequest> {
     let (mut handshake, mut buffer) = (SocksHandshake::default(), [0; 1024]);
 
     loop {
         match handshake.next_event() {
             Ok(Some(SocksEvent::Send(bytes))) => local.write_all(&bytes).await?,
-            Ok(Some(SocksEvent::Connect(request))) => {
-                return Ok(SocksAddress {
-                    version: request.version,
-                    to: ConnectAddress::Host(request.to),
-                    early: request.early.into(),
-                });
-            }
+            Ok(Some(SocksEvent::Connect(request))) => return Ok(request),
             Ok(None) => {
                 let read = local.read(&mut buffer).await?;
                 if read == 0 {

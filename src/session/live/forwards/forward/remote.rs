@@ -20,7 +20,7 @@ use crate::{
         caller::Caller,
         causes::with_causes,
         error::SessionError,
-        live::{FIRST_PAUSE, LiveSession, MAX_PAUSE},
+        live::{FIRST_PAUSE, LiveSession, MAX_PAUSE, longer},
     },
     ssh::{
         command::remote_host::RemoteHost,
@@ -60,11 +60,6 @@ pub(super) async fn accept(
         next = listen_again(shared, &address, &mut connected, pause).await;
         pause = longer(pause);
     }
-}
-
-/// Returns the pause after this one.
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).min(MAX_PAUSE)
 }
 
 /// Accepts connections over one connection of the session. Returns false if the forward has ended.
@@ -169,7 +164,7 @@ async fn listen_again(
         };
         // A session that is only held by this task could never end.
         drop(session);
-        // The connection of this attempt is no reason for the next one.
+        // The connection that this attempt has made must not start another attempt.
         connected.mark_unchanged();
 
         let (way, may_pass) = match listening {
