@@ -27,7 +27,7 @@ use russh::server::ChannelOpenHandle;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
 use tokio::sync::{Notify, watch};
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::{AbortHandle, JoinHandle, block_in_place};
 
 use self::tampered::Fault;
 use super::{keys, processes, ssh_config};
@@ -255,12 +255,18 @@ impl FakeSshd {
                 .any(|connection| cut.contains(connection))
         };
 
-        while other_threads
-            && (!connections.iter().all(AbortHandle::is_finished) || lives())
-            && Instant::now() < deadline
-        {
-            thread::sleep(Duration::from_millis(1));
+        if !other_threads {
+            return;
         }
+
+        // The connections end on the runtime's threads, all of which may be here at once.
+        block_in_place(|| {
+            while (!connections.iter().all(AbortHandle::is_finished) || lives())
+                && Instant::now() < deadline
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
     }
 
     /// From now on nothing is read from or written to old and new connections, which stay open.

@@ -652,10 +652,10 @@ async fn sizes_that_lie_cost_nothing() {
             ..row(
                 "a byte at a time",
                 DownloadFile,
-                Well(" 50000 bytes,"),
+                Well(" 10000 bytes,"),
                 |scenery| {
                     let content = scenery.content.clone();
-                    invented_file(b"f".to_vec(), 50_000, move |offset, _| {
+                    invented_file(b"f".to_vec(), 10_000, move |offset, _| {
                         Some(vec![content[usize::try_from(offset).unwrap()]])
                     })
                 },
