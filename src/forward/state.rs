@@ -87,6 +87,32 @@ impl ForwardState {
     }
 }
 
+impl ForwardWay {
+    /// Returns this state in words, for a forward with this direction, without the reason.
+    #[must_use]
+    pub fn phrase(&self, direction: ForwardDirection) -> &'static str {
+        match (self, direction) {
+            (Self::Open, _) => "open",
+            (Self::Reconnecting, _) => "reconnecting",
+            (Self::Refused(_), ForwardDirection::Local) => "far end refuses",
+            (Self::Refused(_), ForwardDirection::Remote) => "this machine refuses",
+            (Self::NotListening(_), _) => "host refuses",
+            (Self::Disconnected(_), _) => "not connected",
+        }
+    }
+
+    /// Returns why connections are not passed on, if that is known.
+    #[must_use]
+    pub fn reason(&self) -> Option<&ForeignText> {
+        match self {
+            Self::Refused(reason) | Self::NotListening(reason) | Self::Disconnected(reason) => {
+                Some(reason)
+            }
+            Self::Open | Self::Reconnecting => None,
+        }
+    }
+}
+
 impl fmt::Display for ForwardState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (id, session) = (self.id, &self.session);
@@ -107,17 +133,12 @@ impl fmt::Display for ForwardState {
             }
         }
 
-        match &self.way {
-            ForwardWay::Open => Ok(()),
-            ForwardWay::Reconnecting => f.write_str(" · reconnecting"),
-            ForwardWay::Refused(reason) if self.direction == ForwardDirection::Remote => {
-                write!(f, " · this machine refuses: {reason}")
-            }
-            ForwardWay::Refused(reason) if reason.is_empty() => f.write_str(" · far end refuses"),
-            ForwardWay::Refused(reason) => write!(f, " · far end refuses: {reason}"),
-            ForwardWay::NotListening(reason) => write!(f, " · host refuses: {reason}"),
-            ForwardWay::Disconnected(reason) => write!(f, " · not connected: {reason}"),
-        }?;
+        if self.way != ForwardWay::Open {
+            write!(f, " · {}", self.way.phrase(self.direction))?;
+        }
+        if let Some(reason) = self.way.reason().filter(|reason| !reason.is_empty()) {
+            write!(f, ": {reason}")?;
+        }
 
         self.counts.fmt(f)?;
 

@@ -350,13 +350,14 @@ fn forward(forward: &ForwardResult, form: &str) -> String {
         format!("{session} {listen} → this machine {to}")
     };
 
-    let (class, state) = match (forward.state, &forward.reason) {
-        ("open", _) => ("good", "open".to_owned()),
-        ("refused", Some(reason)) if !reason.is_empty() => {
-            ("bad", format!("far end refuses: {}", reason.html()))
-        }
-        ("refused", _) => ("bad", "far end refuses".to_owned()),
-        (state, _) => ("bad", escape_html(state)),
+    let class = if forward.state == "open" {
+        "good"
+    } else {
+        "bad"
+    };
+    let state = match &forward.reason {
+        Some(reason) if !reason.is_empty() => format!("{}: {}", forward.phrase, reason.html()),
+        _ => forward.phrase.to_owned(),
     };
 
     let mut facts = vec![format!(
@@ -607,6 +608,7 @@ mod tests {
             url: Some("http://127.0.0.1:5173".into()),
             to: "127.0.0.1:80".into(),
             state: "open",
+            phrase: "open",
             reason: None,
             open: 1,
             accepted: 2,
@@ -635,6 +637,7 @@ mod tests {
                 url: None,
                 listen: "/tmp/<i>".into(),
                 state: "refused",
+                phrase: "this machine refuses",
                 reason: Some("<b>".into()),
                 failed: 4,
                 reset: 5,
@@ -645,7 +648,7 @@ mod tests {
         );
         for part in [
             "a&lt;b /tmp/&lt;i&gt; → this machine 127.0.0.1:80",
-            "<small class=\"bad\">far end refuses: &lt;b&gt;</small>",
+            "<small class=\"bad\">this machine refuses: &lt;b&gt;</small>",
             " · 4 failed · 5 reset · 6 of other users refused · ",
         ] {
             assert!(html.contains(part), "{part} in {html}");

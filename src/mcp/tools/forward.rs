@@ -76,6 +76,9 @@ pub(in crate::mcp) struct ForwardResult {
     pub(in crate::mcp) to: String,
     /// `open`, `reconnecting`, `refused`, `notListening` or `disconnected`.
     pub(in crate::mcp) state: &'static str,
+    /// State in words, for people.
+    #[serde(skip)]
+    pub(in crate::mcp) phrase: &'static str,
     /// Reason of a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) reason: Option<ForeignText>,
@@ -115,12 +118,12 @@ struct ClosedResult {
 impl From<ForwardState> for ForwardResult {
     fn from(forward: ForwardState) -> Self {
         let (url, counts) = (forward.url(), forward.counts);
-        let (state, reason) = match forward.way {
-            ForwardWay::Open => ("open", None),
-            ForwardWay::Reconnecting => ("reconnecting", None),
-            ForwardWay::Refused(reason) => ("refused", Some(reason)),
-            ForwardWay::NotListening(reason) => ("notListening", Some(reason)),
-            ForwardWay::Disconnected(reason) => ("disconnected", Some(reason)),
+        let state = match forward.way {
+            ForwardWay::Open => "open",
+            ForwardWay::Reconnecting => "reconnecting",
+            ForwardWay::Refused(_) => "refused",
+            ForwardWay::NotListening(_) => "notListening",
+            ForwardWay::Disconnected(_) => "disconnected",
         };
 
         Self {
@@ -134,7 +137,8 @@ impl From<ForwardState> for ForwardResult {
             url,
             to: forward.to.to_string(),
             state,
-            reason,
+            phrase: forward.way.phrase(forward.direction),
+            reason: forward.way.reason().cloned(),
             open: counts.open,
             accepted: counts.accepted,
             failed: counts.failed,
