@@ -17,6 +17,7 @@ use crate::{
         config::target::Target,
         diagnose::{Diagnosis, diagnose},
         error::{Audience, SshError},
+        known_servers::KnownServers,
         trace::{Finding, StageOutcome},
     },
 };
@@ -27,6 +28,7 @@ pub struct DoctorTarget {
     host: String,
     target: Target,
     key_path: Option<String>,
+    servers: KnownServers,
     notices: Vec<String>,
 }
 
@@ -53,14 +55,16 @@ impl DoctorTarget {
         store: Option<PathBuf>,
     ) -> Result<Self, DestinationError> {
         // A host can be diagnosed without the store, so an unreadable one is only a notice.
+        let servers = KnownServers::default();
         let (saved, mut notices) = match Store::new(store).peek() {
-            Ok(document) => (
-                document
-                    .sessions
-                    .into_iter()
-                    .find(|saved| saved.name.as_str() == host),
-                Vec::new(),
-            ),
+            Ok(document) => {
+                servers.add_saved(document.servers);
+                let mut sessions = document.sessions.into_iter();
+                (
+                    sessions.find(|saved| saved.name.as_str() == host),
+                    Vec::new(),
+                )
+            }
             Err(reason) => (None, vec![reason]),
         };
 
@@ -83,6 +87,7 @@ impl DoctorTarget {
                 host: host.to_owned(),
                 target,
                 key_path,
+                servers,
                 notices,
             });
         };
@@ -120,6 +125,7 @@ impl DoctorTarget {
             host: host.to_owned(),
             target,
             key_path: saved.key_path,
+            servers,
             notices,
         })
     }
@@ -132,7 +138,7 @@ impl DoctorTarget {
         };
 
         let Diagnosis { trace, failure } =
-            diagnose(&self.target, &credentials, CONNECT_LIMIT).await;
+            diagnose(&self.target, &credentials, CONNECT_LIMIT, &self.servers).await;
         DoctorReport {
             patient: self,
             trace,

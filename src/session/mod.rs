@@ -17,6 +17,7 @@ pub mod name_pattern;
 pub mod reconnect;
 pub mod registry;
 pub mod saved;
+mod servers;
 pub mod shown_files;
 pub mod status;
 pub mod store;

@@ -11,13 +11,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::target::Target;
 use crate::{
-    framing::exec::LoginShell,
+    framing::exec::{LoginShell, ShellProbe},
     ssh::{
         auth::Credentials,
         command::limits::{Signals, StopConditions},
         command::remote_host::RemoteHost,
         connect::{connection::Connection, open::OpenConnection},
         error::SshError,
+        known_servers::{CommandsPerConnection, KnownServers},
         prompt::{pausable_clock::PausableClock, prompter::Prompter},
         trace::{Finding, Stage, StageOutcome, StageTrace},
         transfer::{self, TransferError},
@@ -45,8 +46,14 @@ pub struct Diagnosis {
 }
 
 /// Connects to the target within `limit`, and tries the operations of a session. A refused session
-/// channel counts as a failure too, because nothing could run.
-pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duration) -> Diagnosis {
+/// channel counts as a failure too, because nothing could run. `servers` has what earlier connections
+/// showed, and gets what this one shows.
+pub async fn diagnose(
+    target: &Target,
+    credentials: &Credentials,
+    limit: Duration,
+    servers: &KnownServers,
+) -> Diagnosis {
     let (trace, prompter, deadline) = (
         &StageTrace::recording(),
         &Prompter::default(),
@@ -59,8 +66,14 @@ pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duratio
     // channels.
     let failure = match opening.run().await {
         Ok(connection) => {
-            let host =
-                RemoteHost::around(Arc::clone(&connection), target, credentials, limit, false);
+            let host = RemoteHost::around(
+                Arc::clone(&connection),
+                target,
+                credentials,
+                limit,
+                false,
+                servers,
+            );
             let tried = try_out(&host, &connection, trace).await;
             host.close().await;
 
@@ -115,6 +128,19 @@ async fn try_out(
 ) -> Result<(), SshError> {
     trace.begin(Stage::Channel);
 
+    // Before anything else is tried: a connection that ends with its first channel is of no use for
+    // two probes.
+    let probe = host.login_shell().await;
+    if takes_one_command(host) {
+        trace.pass(|| {
+            "the server takes one command over a connection, so each command has a connection of its own"
+                .to_owned()
+        });
+        trace.begin(Stage::LoginShell);
+        name_login_shell(probe, trace);
+        return try_rest(host, connection, trace).await;
+    }
+
     match connection.open_channel().await {
         Ok(channel) => {
             trace.pass(|| "the server opens one".to_owned());
@@ -129,6 +155,24 @@ async fn try_out(
     // From here on a failure is only recorded, because a session can do without the rest.
     trace.begin(Stage::LoginShell);
     login_shell(host, trace).await;
+
+    try_rest(host, connection, trace).await
+}
+
+/// Returns true if the server ends each connection with its first command.
+fn takes_one_command(host: &RemoteHost) -> bool {
+    host.commands_per_connection() == Some(CommandsPerConnection::One)
+}
+
+/// Probes what a session can do without.
+///
+/// # Errors
+/// None: a failure is only recorded.
+async fn try_rest(
+    host: &Arc<RemoteHost>,
+    connection: &Connection,
+    trace: &StageTrace,
+) -> Result<(), SshError> {
     trace.begin(Stage::Bash);
     persistent_shell(host, trace).await;
     trace.begin(Stage::Sftp);
@@ -146,7 +190,11 @@ async fn try_out(
     }
 
     trace.begin(Stage::Channels);
-    channels(connection, trace).await;
+    if takes_one_command(host) {
+        trace.skip(|| "one over a connection, which ends with it".to_owned());
+    } else {
+        channels(connection, trace).await;
+    }
 
     Ok(())
 }
@@ -178,15 +226,24 @@ async fn login_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
             }
         });
 
-        return trace.skip(|| {
-            "the login shell is not a known Unix shell, or runs only certain commands; commands are sent unchanged"
-                .to_owned()
-        });
+        return name_login_shell(probe, trace);
     }
 
     if unexpected > 0 {
         trace.detail(|| {
             format!("startup files of the account print {unexpected} bytes before each command")
+        });
+    }
+
+    name_login_shell(probe, trace);
+}
+
+/// Records the login shell.
+fn name_login_shell(probe: ShellProbe, trace: &StageTrace) {
+    if probe.shell == LoginShell::Other {
+        return trace.skip(|| {
+            "the login shell is not a known Unix shell, or runs only certain commands; commands are sent unchanged"
+                .to_owned()
         });
     }
 

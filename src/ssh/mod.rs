@@ -15,6 +15,7 @@ pub mod connect;
 pub mod diagnose;
 pub mod error;
 pub mod forward;
+pub mod known_servers;
 mod pool;
 pub mod prompt;
 pub mod trace;

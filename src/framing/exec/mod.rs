@@ -15,10 +15,13 @@ pub use self::{
     facts::HostFacts,
     probe::{OTHER_PROBE, POSIX_PROBE, ShellProbe},
 };
+use serde::{Deserialize, Serialize};
+
 use super::{quoting::quote, sentinel::Sentinel};
 
 /// Family of the user's login shell, as far as needed for a few lines of script.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LoginShell {
     /// sh, bash, dash, ash, ksh, mksh, posh, yash or zsh.
     Posix,

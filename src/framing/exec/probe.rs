@@ -1,5 +1,7 @@
 //! Finds out which shell runs the commands of an account, by testing it. `SHELL` may name another.
 
+use serde::{Deserialize, Serialize};
+
 use super::LoginShell;
 
 /// Beginning of the answer to [`POSIX_PROBE`].
@@ -23,17 +25,21 @@ pub const OTHER_PROBE: &str =
     "printf 'mcp-ssh-sessions:%s:%s:%s:%s;' 'a\\\\b' \"$HOME\" \"$HOME[1]$home[1]\" \"$SHELL\"";
 
 /// Result of the probes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ShellProbe {
     /// Family of the login shell.
     pub shell: LoginShell,
     /// Path or name of the shell program, for running a command where the login shell does not;
     /// `None` if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub program: Option<String>,
     /// True if the shell is part of `BusyBox`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_busybox: bool,
     /// Output of both probes if the same for both, although these are different commands and
-    /// neither failed. Such a host does not seem to run commands.
+    /// neither failed. Such a host does not seem to run commands. Not saved.
+    #[serde(skip)]
     pub deaf: Option<Vec<u8>>,
 }
 

@@ -181,8 +181,15 @@ impl LiveSession {
             UnknownHosts::AsConfigured
         };
 
-        let opened =
-            RemoteHost::open(&self.target, &credentials, &prompter, limit, unknown_hosts).await;
+        let opened = RemoteHost::open(
+            &self.target,
+            &credentials,
+            &prompter,
+            limit,
+            unknown_hosts,
+            self.session_env.servers.known().await,
+        )
+        .await;
         let opened = match opened {
             Ok(host) => {
                 self.end_forwards_of_other_host(host.peer());

@@ -38,7 +38,9 @@ pub use self::{
     lane::LaneUse,
     lending::LendError,
 };
-use super::{error::SessionError, saved::SavedSession, shown_files::ShownFiles};
+use super::{
+    error::SessionError, saved::SavedSession, servers::SavedServers, shown_files::ShownFiles,
+};
 use crate::{
     forward::address::ConnectAddress,
     lock::lock,
@@ -89,6 +91,8 @@ pub struct SessionEnv {
     pub askpass: Option<Askpass>,
     /// Forwards of all sessions.
     pub forwards: Arc<Forwards>,
+    /// What is known of servers.
+    pub servers: SavedServers,
     /// Token, cancelled when the program ends.
     pub ending: CancellationToken,
 }

@@ -25,6 +25,7 @@ use super::{
     jobs::Jobs,
     live::{ConnectOptions, LiveSession, Reconnected, SessionEnv, forwards::Forwards},
     name::SessionName,
+    servers::SavedServers,
     status::SessionStatus,
     store::{LoadedStore, Store},
     transfers::Transfers,
@@ -127,15 +128,17 @@ impl SessionRegistry {
         };
 
         let forwards = Arc::<Forwards>::default();
+        let store = Store::new(options.store);
 
         Arc::new(Self {
-            store: Store::new(options.store),
+            store: store.clone(),
             session_env: SessionEnv {
                 config_file: options.ssh_config,
                 machine: Arc::new(machine),
                 folder: OutputFolder::new(options.output),
                 askpass: options.askpass,
                 forwards: Arc::clone(&forwards),
+                servers: SavedServers::new(store),
                 ending: CancellationToken::new(),
             },
             sessions: Mutex::new(SessionMap::default()),

@@ -2,10 +2,13 @@
 
 mod parse;
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::name::SessionName;
+use crate::ssh::known_servers::KnownServer;
 
 /// Version of the documents written by this program.
 pub const STORE_VERSION: u32 = 1;
@@ -52,6 +55,14 @@ pub struct StoreDocument {
     pub default: Option<SessionName>,
     /// Sessions, in the order of their first saving.
     pub sessions: Vec<SavedSession>,
+    /// What was learned of servers, by the fingerprint of the host key. Entries of another form are
+    /// dropped.
+    #[serde(
+        default,
+        deserialize_with = "readable_servers",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
+    pub servers: BTreeMap<String, KnownServer>,
     /// Unknown fields, preserved when the document is written again.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -93,6 +104,7 @@ impl Default for StoreDocument {
             version: STORE_VERSION,
             default: None,
             sessions: Vec::new(),
+            servers: BTreeMap::new(),
             extra: Map::new(),
         }
     }
@@ -144,6 +156,20 @@ impl StoreDocument {
         self.sessions.retain(|session| session.name != *name);
         self.sessions.len() < before
     }
+}
+
+/// Reads the servers that can be read. What was learned can be learned again, so no other content
+/// makes the document unreadable.
+fn readable_servers<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<BTreeMap<String, KnownServer>, D::Error> {
+    let servers = match Value::deserialize(from)? {
+        Value::Object(servers) => servers,
+        _ => Map::new(),
+    };
+
+    let readable = |(host_key, server)| Some((host_key, serde_json::from_value(server).ok()?));
+    Ok(servers.into_iter().filter_map(readable).collect())
 }
 
 fn store_version() -> u32 {

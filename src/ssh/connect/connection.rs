@@ -142,6 +142,18 @@ impl Connection {
         self.is_software(b"SSH-2.0-dropbear")
     }
 
+    /// Returns true if the server is of a kind that is known to take several commands over a
+    /// connection, one after the other.
+    pub(in crate::ssh) fn is_known_to_take_several_commands(&self) -> bool {
+        self.takes_parallel_channels() || self.is_single_channel()
+    }
+
+    /// Returns true if the server is of a kind that is known to take several channels at once. Only
+    /// there may a channel be opened that nobody has asked for.
+    pub(in crate::ssh) fn takes_parallel_channels(&self) -> bool {
+        self.is_software(b"SSH-2.0-OpenSSH_")
+    }
+
     /// Returns true if the SFTP server is likely OpenSSH's own. Dropbear runs the `sftp-server`
     /// program of the system, which most often is OpenSSH's. The announced extensions have to match
     /// as well.

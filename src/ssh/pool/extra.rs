@@ -1,6 +1,9 @@
 //! Additional channels for work that is quicker with them, and can do without.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use russh::{Channel, client::Msg};
 
@@ -8,8 +11,12 @@ use super::{
     ChannelPool, ChannelSlot, Priority,
     slot::{Member, attempt},
 };
-use crate::ssh::{connect::connection::Connection, error::SshError};
+use crate::ssh::{
+    connect::connection::Connection, error::SshError, known_servers::CommandsPerConnection,
+};
 
+/// Longest time from the end of a command to the end of a connection that ended with the command.
+const ENDS_WITH_COMMAND: Duration = Duration::from_secs(1);
 /// Number of connections at which no further connection is dialled for an additional channel.
 const MAX_EXTRA_CONNECTIONS: usize = 4;
 
@@ -18,6 +25,10 @@ impl ChannelPool {
     pub(in crate::ssh) async fn opportunistic_channel(
         self: &Arc<Self>,
     ) -> Option<(Channel<Msg>, ChannelSlot)> {
+        if !self.takes_extra_channels() {
+            return None;
+        }
+
         let slot = self.slot(Priority::Opportunistic, Instant::now()).ok()??;
         self.open_in(slot).await
     }
@@ -54,6 +65,43 @@ impl ChannelPool {
             && !self.is_closed()
     }
 
+    /// Returns true if a further connection may be dialled for a question of this program. A log-in
+    /// by `keyboard-interactive` may have cost a one-time password.
+    pub(in crate::ssh) fn may_ask_apart(&self) -> bool {
+        let mut methods = self.first.peer.auth_method.split(',');
+        !self.closing.is_cancelled() && !methods.any(|method| method == "keyboard-interactive")
+    }
+
+    /// Returns true if the first connection has had a channel, and has none now.
+    pub(in crate::ssh) fn first_has_had_a_channel(&self) -> bool {
+        let mut state = self.state();
+        let first = state.member(&self.first);
+        first.is_some_and(|member| member.had > 0 && member.used() == 0)
+    }
+
+    /// Watches if the first connection ends together with its first channel, from which the pool
+    /// learns that the server takes one command over a connection.
+    pub(in crate::ssh) fn watch_for_an_early_end(self: &Arc<Self>) {
+        let (pool, facts) = (Arc::downgrade(self), Arc::clone(&self.first.facts));
+        // The task holds no connection alive.
+        tokio::spawn(async move {
+            facts.closed.wait().await;
+            let Some(pool) = pool.upgrade() else { return };
+            let ended_with_command = pool.state().member(&pool.first).is_some_and(|member| {
+                let just_closed = member
+                    .closed_at
+                    .is_some_and(|at| at.elapsed() < ENDS_WITH_COMMAND);
+                member.had == 1 && member.used() == 0 && just_closed
+            });
+
+            if ended_with_command && !pool.closing.is_cancelled() {
+                pool.server.learn(|server| {
+                    server.commands.get_or_insert(CommandsPerConnection::One);
+                });
+            }
+        });
+    }
+
     /// Dials a further connection, which does not belong to the pool. `window` is the receive
     /// window of each channel, in bytes.
     ///
@@ -77,8 +125,10 @@ impl ChannelPool {
     fn find_extra_channel(self: &Arc<Self>) -> ExtraChannel {
         let mut state = self.state();
         let limit = state.limit();
+        let one_command = self.server.takes_one_command();
         let has_room = |member: &&mut Member| {
-            let room = !member.load().full && limit.is_none_or(|limit| member.load().used < limit);
+            let load = member.load(one_command);
+            let room = !load.full && limit.is_none_or(|limit| load.used < limit);
             room && !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed()
         };
 

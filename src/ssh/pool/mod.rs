@@ -33,6 +33,7 @@ use super::{
     config::target::Target,
     connect::{connection::Connection, open::WINDOW},
     error::SshError,
+    known_servers::ServerEntry,
 };
 use crate::{foreign_text::escape_line, lock::lock};
 
@@ -50,7 +51,8 @@ const SCRIPT_PATIENCE: Duration = Duration::from_secs(2);
 /// Connections of a log-in, and the channels over them, shared in an [`Arc`]. A channel is opened
 /// over the oldest connection with room. Connections idle for a minute are closed, except the first.
 ///
-/// Created for the first connection by the `RemoteHost`, and ends with that connection.
+/// Created for the first connection by the `RemoteHost`, and ends with that connection. Where a
+/// connection ends with its first command, the pool goes on for whoever still has channels to open.
 #[derive(Debug)]
 pub(super) struct ChannelPool {
     /// Destination of every connection.
@@ -61,6 +63,8 @@ pub(super) struct ChannelPool {
     limit: Duration,
     /// First connection, which the pool lives and dies with.
     first: Arc<Connection>,
+    /// What the server takes.
+    pub(in crate::ssh) server: ServerEntry,
     /// True if a channel is kept ready for the next command.
     prefetches: bool,
     /// Members and limits; locked for look-ups and assignments only.
@@ -80,7 +84,12 @@ impl ChannelPool {
         credentials: &Credentials,
         limit: Duration,
         prefetches: bool,
+        server: ServerEntry,
     ) -> Arc<Self> {
+        let known = server.get();
+        let is_single =
+            first.is_single_channel() || known.single_channel || server.takes_one_command();
+
         // Later log-ins repeat the first with the secrets that worked there.
         Arc::new(Self {
             target: target.clone(),
@@ -93,14 +102,15 @@ impl ChannelPool {
             state: Mutex::new(PoolState {
                 members: vec![Member::new(Arc::clone(&first))],
                 refused: None,
-                proven: first.is_single_channel(),
-                most: usize::from(first.is_single_channel()),
+                proven: is_single,
+                most: usize::from(is_single),
                 dialling: false,
                 trouble: None,
                 hopeless: false,
                 standby: None,
             }),
-            prefetches: prefetches && !first.is_single_channel(),
+            prefetches: prefetches && !is_single,
+            server,
             first,
             changed: Notify::new(),
             closing: CancellationToken::new(),
@@ -117,9 +127,20 @@ impl ChannelPool {
         Arc::clone(&self.first)
     }
 
-    /// Returns true if the first connection has ended. No channel is opened for work then.
+    /// Returns true if no channel is opened for work any more, because the first connection has
+    /// ended. Where each command ends its connection, that is no reason.
     fn is_closed(&self) -> bool {
-        self.first.is_closed()
+        self.first.is_closed() && !self.server.takes_one_command()
+    }
+
+    /// Returns true if the first connection has had its only command, and waits to be closed by the
+    /// server.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.server.takes_one_command()
+            && self
+                .state()
+                .member(&self.first)
+                .is_some_and(|member| member.had > 0 && member.used() == 0)
     }
 
     /// Closes every connection with a disconnect message.
@@ -209,7 +230,8 @@ impl ChannelPool {
             .members
             .retain(|member| !member.connection.is_closed());
 
-        if state.members.is_empty() {
+        let one_command = self.server.takes_one_command();
+        if state.members.is_empty() && !one_command {
             return Err(self.first.lost());
         }
 
@@ -226,7 +248,8 @@ impl ChannelPool {
             self.limit
         };
 
-        match choose(state.members.iter().map(Member::load), priority, situation) {
+        let loads = state.members.iter().map(|member| member.load(one_command));
+        match choose(loads, priority, situation) {
             Choice::Use(index) => Ok(state
                 .members
                 .get_mut(index)
@@ -286,6 +309,9 @@ impl ChannelPool {
                 // A channel was granted here before, so this refusal is about their number.
                 if member.had > 0 {
                     state.record_refusal(connection, Instant::now());
+                    if state.proven && state.most == 1 {
+                        self.server.learn(|server| server.single_channel = true);
+                    }
                     return true;
                 }
 

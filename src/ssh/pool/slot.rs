@@ -59,7 +59,7 @@ pub(super) struct Member {
     /// Time since which no channel is open; `None` while the connection is in use.
     pub(super) idle_since: Option<Instant>,
     /// Time at which a channel was last closed.
-    closed_at: Option<Instant>,
+    pub(super) closed_at: Option<Instant>,
 }
 
 /// Reservation for a channel on a connection. Dropping the slot frees it, which must come after the
@@ -132,12 +132,21 @@ impl Member {
     }
 
     /// Returns the load of this connection, for the policy.
-    pub(super) fn load(&self) -> Load {
-        let used = self.open + self.opening;
+    /// `one_command` is true if the connection ends with its first channel.
+    pub(super) fn load(&self, one_command: bool) -> Load {
+        let used = self.used();
+        let is_used_up = one_command && self.had > 0;
         Load {
             used,
-            full: self.full || (used == 0 && self.connection.may_drop_new_channel(self.had)),
+            full: self.full
+                || is_used_up
+                || (used == 0 && self.connection.may_drop_new_channel(self.had)),
         }
+    }
+
+    /// Returns the number of channels open or being opened.
+    pub(super) fn used(&self) -> usize {
+        self.open + self.opening
     }
 }
 
@@ -178,7 +187,7 @@ impl Drop for ChannelSlot {
                 member.closed_at = Some(now);
             }
 
-            if member.load().used == 0 {
+            if member.used() == 0 {
                 member.idle_since = Some(now);
             }
         }

@@ -19,7 +19,7 @@ impl ChannelPool {
     /// Opens a channel for the next command in the background. Does nothing if a channel is ready
     /// or being opened, or if the first connection has no room.
     pub(in crate::ssh) fn prefetch_channel(self: &Arc<Self>) {
-        if !self.prefetches || self.closing.is_cancelled() {
+        if !self.prefetches || !self.takes_extra_channels() || self.closing.is_cancelled() {
             return;
         }
 
@@ -40,6 +40,12 @@ impl ChannelPool {
         };
 
         tokio::spawn(Arc::clone(self).hold_prefetched(wanted));
+    }
+
+    /// Returns true if a channel may be opened that nobody has asked for. Some servers break at a
+    /// second channel, so this one must be known to take several at once.
+    pub(super) fn takes_extra_channels(&self) -> bool {
+        self.first.takes_parallel_channels() || self.state().most > 1
     }
 
     /// Takes the channel kept ready or being opened. Returns `None` if there is none, or if the
@@ -122,7 +128,7 @@ impl ChannelPool {
         let member = state
             .member(&self.first)
             .filter(|member| !member.connection.is_closed())?;
-        let load = member.load();
+        let load = member.load(self.server.takes_one_command());
         let room = !load.full && limit.is_none_or(|limit| limit.saturating_sub(load.used) > 1);
         room.then(|| self.slot_on(member))
     }

@@ -15,6 +15,8 @@ pub(super) struct CommandEnd {
     /// Exit status; `None` if the connection was lost, because the channel ended without being
     /// closed.
     pub(super) status: Option<ExitStatus>,
+    /// True if the server said that no more output comes.
+    pub(super) had_eof: bool,
     /// Remark for the caller.
     pub(super) notice: Option<String>,
     /// True if the login shell got as far as our script.

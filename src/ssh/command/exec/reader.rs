@@ -86,7 +86,7 @@ impl ChannelReader {
     /// Reads to the end of the channel.
     pub(super) async fn run(mut self) -> CommandEnd {
         let (mut status, mut notice) = (None, None);
-        let (mut closed, mut is_refused) = (false, false);
+        let (mut closed, mut is_refused, mut had_eof) = (false, false, false);
 
         loop {
             // A background process that inherited the channel's streams keeps the channel open
@@ -133,6 +133,7 @@ impl ChannelReader {
                     status = Some(ExitStatus::from_signal(&signal_name));
                     self.processes.send_modify(KnownProcesses::first_has_ended);
                 }
+                Some(ChannelMsg::Eof) => had_eof = true,
                 Some(ChannelMsg::Close) => {
                     closed = true;
                     break;
@@ -156,6 +157,7 @@ impl ChannelReader {
         CommandEnd {
             output: self.output.finish().await,
             status,
+            had_eof,
             notice,
             has_begun,
             is_refused,

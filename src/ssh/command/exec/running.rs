@@ -224,6 +224,16 @@ impl RunningCommand {
         })
     }
 
+    /// Returns true if the server ended the connection in good order, and is of a kind that may do so
+    /// after each command.
+    async fn ends_connections(&self) -> bool {
+        // russh ends the channels just before it reports the reason.
+        tokio::task::yield_now().await;
+        let connection = self.slot.connection();
+
+        !connection.is_known_to_take_several_commands() && connection.reason().is_none()
+    }
+
     /// Builds the result of a command that has ended.
     ///
     /// # Errors
@@ -234,7 +244,11 @@ impl RunningCommand {
         mut command_end: CommandEnd,
         started: Instant,
     ) -> Result<CommandResult, SshError> {
-        command_end.check_begun(self.not_begun.is_set(), self.same_answer.as_deref())?;
+        let begun = command_end.check_begun(self.not_begun.is_set(), self.same_answer.as_deref());
+        if begun.is_err() {
+            self.control.host.doubt_login_shell();
+        }
+        begun?;
 
         if let (Some(said), Some(sudo)) = (command_end.sudo_messages.take(), &self.control.sudo) {
             if let Some(refusal) =
@@ -251,6 +265,10 @@ impl RunningCommand {
                 reason.ending(reported.map(Ending::Exited))
             }
             (None, Some(status)) => Ending::Exited(status),
+            // Some devices end the connection in place of the channel, without a status.
+            (None, None) if command_end.had_eof && self.ends_connections().await => {
+                Ending::Exited(ExitStatus::Unreported)
+            }
             (None, None) => {
                 // russh ends the channels just before it reports the reason.
                 tokio::task::yield_now().await;

@@ -4,10 +4,10 @@
 //! [`command`]: crate::ssh::command
 //! [`transfer`]: crate::ssh::transfer
 
+mod login_shell;
 pub(super) mod stops;
 
 use std::{
-    future::pending,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -15,15 +15,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{OnceCell, watch},
-    time::{sleep, timeout},
-};
+use tokio::{sync::OnceCell, time::timeout};
 
 use self::stops::Stops;
 use crate::{
     event::Event,
-    framing::exec::{HostFacts, OTHER_PROBE, POSIX_PROBE, ShellProbe},
+    framing::exec::{HostFacts, ShellProbe},
     ssh::{
         auth::Credentials,
         config::target::Target,
@@ -32,16 +29,11 @@ use crate::{
             connection::{Connection, Peer},
         },
         error::SshError,
+        known_servers::KnownServers,
         pool::{ChannelPool, lanes::Lanes},
         prompt::prompter::Prompter,
     },
 };
-
-/// Time limit of the probe for the login shell. Without an answer the shell counts as unknown.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
-/// Time limit of the facts about the host, from the moment at which the login shell is known. A
-/// `PATH` over a dead network must not hold up the first command.
-const FACTS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Host to which a log-in leads, with everything that can be done there, shared in an [`Arc`].
 ///
@@ -70,7 +62,8 @@ pub struct RemoteHost {
 
 impl RemoteHost {
     /// Connects and logs in, within `limit`. The limit also holds for each later connection to the
-    /// host, but `unknown_hosts` only for this one.
+    /// host, but `unknown_hosts` only for this one. `servers` has what earlier connections showed
+    /// about the server.
     ///
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
@@ -80,19 +73,12 @@ impl RemoteHost {
         prompter: &Prompter,
         limit: Duration,
         unknown_hosts: UnknownHosts,
+        servers: &KnownServers,
     ) -> Result<Arc<Self>, SshError> {
         let first = Connection::open(target, credentials, prompter, limit, unknown_hosts).await?;
 
-        let host = Self::around(first, target, credentials, limit, true);
-        host.channels.prefetch_channel();
-        // Probed now, so that the first command need not wait for the answer.
-        tokio::spawn({
-            let host = Arc::clone(&host);
-            async move {
-                host.login_shell().await;
-                host.probed.set();
-            }
-        });
+        let host = Self::around(first, target, credentials, limit, true, servers);
+        host.begin();
 
         Ok(host)
     }
@@ -105,8 +91,10 @@ impl RemoteHost {
         credentials: &Credentials,
         limit: Duration,
         prefetches: bool,
+        servers: &KnownServers,
     ) -> Arc<Self> {
-        let channels = ChannelPool::around(first, target, credentials, limit, prefetches);
+        let server = servers.entry(&first.peer.host_key);
+        let channels = ChannelPool::around(first, target, credentials, limit, prefetches, server);
         Arc::new(Self {
             lanes: Lanes::new(Arc::clone(&channels)),
             channels,
@@ -133,7 +121,7 @@ impl RemoteHost {
     /// Returns true if each connection to the host has room for a single channel.
     #[must_use]
     pub fn has_single_channels(&self) -> bool {
-        self.first().is_single_channel()
+        self.first().is_single_channel() || self.channels.server.takes_one_command()
     }
 
     /// Returns the host's name, the user and other facts of the first connection.
@@ -154,10 +142,11 @@ impl RemoteHost {
         let _ = timeout(limit, self.probed.wait()).await;
     }
 
-    /// Returns true if the first connection has ended. Nothing new is begun on the host then.
+    /// Returns true if the first connection has ended, or is about to because it had its only
+    /// command. Nothing new is begun on the host then.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.first().is_closed()
+        self.first().is_closed() || self.channels.is_used_up()
     }
 
     /// Returns the error for an operation which failed because the first connection ended.
@@ -210,74 +199,5 @@ impl RemoteHost {
     pub fn retire(&self) {
         self.lanes.release();
         self.channels.retire();
-    }
-
-    /// Returns the family of the user's login shell. The probe is repeated until the host runs
-    /// commands at all.
-    pub(in crate::ssh) async fn login_shell(self: &Arc<Self>) -> ShellProbe {
-        let probe = async {
-            let probe = self.probe_shell().await;
-            if probe.deaf.is_some() {
-                Err(probe)
-            } else {
-                Ok(probe)
-            }
-        };
-
-        match self.login_shell.get_or_try_init(|| probe).await {
-            Ok(probe) => probe.clone(),
-            Err(probe) => probe,
-        }
-    }
-
-    /// Probes the login shell with up to two commands.
-    async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
-        let Ok((first, first_failed)) = self.ask_posix_shell().await else {
-            return ShellProbe::unknown();
-        };
-
-        let probe = if let Some(posix) = ShellProbe::posix(&first) {
-            posix
-        } else {
-            // Only a shell of another family gets the second probe: every POSIX shell has answered
-            // the first.
-            let Ok((second, second_failed)) = self.probe(OTHER_PROBE, PROBE_LIMIT, None).await
-            else {
-                return ShellProbe::unknown();
-            };
-            ShellProbe::other(first_failed || second_failed, &first, &second)
-        };
-
-        let _ = self.facts.set(HostFacts::read(&probe, &first));
-
-        probe
-    }
-
-    /// Returns the answer to [`POSIX_PROBE`], and true if the probe failed. Without the end of the
-    /// facts if they take too long.
-    ///
-    /// # Errors
-    /// Fails if the channel cannot be opened, or if no POSIX shell answers and the probe does not
-    /// end within the limit.
-    pub(in crate::ssh) async fn ask_posix_shell(
-        self: &Arc<Self>,
-    ) -> Result<(Vec<u8>, bool), SshError> {
-        let (progress, mut so_far) = watch::channel(Vec::new());
-
-        let shell_and_some_facts = async {
-            let is_known = |answer: &Vec<u8>| ShellProbe::posix(answer).is_some();
-            if so_far.wait_for(is_known).await.is_err() {
-                return pending().await;
-            }
-            sleep(FACTS_LIMIT).await;
-
-            so_far.borrow().clone()
-        };
-
-        tokio::select! {
-            biased;
-            whole = self.probe(POSIX_PROBE, PROBE_LIMIT, Some(progress)) => whole,
-            answer = shell_and_some_facts => Ok((answer, false)),
-        }
     }
 }

@@ -22,7 +22,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
-    Server, lock,
+    AfterFirst, Server, lock,
     log_in::LogIn,
     processes,
     relay::{self, ChannelEnd, Input},
@@ -52,6 +52,7 @@ pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: Socke
         client,
         slots: Arc::new(Semaphore::new(server.settings.max_sessions)),
         channels: HashMap::new(),
+        had_channel: false,
         log_in,
     };
 
@@ -70,6 +71,7 @@ struct Connection {
     client: SocketAddr,
     slots: Arc<Semaphore>,
     channels: HashMap<ChannelId, OpenChannel>,
+    had_channel: bool,
     log_in: LogIn,
 }
 
@@ -301,8 +303,18 @@ impl Handler for Connection {
         &mut self,
         channel: Channel<Msg>,
         reply: ChannelOpenHandle,
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Error> {
+        let after_first = self.server.settings.after_first;
+        if self.had_channel && after_first != AfterFirst::GoesOn {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            if after_first == AfterFirst::Breaks {
+                session.disconnect(Disconnect::ByApplication, "a second channel", "")?;
+            }
+            return Ok(());
+        }
+        self.had_channel = true;
+
         if self.server.withholds_channels.load(Ordering::SeqCst) {
             lock(&self.server.withheld).push(reply);
         } else if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
@@ -484,9 +496,12 @@ impl Handler for Connection {
     async fn channel_close(
         &mut self,
         channel: ChannelId,
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Error> {
         self.channels.remove(&channel);
+        if self.server.settings.after_first != AfterFirst::GoesOn {
+            session.disconnect(Disconnect::ByApplication, "", "")?;
+        }
         Ok(())
     }
 }

@@ -32,6 +32,17 @@ use tokio::task::{AbortHandle, JoinHandle, block_in_place};
 use self::tampered::Fault;
 use super::{keys, processes, ssh_config};
 
+/// What a server does with a connection that has had its first channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AfterFirst {
+    /// It goes on, as sshd does.
+    GoesOn,
+    /// It refuses a second channel, and ends with the first, as tinysshd does.
+    Ends,
+    /// It breaks at a second channel, and ends with the first, as libssh's example does.
+    Breaks,
+}
+
 /// What a `FakeSshd` is and whom it lets in.
 #[expect(
     clippy::struct_excessive_bools,
@@ -54,6 +65,8 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) max_sessions: usize,
     /// Whether `signal` requests (RFC 4254 section 6.9) reach the process; many servers ignore them.
     pub(crate) honour_signals: bool,
+    /// What it does after the first channel of a connection.
+    pub(crate) after_first: AfterFirst,
     /// Whether it refuses to run any.
     pub(crate) refuses_commands: bool,
     /// The shell that runs the commands, as `login_shell -c COMMAND`.
@@ -82,7 +95,7 @@ pub(crate) struct FakeSshdSettings {
 impl Default for FakeSshdSettings {
     fn default() -> Self {
         Self {
-            software: "SSH-2.0-FakeSshd",
+            software: "SSH-2.0-OpenSSH_FakeSshd",
             host_key: keys::ed25519(),
             user: "agent".to_owned(),
             password: None,
@@ -90,6 +103,7 @@ impl Default for FakeSshdSettings {
             home: None,
             max_sessions: 10,
             honour_signals: true,
+            after_first: AfterFirst::GoesOn,
             refuses_commands: false,
             login_shell: "/bin/sh".to_owned(),
             banner: None,

@@ -406,6 +406,7 @@ mod tests {
             folder: OutputFolder::new(None),
             askpass: None,
             forwards: Arc::default(),
+            servers: SavedServers::new(Store::new(None)),
             ending: CancellationToken::new(),
         };
 
