@@ -27,6 +27,7 @@ mod hostile;
 mod http;
 mod jobs;
 mod names;
+mod one_command;
 mod protocol;
 mod proxy;
 mod sessions;

@@ -51,6 +51,8 @@ pub(in crate::ssh) struct ConnectionFacts {
     /// Reason for the end of the connection. A plain mutex, because the lock is held for an
     /// assignment only.
     ended: Mutex<Option<String>>,
+    /// True if the server ended the connection in good order, rather than the network.
+    pub(in crate::ssh) ended_in_order: AtomicBool,
     /// Number of our channels which the server has closed.
     pub(in crate::ssh) channels_closed: AtomicUsize,
     /// End of the connection, for any reason.
@@ -361,6 +363,12 @@ impl client::Handler for ClientHandler {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {
+        let in_order = matches!(
+            reason,
+            DisconnectReason::ReceivedDisconnect(_) | DisconnectReason::Error(SshError::Lost(None))
+        );
+        self.facts.ended_in_order.store(in_order, Ordering::Relaxed);
+
         let (text, result) = match reason {
             DisconnectReason::ReceivedDisconnect(received) => {
                 let message = excerpt(received.message);

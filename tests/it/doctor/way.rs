@@ -173,7 +173,7 @@ async fn each_jump_host_is_explained_and_one_that_fails_is_named() {
                 "✓ near › host key",
                 "✓ near › log-in: publickey",
                 "✓ way there: 127.0.0.1 reaches 127.0.0.1 port",
-                "✓ server: SSH-2.0-FakeSshd",
+                "✓ server: SSH-2.0-OpenSSH_FakeSshd",
                 "✓ log-in: publickey as agent",
                 "✓ box connects",
             ][..],

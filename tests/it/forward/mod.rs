@@ -71,6 +71,7 @@ async fn host(sshd: &OpenSshd) -> Arc<RemoteHost> {
         &Prompter::default(),
         PATIENCE,
         UnknownHosts::AsConfigured,
+        &mcp_ssh_sessions::ssh::known_servers::KnownServers::default(),
     )
     .await
     .unwrap()

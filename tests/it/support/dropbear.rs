@@ -17,7 +17,7 @@ use super::{
 };
 
 /// Found by the dynamic linker where it looks for libraries.
-const NSS_WRAPPER: &str = "libnss_wrapper.so";
+pub(super) const NSS_WRAPPER: &str = "libnss_wrapper.so";
 
 /// A running Dropbear on 127.0.0.1 that accepts one key. Dropping it kills it, its connections and their processes.
 pub(crate) struct Dropbear {
@@ -137,7 +137,7 @@ impl Dropbear {
 }
 
 /// Lets a key in. Dropbear wants home, folder and file to be writable by nobody else.
-fn authorize(home: &Path, public_key: &Path) {
+pub(super) fn authorize(home: &Path, public_key: &Path) {
     let ssh = home.join(".ssh");
     fs::create_dir(&ssh).expect("a home without .ssh");
     fs::copy(public_key, ssh.join("authorized_keys")).expect("a public key");

@@ -1,7 +1,7 @@
 //! A command that runs: the tasks around the channel, and the wait for the end.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -231,7 +231,8 @@ impl RunningCommand {
         tokio::task::yield_now().await;
         let connection = self.slot.connection();
 
-        !connection.is_known_to_take_several_commands() && connection.reason().is_none()
+        !connection.is_known_to_take_several_commands()
+            && connection.facts.ended_in_order.load(Ordering::Relaxed)
     }
 
     /// Builds the result of a command that has ended.

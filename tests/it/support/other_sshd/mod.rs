@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use russh::keys::PublicKey;
+
 use super::{
     keys,
     listening::{Listening, output, program},
@@ -23,6 +25,8 @@ pub(crate) enum Make {
     /// rclone, which is Go's `pkg/sftp` over a cache of this mode (`--vfs-cache-mode`) that knows a directory for this time
     /// (`--dir-cache-time`). Its root directory is the home.
     Rclone(&'static str, &'static str),
+    /// tinysshd, which takes one command over a connection, and has no SFTP.
+    Tinyssh,
     /// ssh2 from npm, with handlers that are asynchronous.
     Ssh2,
 }
@@ -45,7 +49,11 @@ impl OtherSshd {
             "ed25519"
         };
 
-        let host_key = keys::ssh_keygen(&file("host_key"), kind, "");
+        let host_key = if let Make::Tinyssh = make {
+            tinyssh_key(&file)
+        } else {
+            keys::ssh_keygen(&file("host_key"), kind, "")
+        };
         keys::ssh_keygen(&file("id"), "ed25519", "");
         let user = output("id", &["-un"]);
         let log = file("log");
@@ -55,6 +63,7 @@ impl OtherSshd {
             Make::Erlang => erlang(&file, port, home),
             Make::Proftpd => proftpd(&file, port, home, &user),
             Make::Rclone(mode, known_for) => rclone(&file, port, home, mode, known_for),
+            Make::Tinyssh => tinyssh(&file, port, home, &user),
             Make::Ssh2 => ssh2(&file, port, home),
         });
 
@@ -78,6 +87,12 @@ impl OtherSshd {
     /// The port it listens on.
     pub(crate) fn port(&self) -> u16 {
         self.listening.port()
+    }
+
+    /// How often somebody has connected to tinysshd.
+    pub(crate) fn connections(&self) -> usize {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        log.matches("accepted").count()
     }
 
     /// Writes an `ssh_config` with which `ssh -F PATH alias` logs in, with these further lines.
@@ -258,6 +273,34 @@ fn rclone(file: File<'_>, port: u16, home: &Path, mode: &str, known_for: &str) -
         .arg("--authorized-keys")
         .arg(file("id.pub"))
         .arg(home);
+
+    command
+}
+
+/// Makes a host key for tinysshd.
+fn tinyssh_key(file: File<'_>) -> PublicKey {
+    program("tinysshd").expect("tinysshd is missing: install it (Debian: tinysshd)");
+    let folder = file("host_keys").display().to_string();
+    output("tinysshd-makekey", &["-q", &folder]);
+    let printed = output("tinysshd-printkey", &[&folder]);
+    let mut keys = printed.lines().map(PublicKey::from_openssh);
+    keys.find_map(Result::ok).expect("tinysshd prints its key")
+}
+
+/// As with Dropbear, a library shows it a password file of its own.
+fn tinyssh(file: File<'_>, port: u16, home: &Path, user: &str) -> Command {
+    let [uid, gid] = ["-u", "-g"].map(|option| output("id", &[option]));
+    let passwd = format!("{user}:x:{uid}:{gid}::{}:/bin/sh\n", home.display());
+    fs::write(file("passwd"), passwd).expect("a writable folder");
+    fs::write(file("group"), format!("{user}:x:{gid}:\n")).expect("a writable folder");
+    super::dropbear::authorize(home, &file("id.pub"));
+
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(source("tinysshd.py"));
+    command.arg(port.to_string()).arg(file("host_keys"));
+    command.env("LD_PRELOAD", super::dropbear::NSS_WRAPPER);
+    command.env("NSS_WRAPPER_PASSWD", file("passwd"));
+    command.env("NSS_WRAPPER_GROUP", file("group"));
 
     command
 }

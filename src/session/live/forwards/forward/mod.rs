@@ -406,7 +406,9 @@ mod tests {
             folder: OutputFolder::new(None),
             askpass: None,
             forwards: Arc::default(),
-            servers: SavedServers::new(Store::new(None)),
+            servers: crate::session::servers::SavedServers::new(crate::session::store::Store::new(
+                None,
+            )),
             ending: CancellationToken::new(),
         };
 

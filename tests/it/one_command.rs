@@ -1,0 +1,134 @@
+//! Servers that take one channel or one command over a connection: what works with `ssh` each time works here too.
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    checks::{assert_stopped, code, eventually, plain, status},
+    fake_sshd::{AfterFirst, FakeSshd, FakeSshdSettings},
+    fixture::{ConnectedHost, TestHost},
+};
+
+/// A server of a kind that nobody knows, and a client.
+async fn open(after_first: AfterFirst) -> ConnectedHost<FakeSshd> {
+    let settings = FakeSshdSettings {
+        software: "SSH-2.0-FakeSshd",
+        after_first,
+        ..FakeSshdSettings::default()
+    };
+
+    TestHost::fake_with(settings, "").connect().await
+}
+
+/// Runs each kind of work twice.
+async fn everything_works<S>(bench: &mut ConnectedHost<S>) {
+    for _ in 0..2 {
+        let result = bench
+            .exec("echo hi; exit 3", json!({"env": {"A": "b"}, "cwd": "/"}))
+            .await;
+        assert_eq!(
+            (result.stdout().as_str(), status(&result), code(&result)),
+            ("hi\n", "exited", Some(3)),
+            "{result:?}"
+        );
+
+        let result = bench.exec("cat", json!({"stdin": "fed"})).await;
+        assert_eq!(result.stdout(), "fed", "{result:?}");
+        let result = bench.shell("a=$((a+1)); echo $a", plain()).await;
+        assert!(
+            ["1\n", "2\n"].contains(&result.stdout().as_str()),
+            "{result:?}"
+        );
+    }
+
+    let result = bench.shell("echo $a", plain()).await;
+    assert_eq!(result.stdout(), "2\n", "{result:?}");
+
+    let sleeps = bench.exec("sleep 7423", json!({"timeoutMs": 500})).await;
+    assert_stopped(&sleeps, "timedOut", bench.port, "7423");
+}
+
+/// What the store holds of the only server.
+fn learned<S>(host: &TestHost<S>) -> Value {
+    let store = host.store();
+    let servers = store["servers"].as_object().cloned().unwrap_or_default();
+    servers
+        .into_iter()
+        .next()
+        .map_or(Value::Null, |(_, server)| server)
+}
+
+#[tokio::test]
+async fn one_command_for_each_connection_is_enough() {
+    for after_first in [AfterFirst::Ends, AfterFirst::Breaks] {
+        everything_works(&mut open(after_first).await).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_cannot_do_is_asked_once() {
+    let mut bench = open(AfterFirst::Breaks).await;
+    // Nothing happens before somebody wants something.
+    assert_eq!(
+        (bench.sshd.connections(), bench.sshd.commands().len()),
+        (1, 0)
+    );
+
+    for _ in 0..3 {
+        assert_eq!(bench.exec("echo hi", plain()).await.stdout(), "hi\n");
+    }
+
+    let questions = |bench: &ConnectedHost<FakeSshd>| {
+        let commands = bench.sshd.commands();
+        commands.iter().filter(|it| !it.contains("echo hi")).count()
+    };
+    assert_eq!((bench.sshd.connections(), questions(&bench)), (4, 1));
+
+    eventually("the store has it", || learned(&bench)["commands"] == "one").await;
+
+    let mut second = bench.client().await;
+    let result = second
+        .call("ssh_exec", json!({"session": "host", "command": "echo hi"}))
+        .await;
+    assert_eq!(result.ok().stdout(), "hi\n");
+    assert_eq!((bench.sshd.connections(), questions(&bench)), (5, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_takes_several_commands_is_asked_once() {
+    let mut bench = open(AfterFirst::GoesOn).await;
+    for _ in 0..3 {
+        assert_eq!(bench.exec("echo hi", plain()).await.stdout(), "hi\n");
+    }
+
+    assert_eq!(bench.sshd.connections(), 2);
+    eventually("the store has it", || {
+        learned(&bench)["commands"] == "several"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_refused_second_channel_is_kept_in_mind() {
+    let settings = FakeSshdSettings {
+        max_sessions: 1,
+        ..FakeSshdSettings::default()
+    };
+    let mut bench = TestHost::fake_with(settings, "").connect().await;
+    assert_eq!(bench.exec("echo hi", plain()).await.stdout(), "hi\n");
+    let known = || learned(&bench)["singleChannel"] == true;
+    eventually("the store has it", known).await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn tinysshd_does_all_that_it_does_for_ssh() {
+    use crate::support::other_sshd::Make;
+
+    let mut bench = TestHost::other(&Make::Tinyssh).connect().await;
+    everything_works(&mut bench).await;
+    eventually("the store has it", || learned(&bench)["commands"] == "one").await;
+
+    let before = bench.sshd.connections();
+    assert_eq!(bench.exec("echo hi", plain()).await.stdout(), "hi\n");
+    assert!(bench.sshd.connections() <= before + 1);
+}
