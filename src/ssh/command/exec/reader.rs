@@ -25,6 +25,9 @@ use crate::{
 /// but a process in the background may also hold the channel open for ever.
 const QUIET_AFTER_EXIT: Duration = Duration::from_secs(1);
 
+/// Most output that is held back while the settings are read, in bytes.
+const MAX_UNREADY_BYTES: usize = 256 * 1024;
+
 /// Task for reading a command's channel from the first message to the last. The task feeds the
 /// output, the process ids and the terminal's replies to the other tasks of the command.
 pub(super) struct ChannelReader {
@@ -41,6 +44,11 @@ pub(super) struct ChannelReader {
     pub(super) preamble: Vec<u8>,
     /// Decoder for the mark after the settings, for a command with such a mark.
     pub(super) settings_decoder: Option<StreamDecoder>,
+    /// Output that came while the settings were read. A server that pretends to give a terminal (Apache
+    /// MINA) echoes the settings, so this is shown only if the settings were never read.
+    pub(super) unready_output: PerStream<Vec<u8>>,
+    /// True from the announcement to the mark after the settings.
+    pub(super) is_reading_settings: bool,
     /// Queue of events for the [`StdinWriter`](super::stdin::StdinWriter).
     pub(super) events: mpsc::Sender<SudoEvent>,
     /// Known processes of the command, for whoever stops the command.
@@ -150,6 +158,8 @@ impl ChannelReader {
         for stream in Stream::BOTH {
             let messages = self.close_source(stream).await;
             sudo_messages = sudo_messages.or(messages);
+            let unready = std::mem::take(self.unready_output.get_mut(stream));
+            self.push(stream, &unready).await;
         }
 
         let status = status.or(closed.then_some(ExitStatus::Unreported));
@@ -171,6 +181,9 @@ impl ChannelReader {
     async fn read_portion(&mut self, stream: Stream, bytes: &[u8]) {
         let source = self.pid_sources.get_mut(stream);
         let Some(awaited) = source else {
+            if self.is_reading_settings {
+                return self.hold(stream, bytes).await;
+            }
             return self.push(stream, bytes).await;
         };
         let (mut output, mut events) = (Vec::new(), Vec::new());
@@ -202,6 +215,7 @@ impl ChannelReader {
         // The mark after the settings comes on the same stream as the announcement.
         if announced {
             *source = self.settings_decoder.take().map(PidSource::Settings);
+            self.is_reading_settings = source.is_some();
         }
 
         if let Some(PidSource::Settings(decoder)) = source {
@@ -211,10 +225,15 @@ impl ChannelReader {
                 bytes.to_vec()
             };
 
-            if let DecodeStep::Complete { mut rest, .. } = decoder.push(&shown, &mut output) {
-                output.append(&mut rest);
+            if let DecodeStep::Complete { rest, .. } = decoder.push(&shown, &mut output) {
+                output = rest;
+                self.unready_output = PerStream::default();
+                self.is_reading_settings = false;
                 events.push(SudoEvent::Ready);
                 *source = None;
+            } else {
+                let unready = std::mem::take(&mut output);
+                self.hold(stream, &unready).await;
             }
         }
 
@@ -251,6 +270,16 @@ impl ChannelReader {
         self.push(stream, &held).await;
 
         messages
+    }
+
+    /// Holds output back until the settings have been read, or until there is too much.
+    async fn hold(&mut self, stream: Stream, bytes: &[u8]) {
+        let unready = self.unready_output.get_mut(stream);
+        unready.extend_from_slice(bytes);
+        if unready.len() > MAX_UNREADY_BYTES {
+            let unready = std::mem::take(unready);
+            self.push(stream, &unready).await;
+        }
     }
 
     /// Passes output on, and queues the replies for a program which queries the terminal.

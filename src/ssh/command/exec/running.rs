@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     event::Event,
-    framing::{decoder::StreamDecoder, stop::Signal},
+    framing::{decoder::StreamDecoder, stop::Signal, stream::PerStream},
     ssh::{
         command::{
             exit_status::{Ending, ExitStatus},
@@ -109,6 +109,8 @@ impl RunningCommand {
                 .script
                 .says_ready
                 .then(|| StreamDecoder::new(&channel.mark)),
+            unready_output: PerStream::default(),
+            is_reading_settings: false,
             events: send_event,
             processes: send_processes,
             replies: spec.pty.then_some(send_reply),
