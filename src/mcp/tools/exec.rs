@@ -192,10 +192,19 @@ impl ExecParams {
     fn check(&self) -> Result<(), ToolError> {
         // A login shell would run an empty command without an error, and hide the mistake of the
         // caller.
-        if self.command.trim().is_empty() {
+        let is_empty = self.command.trim().is_empty();
+        if is_empty && !self.pty {
             return Err(ToolError::new(
                 "ssh_exec: the command is empty",
-                "give the command to run, such as \"uptime\"",
+                "give the command to run, such as \"uptime\"; pty: true opens the shell of a device or a menu",
+            ));
+        }
+
+        // These need a script, which a device or a menu would take for words of the user.
+        if is_empty && (self.cwd.is_some() || self.env.is_some() || self.sudo) {
+            return Err(ToolError::new(
+                "ssh_exec: with an empty command the server starts a shell, which takes no cwd, env or sudo",
+                "leave them out, and give the shell its commands with ssh_job",
             ));
         }
 

@@ -23,12 +23,13 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     input::InputRefused,
+    prompt::is_pager,
     runner::{FinishedJob, JobEnd, JobRunner, ShellEnd},
     start::{CommandInputs, CommandStdin, JobSpec},
 };
 use self::{
     input::{InputPortion, JobInput},
-    prompt::{OutputState, PromptDetector},
+    prompt::{OutputState, PromptDetector, looks_like_prompt},
 };
 use super::{
     caller::Caller,
@@ -144,7 +145,7 @@ impl Job {
             id: id.as_str().to_owned(),
             session: start.session,
             shell: start.shell,
-            command: start.command.command.clone(),
+            command: start.command.title(),
             // A job that was found on the remote machine began before this process knew about the
             // job.
             started: clock.checked_sub(start.since).unwrap_or(clock),
@@ -200,12 +201,13 @@ impl Job {
 
     /// Returns the unfinished line at which the job seems to wait for input.
     ///
-    /// `None` if the job has ended, takes no input, or was not quiet for 1.2 seconds.
+    /// `None` if the job has ended, takes no input, or was not quiet for 1.2 seconds. A line that
+    /// looks like a prompt counts after 0.3 seconds.
     #[must_use]
     pub fn prompt(&self) -> Option<String> {
         self.output
             .prompt()
-            .filter(|_| self.output_state().is_at_prompt())
+            .filter(|_| lock(&self.prompts).is_at_prompt(&self.output_state()))
     }
 
     /// Waits until the job has ended or has been sent to the host.
@@ -405,7 +407,7 @@ impl Job {
                 .map_err(InputRefused::Remote)?;
         }
 
-        lock(&self.prompts).input_sent();
+        lock(&self.prompts).input_sent(self.output.total());
         self.output.input_sent();
 
         self.input.send(&InputPortion { bytes, closes })
@@ -475,11 +477,14 @@ impl Job {
     }
 
     fn output_state(&self) -> OutputState {
+        let line = self.output.prompt();
+
         OutputState {
             quiet: self.output.quiet(),
             total: self.output.total(),
             lines: self.output.lines(),
-            is_line_unfinished: self.output.prompt().is_some(),
+            is_line_unfinished: line.is_some(),
+            is_line_typical: line.as_deref().is_some_and(looks_like_prompt),
             accepts_input: self.accepts_input(),
         }
     }

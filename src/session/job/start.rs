@@ -31,6 +31,8 @@ pub struct JobSpec<'a> {
 /// Values of environment variables are not kept because they may be secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandInputs {
+    /// True for a shell channel, on which the server chooses what runs.
+    pub is_shell_channel: bool,
     /// Source of the command's stdin.
     pub stdin: CommandStdin,
     /// Working directory the caller asked for; `None` if the caller named none.
@@ -73,6 +75,7 @@ impl CommandInputs {
             .filter_map(|(name, value)| Some((name.clone(), reference(value)?)));
 
         Self {
+            is_shell_channel: spec.is_shell_channel(),
             stdin,
             directory: spec.cwd.clone(),
             references: references.collect(),

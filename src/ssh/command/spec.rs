@@ -6,7 +6,8 @@ use std::time::Duration;
 /// parameters of a call, and passed on unchanged from there.
 #[derive(Debug, Clone, Default)]
 pub struct CommandSpec {
-    /// Text of the command, in the language of the shell that runs the command.
+    /// Text of the command, in the language of the shell that runs the command. Blank, and with
+    /// [`pty`](Self::pty), for a shell channel.
     pub command: String,
     /// Working directory; `None` is the home directory, as with `ssh`.
     pub cwd: Option<String>,
@@ -29,6 +30,23 @@ pub struct CommandSpec {
 }
 
 impl CommandSpec {
+    /// Returns true for a shell channel: the server starts what it starts for `ssh -tt host`, such as
+    /// a login shell, the command line of a device, or a menu.
+    #[must_use]
+    pub fn is_shell_channel(&self) -> bool {
+        self.pty && self.command.trim().is_empty()
+    }
+
+    /// Returns the command as lists show it.
+    #[must_use]
+    pub fn title(&self) -> String {
+        if self.is_shell_channel() {
+            "(shell channel)".to_owned()
+        } else {
+            self.command.clone()
+        }
+    }
+
     /// Returns the environment variables as pairs of borrowed texts.
     pub(super) fn env(&self) -> Vec<(&str, &str)> {
         self.env

@@ -278,13 +278,32 @@ impl Connection {
         channel: &ChannelWriteHalf<Msg>,
         command: impl Into<Vec<u8>>,
     ) -> Result<(), SshError> {
+        self.prepare(channel).await?;
+        Ok(channel.exec(true, command).await?)
+    }
+
+    /// Sends a request for a shell (RFC 4254 section 6.5) on `channel`, in the same way as
+    /// [`command`](Self::command) sends a command.
+    ///
+    /// # Errors
+    /// The transport has ended.
+    pub(in crate::ssh) async fn shell(
+        &self,
+        channel: &ChannelWriteHalf<Msg>,
+    ) -> Result<(), SshError> {
+        self.prepare(channel).await?;
+        Ok(channel.request_shell(true).await?)
+    }
+
+    /// Sends the agent request and the environment of the configuration on `channel`.
+    async fn prepare(&self, channel: &ChannelWriteHalf<Msg>) -> Result<(), SshError> {
         if self.facts.agent.get().is_some() {
             channel.agent_forward(false).await?;
         }
         for (name, value) in &self.environment {
             channel.set_env(false, name, value).await?;
         }
-        Ok(channel.exec(true, command).await?)
+        Ok(())
     }
 }
 

@@ -153,6 +153,7 @@ impl SshError {
             | Self::Script(_)
             | Self::ExecScript(_)
             | Self::ExecRefused
+            | Self::ShellRefused
             | Self::NotBegun { .. }
             | Self::Sudo { .. }
             | Self::ShellStart(_) => self.command_hint(),
@@ -178,13 +179,20 @@ impl SshError {
             Self::ExecScript(_) => {
                 "fix the parameters cwd and env, or put cd and export into the command"
             }
+            // A device or a menu has no commands, only a dialogue.
             Self::ExecRefused => {
-                "use ssh_upload and ssh_download: the account may be for files only"
+                "of a device or a menu, open the shell: ssh_exec with pty: true and command \"\", then \
+                 ssh_job with input; of an account for files only, use ssh_upload and ssh_download"
+            }
+            Self::ShellRefused => {
+                "run a command with ssh_exec; of an account for files only, use ssh_upload and \
+                 ssh_download"
             }
             // ssh_upload runs no shell, so it can replace a start-up file that breaks every shell.
             Self::NotBegun { .. } => {
-                "fix the command if a syntax error is named; otherwise put `[ -t 0 ] || return` at \
-                 the beginning of ~/.bashrc, ~/.zshenv or the like; ssh_upload can replace the file"
+                "fix the command if a syntax error is named; if the host has a menu, open it with \
+                 pty: true and command \"\"; otherwise put `[ -t 0 ] || return` at the beginning of \
+                 ~/.bashrc, ~/.zshenv or the like; ssh_upload can replace the file"
             }
             Self::Sudo { refusal, .. } => sudo_hint(*refusal),
             Self::ShellStart(words) => words_hint(words)

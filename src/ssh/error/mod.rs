@@ -237,6 +237,9 @@ pub enum SshError {
     /// The server refused the request to run a command.
     #[error("the server does not run commands for this account; the command was not run")]
     ExecRefused,
+    /// The server refused the request for a shell.
+    #[error("the server opens no shell for this account")]
+    ShellRefused,
     /// The login shell ended before reaching the command.
     #[error(
         "the command was not run: a startup file of the account ended or replaced the shell, or waits for input{}{said}",

@@ -9,7 +9,7 @@ mod secret;
 use crate::{
     session::{
         error::SessionError,
-        job::{CommandInputs, CommandStdin, Job},
+        job::{CommandInputs, CommandStdin, Job, is_pager},
     },
     ssh::{
         command::{
@@ -106,8 +106,9 @@ pub(in crate::mcp) fn of_command(job: &Job, result: &CommandResult) -> Option<St
         return None;
     };
 
-    // A stopped command failed because of the stop, whatever its output says.
-    if result.stopped {
+    // A stopped command failed because of the stop, whatever its output says. The exit code of a
+    // shell is that of its last command.
+    if result.stopped || job.given.is_shell_channel {
         return None;
     }
 
@@ -155,14 +156,18 @@ pub(in crate::mcp) fn of_input(
     let is_text = input.chars().last().is_some_and(|last| !last.is_control());
     // A terminal echoes what is typed, so the echo does not count as an answer.
     let only_echoed = unfinished.ends_with(input.trim_start());
-    let is_key = input.starts_with('\u{1b}');
+    let is_key = input.starts_with('\u{1b}') || input.trim().is_empty();
     (is_text && !is_key && (!has_answered || only_echoed))
         .then_some("the input has no newline at its end: add \\n where the program waits for Enter")
 }
 
-/// Returns the notice about a prompt for a secret; `None` for other prompts. `can_ask` is true if the
-/// user can be asked for secrets.
+/// Returns the notice about a prompt for a secret or of a pager; `None` for other prompts. `can_ask`
+/// is true if the user can be asked for secrets.
 pub(in crate::mcp) fn of_prompt(prompt: &str, can_ask: bool) -> Option<&'static str> {
+    if is_pager(prompt) {
+        return Some("a page ends: input \" \" shows the next, \"q\" ends the output");
+    }
+
     secret::asks_for_secret(prompt).then_some(if can_ask {
         "waits for a secret: ssh_job(job, ask) lets the person type it"
     } else {

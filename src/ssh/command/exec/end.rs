@@ -21,8 +21,8 @@ pub(super) struct CommandEnd {
     pub(super) notice: Option<String>,
     /// True if the login shell got as far as our script.
     pub(super) has_begun: bool,
-    /// True if the server refused to run the command.
-    pub(super) is_refused: bool,
+    /// Refusal of the request; `None` if the server did not refuse.
+    pub(super) refused: Option<SshError>,
     /// Last messages of a sudo which did not run the command.
     pub(super) sudo_messages: Option<ForeignText>,
     /// Reason of the stop; `None` if the command ended by itself.
@@ -44,8 +44,8 @@ impl CommandEnd {
         too_late: bool,
         same_answer: Option<&[u8]>,
     ) -> Result<(), SshError> {
-        if self.is_refused {
-            return Err(SshError::ExecRefused);
+        if let Some(refused) = self.refused.take() {
+            return Err(refused);
         }
 
         if self.stopped.is_some() {

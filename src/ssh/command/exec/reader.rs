@@ -18,7 +18,10 @@ use crate::{
         stream::{PerStream, Stream},
         sudo::{SudoEvent, SudoListener},
     },
-    ssh::command::{exit_status::ExitStatus, output::OutputWriter},
+    ssh::{
+        command::{exit_status::ExitStatus, output::OutputWriter},
+        error::SshError,
+    },
 };
 
 /// Silence after the exit status until the command counts as over. Output may still be on its way,
@@ -68,6 +71,8 @@ pub(super) enum AwaitedReply {
     Terminal,
     /// Request to run the command.
     Command,
+    /// Request for a shell.
+    Shell,
 }
 
 /// Source of a command's process id, or of the mark after the settings.
@@ -94,7 +99,7 @@ impl ChannelReader {
     /// Reads to the end of the channel.
     pub(super) async fn run(mut self) -> CommandEnd {
         let (mut status, mut notice) = (None, None);
-        let (mut closed, mut is_refused, mut had_eof) = (false, false, false);
+        let (mut closed, mut refused, mut had_eof) = (false, None, false);
 
         loop {
             // A background process that inherited the channel's streams keeps the channel open
@@ -128,7 +133,11 @@ impl ChannelReader {
                         notice = Some("the server gave the command no terminal".to_owned());
                     }
                     Some(AwaitedReply::Command) => {
-                        (is_refused, closed) = (true, true);
+                        refused = Some(SshError::ExecRefused);
+                        break;
+                    }
+                    Some(AwaitedReply::Shell) => {
+                        refused = Some(SshError::ShellRefused);
                         break;
                     }
                     None => {}
@@ -170,7 +179,7 @@ impl ChannelReader {
             had_eof,
             notice,
             has_begun,
-            is_refused,
+            refused,
             sudo_messages,
             stopped: None,
             process_gone: None,

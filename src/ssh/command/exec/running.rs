@@ -118,7 +118,11 @@ impl RunningCommand {
                 .pty
                 .then_some(AwaitedReply::Terminal)
                 .into_iter()
-                .chain([AwaitedReply::Command])
+                .chain([if spec.is_shell_channel() {
+                    AwaitedReply::Shell
+                } else {
+                    AwaitedReply::Command
+                }])
                 .collect(),
             stop: stop_reading.clone(),
         };

@@ -1,4 +1,4 @@
-//! The exec request: its script and its channel.
+//! The exec request with its script and channel, or the shell request.
 
 use std::sync::Arc;
 
@@ -66,8 +66,8 @@ impl ExecChannel {
 }
 
 impl RemoteHost {
-    /// Writes the script, opens a channel and sends the exec request. Nothing has run on the host
-    /// if an error is returned.
+    /// Writes the script, opens a channel and sends the exec request, or the shell request for a
+    /// shell channel. Nothing has run on the host if an error is returned.
     pub(super) async fn request_exec(
         self: &Arc<Self>,
         spec: &CommandSpec,
@@ -96,6 +96,9 @@ impl RemoteHost {
                     .request_pty(true, TERMINAL, COLUMNS.into(), ROWS.into(), 0, 0, &[])
                     .await?;
             }
+            if spec.is_shell_channel() {
+                return slot.connection().shell(&write).await;
+            }
             slot.connection().command(&write, script.line.clone()).await
         };
 
@@ -115,13 +118,19 @@ impl RemoteHost {
         })
     }
 
-    /// Writes the script of a command in the language of the login shell.
+    /// Writes the script of a command in the language of the login shell. The script of a shell
+    /// channel is empty.
     async fn write_script(
         self: &Arc<Self>,
         spec: &CommandSpec,
         is_sudo: bool,
         mark: &Sentinel,
     ) -> Result<(ShellProbe, ExecScript), SshError> {
+        // Devices and menus would take a script for words of the user, and a probe for a log-in.
+        if spec.is_shell_channel() {
+            return Ok((ShellProbe::unknown(), ExecScript::default()));
+        }
+
         let probe = self.login_shell().await;
         let has_stdin =
             spec.takes_input || spec.stdin.as_ref().is_some_and(|stdin| !stdin.is_empty());

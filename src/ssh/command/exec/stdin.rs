@@ -72,7 +72,7 @@ impl StdinWriter {
         }
 
         let settings = std::mem::take(&mut self.settings);
-        let stdin = self.spec.stdin.clone().unwrap_or_default();
+        let stdin = self.typed(self.spec.stdin.clone().unwrap_or_default().into());
 
         // A terminal is raw while the script reads the settings. Input that comes earlier than the
         // mark would not be echoed.
@@ -84,7 +84,8 @@ impl StdinWriter {
             while !matches!(events.recv().await, Some(SudoEvent::Ready) | None) {}
             self.write_input(stdin).await;
         } else {
-            self.write_input([settings, stdin].concat()).await;
+            self.write_input([settings, stdin.to_vec()].concat().into())
+                .await;
         }
     }
 
@@ -108,15 +109,27 @@ impl StdinWriter {
         false
     }
 
+    /// Returns input as it is typed. On the terminal of a shell channel, the key Enter ends a line:
+    /// devices and menus do not take a line feed for that key.
+    fn typed(&self, input: Bytes) -> Bytes {
+        let has_terminal = !self.replies.is_closed();
+
+        if self.spec.is_shell_channel() && has_terminal {
+            with_enter_keys(&input)
+        } else {
+            input
+        }
+    }
+
     /// Writes the command's own input, mixed with the terminal's replies, and then end of file.
-    async fn write_input(mut self, first: Vec<u8>) {
+    async fn write_input(mut self, first: Bytes) {
         if !first.is_empty() && self.write.data_bytes(first).await.is_err() {
             return;
         }
 
         if let Some(mut input) = self.input.take() {
             while let Some(bytes) = tokio::select! {
-                bytes = input.recv() => bytes,
+                bytes = input.recv() => bytes.map(|bytes| self.typed(bytes)),
                 Some(reply) = self.replies.recv() => Some(reply.into()),
             } {
                 if self.write.data_bytes(bytes).await.is_err() {
@@ -129,6 +142,37 @@ impl StdinWriter {
         // channel's stream.
         if !self.spec.pty {
             let _ = self.write.eof().await;
+        }
+    }
+}
+
+/// Returns the text with a carriage return, which is the key Enter, for each end of a line.
+fn with_enter_keys(text: &[u8]) -> Bytes {
+    let mut before = None;
+    let keys = text
+        .iter()
+        .filter_map(|&byte| match (before.replace(byte), byte) {
+            (Some(b'\r'), b'\n') => None,
+            (_, b'\n') => Some(b'\r'),
+            _ => Some(byte),
+        });
+
+    keys.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_end_of_a_line_is_the_key_enter() {
+        for (text, keys) in [
+            ("", ""),
+            ("show version\n", "show version\r"),
+            ("a\r\nb\n\nc\r", "a\rb\r\rc\r"),
+            ("\u{1b}[A\u{3}q", "\u{1b}[A\u{3}q"),
+        ] {
+            assert_eq!(with_enter_keys(text.as_bytes()), keys, "{text:?}");
         }
     }
 }
