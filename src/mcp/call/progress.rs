@@ -43,6 +43,8 @@ struct PendingWork {
     transfer: Option<TransferCounters>,
     /// Progress of a search; `None` if the call does not search.
     search: Option<SearchProgress>,
+    /// State of the wait for a host; `None` if the call does not wait for one.
+    awaited_host: Option<String>,
     /// Latest banner of a server while the log-in goes on (RFC 4252, section 5.4).
     banner: Option<Banner>,
 }
@@ -58,6 +60,11 @@ impl ProgressSource {
         self.lock().banner = Some(banner.clone());
     }
 
+    /// Shows the state of the wait for a host.
+    pub(in crate::mcp) fn wait_for_host(&self, state: String) {
+        self.lock().awaited_host = Some(state);
+    }
+
     /// Returns the counters of the call's transfer. Created on the first call.
     pub(in crate::mcp) fn transfer(&self) -> TransferCounters {
         self.lock().transfer.get_or_insert_default().clone()
@@ -68,8 +75,8 @@ impl ProgressSource {
         self.lock().search.get_or_insert_default().clone()
     }
 
-    /// Returns the line to show: the banner of a server during the log-in, or the latest line of
-    /// the newest output. Returns `None` if there is no such line.
+    /// Returns the line to show: the banner of a server during the log-in, the state of a wait or
+    /// search, or the latest line of the newest output. Returns `None` if there is no such line.
     fn latest(&self) -> Option<String> {
         let pending = self.lock();
 
@@ -83,6 +90,10 @@ impl ProgressSource {
             return Some(escape_line(
                 format!("{} says: {}", banner.account, banner.words).as_bytes(),
             ));
+        }
+
+        if let Some(state) = &pending.awaited_host {
+            return Some(escape_line(state));
         }
 
         if let Some(search) = &pending.search {

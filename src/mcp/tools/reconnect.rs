@@ -1,5 +1,7 @@
 //! The tool `ssh_reconnect`.
 
+use std::time::{Duration, Instant};
+
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,24 +12,31 @@ use super::{
 };
 use crate::{
     foreign_text::escape_line,
-    mcp::call::{Call, tool_error::ToolError},
-    session::live::Reconnected,
+    mcp::call::{Call, params::WaitParam, report, tool_error::ToolError},
+    session::{causes::with_causes, live::Reconnected},
 };
 
 pub(super) const NAME: &str = "ssh_reconnect";
 
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 struct ReconnectParams {
     session: Option<String>,
     /// Log in anew
     #[serde(default)]
     fresh: bool,
+    /// Try so long, as after a reboot
+    wait_ms: Option<WaitParam>,
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct ReconnectResult {
     session: SessionResult,
     connection: ReconnectOutcome,
+    /// Time until the host was back; given only after more than one attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waited_ms: Option<u64>,
 }
 
 /// Outcome of `ssh_reconnect` for the connection of the session, for programs.
@@ -75,29 +84,60 @@ pub(super) fn tool() -> Tool {
 }
 
 /// Connects a session whose connection is missing or does not answer. With `fresh`, logs in again
-/// in any case.
+/// in any case. With `waitMs`, waits for a host that is down.
 ///
 /// # Errors
 /// There is no such session, or the host cannot be connected to.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ReconnectParams = super::arguments(NAME, &mut call)?;
     let session = params.session.as_deref();
-    let (status, reconnected, notice) = call
+    let wait = params.wait_ms.map(WaitParam::duration).unwrap_or_default();
+    let (began, mut retries) = (Instant::now(), 0_u32);
+
+    let reconnected = call
         .registry
-        .reconnect(session, params.fresh, &call.caller)
-        .await?;
+        .reconnect(session, params.fresh, wait, &call.caller, |error| {
+            retries += 1;
+            call.watched.wait_for_host(format!(
+                "not back after {}: {}",
+                report::duration(began.elapsed()),
+                with_causes(error)
+            ));
+        })
+        .await;
+
+    let took = (retries > 0).then(|| began.elapsed());
+    let (status, reconnected, notice) = reconnected.map_err(|error| {
+        let mut error = ToolError::from(error);
+        if let Some(took) = took {
+            error.message = format!("{}; {}", error.message, tried(took, retries));
+        }
+        error
+    })?;
 
     let (connection, words) = ReconnectOutcome::from_outcome(reconnected);
     let result = ReconnectResult {
         session: status.into(),
         connection,
+        waited_ms: took.and_then(|took| took.as_millis().try_into().ok()),
     };
 
-    let words = notice.as_deref().unwrap_or(words);
-    let text = format!(
-        "{}; {}",
-        result.session.line(),
-        escape_line(words.as_bytes())
-    );
+    let words = match (&notice, took) {
+        (None, Some(took)) => format!("back: {}", tried(took, retries)),
+        (Some(notice), Some(took)) => format!("{notice}; {}", tried(took, retries)),
+        (Some(notice), None) => notice.clone(),
+        (None, None) => words.to_owned(),
+    };
+
+    let text = format!("{}; {}", result.session.line(), escape_line(&words));
     session::text_and_facts(text, &result)
+}
+
+/// Returns the number of attempts, which is one more than that of `retries`, and their time.
+fn tried(took: Duration, retries: u32) -> String {
+    format!(
+        "{} attempts in {}",
+        retries.saturating_add(1),
+        report::duration(took)
+    )
 }

@@ -316,7 +316,8 @@ impl LiveSession {
     /// Ensures a working connection, dialling if the current connection does not answer.
     ///
     /// With `fresh`, the session logs in anew in any case. Running commands stay on the old
-    /// connection, which ends when nothing uses it any more.
+    /// connection, which ends when nothing uses it any more. A `limit` shorter than the session's
+    /// holds for the dial.
     ///
     /// # Errors
     /// Connecting failed, needs a password that is gone, or was cancelled. With `fresh`, the old
@@ -324,13 +325,15 @@ impl LiveSession {
     pub async fn reconnect(
         &self,
         fresh: bool,
+        limit: Option<Duration>,
         caller: &Caller,
     ) -> Result<Reconnected, SessionError> {
+        let limit = limit.map_or(self.limit, |limit| limit.min(self.limit));
         let current = self.connection.turn().await.value();
         let old = current.filter(|host| !host.is_closed());
 
         let Some(old) = old else {
-            self.host(caller).await?;
+            self.host_within(limit, caller).await?;
             return Ok(Reconnected::Connected);
         };
 
@@ -338,7 +341,7 @@ impl LiveSession {
             // The reason for a fresh log-in may be a changed password, which changes sudo's as
             // well.
             *lock(&self.sudo) = SudoMemory::default();
-            self.host_other_than(Some(&old), self.limit, caller).await?;
+            self.host_other_than(Some(&old), limit, caller).await?;
             // Only now: a failed log-in must leave the old connection as it was.
             old.retire();
             return Ok(Reconnected::Renewed);
@@ -349,7 +352,7 @@ impl LiveSession {
         }
 
         self.drop_host(&old).await;
-        self.host(caller).await?;
+        self.host_within(limit, caller).await?;
 
         Ok(Reconnected::Replaced)
     }

@@ -353,7 +353,7 @@ impl LiveSession {
     }
 
     /// Returns the token which the next `close` cancels. A closed session is thereby opened again.
-    fn open(&self) -> CancellationToken {
+    pub(super) fn open(&self) -> CancellationToken {
         let mut closing = lock(&self.closing);
         if closing.is_cancelled() {
             *closing = self.session_env.ending.child_token();

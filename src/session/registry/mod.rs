@@ -4,6 +4,7 @@ mod connect;
 mod hosts;
 mod listing;
 mod overview;
+mod reconnect;
 mod storage;
 
 use std::{
@@ -23,7 +24,7 @@ use super::{
     edits::Edits,
     error::SessionError,
     jobs::Jobs,
-    live::{ConnectOptions, LiveSession, Reconnected, SessionEnv, forwards::Forwards},
+    live::{ConnectOptions, LiveSession, SessionEnv, forwards::Forwards},
     name::SessionName,
     servers::SavedServers,
     status::SessionStatus,
@@ -230,32 +231,6 @@ impl SessionRegistry {
     /// The output cannot be read; see [`OutputFolder::read`].
     pub async fn read_output(&self, name: &str) -> std::io::Result<Captured> {
         self.session_env.folder.read(name, 512 * 1024).await
-    }
-
-    /// Ensures that a session has a connection which answers; with `fresh`, the connection is new.
-    /// The text is the notice about a host that became a session.
-    ///
-    /// # Errors
-    /// The session could not be opened or connected; see [`open`](Self::open) and
-    /// [`LiveSession::reconnect`].
-    pub async fn reconnect(
-        &self,
-        name: Option<&str>,
-        fresh: bool,
-        caller: &Caller,
-    ) -> Result<(SessionStatus, Reconnected, Option<String>), SessionError> {
-        let OpenedSession {
-            session, notice, ..
-        } = self.open(name, caller).await?;
-
-        // A connection that this call has made is fresh.
-        let reconnected = match &notice {
-            Some(_) => Reconnected::Connected,
-            None => session.reconnect(fresh, caller).await?,
-        };
-
-        let default = self.is_default(&session).await;
-        Ok((session.status(default), reconnected, notice))
     }
 
     /// Returns the name of the default session, or `None` if there is no default.

@@ -341,7 +341,7 @@ async fn a_new_log_in_takes_the_port_along() {
     let mut old = ask(at).await;
 
     let caller = Caller::default();
-    lender.session.reconnect(true, &caller).await.unwrap();
+    lender.session.reconnect(true, None, &caller).await.unwrap();
 
     // The old connection lives on, because bytes still pass over it.
     old.write_all(b"more").await.unwrap();
