@@ -11,6 +11,7 @@ mod own_words;
 mod reconnect;
 mod refused;
 mod silent;
+mod waiting;
 
 use std::fs;
 

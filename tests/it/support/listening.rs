@@ -32,15 +32,7 @@ impl Listening {
                 .port();
 
             drop(listener);
-            let log = File::create(log).expect("a writable folder");
-            let mut command = on(port);
-            command
-                .process_group(0)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(log);
-
-            let mut daemon = command.spawn().expect("the server is executable");
+            let mut daemon = spawn(on(port), log);
             if answers(&mut daemon, port) {
                 return Some(Self { daemon, port });
             }
@@ -50,6 +42,22 @@ impl Listening {
         }
 
         None
+    }
+
+    /// Kills it, its connections and their processes.
+    pub(super) fn stop(&mut self) {
+        let mut pids = processes::descendants(self.daemon.id(), "");
+        pids.extend(processes::of_connections_to(self.port));
+        let mut targets: Vec<_> = pids.iter().map(u32::to_string).collect();
+        targets.push(format!("-{}", self.daemon.id()));
+        processes::signal("KILL", &targets);
+        let _ = self.daemon.wait();
+    }
+
+    /// Runs the command after [`stop`](Self::stop), for the same port.
+    pub(super) fn start_again(&mut self, command: Command, log: &Path) {
+        self.daemon = spawn(command, log);
+        assert!(answers(&mut self.daemon, self.port), "it does not start");
     }
 
     /// The port it listens on.
@@ -65,13 +73,20 @@ impl Listening {
 
 impl Drop for Listening {
     fn drop(&mut self) {
-        let mut pids = processes::descendants(self.daemon.id(), "");
-        pids.extend(processes::of_connections_to(self.port));
-        let mut targets: Vec<_> = pids.iter().map(u32::to_string).collect();
-        targets.push(format!("-{}", self.daemon.id()));
-        processes::signal("KILL", &targets);
-        let _ = self.daemon.wait();
+        self.stop();
     }
+}
+
+/// Starts a server with stderr in the file `log`.
+fn spawn(mut command: Command, log: &Path) -> Child {
+    let log = File::create(log).expect("a writable folder");
+    command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the server is executable")
 }
 
 /// A program in the PATH or where distributions keep servers, by its absolute path: sshd re-executes itself.

@@ -1,5 +1,6 @@
 //! The real sshd, run in the foreground by the user who runs the tests, in a temporary folder of its own.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -52,6 +53,8 @@ impl Default for OpenSshdSettings {
 /// A running sshd on 127.0.0.1 that accepts one key. Dropping it kills it, its connections and their processes.
 pub(crate) struct OpenSshd {
     listening: Listening,
+    /// The program with its arguments.
+    words: Vec<OsString>,
     user: String,
     folder: tempfile::TempDir,
 }
@@ -95,29 +98,24 @@ impl OpenSshd {
             .collect();
 
         let log = folder.path().join("log");
+        let config = folder.path().join("sshd_config");
+        let words: Vec<OsString> = settings
+            .before
+            .iter()
+            .map(OsString::from)
+            .chain([program.clone().into()])
+            .chain(["-D", "-e", "-f"].map(OsString::from))
+            .chain([config.clone().into()])
+            .collect();
 
         let listening = Listening::start(&log, |port| {
-            let config = folder.path().join("sshd_config");
             fs::write(
                 &config,
                 sshd_config(&program, folder.path(), port, settings),
             )
             .expect("a writable folder");
 
-            let words: Vec<_> = settings
-                .before
-                .iter()
-                .map(AsRef::as_ref)
-                .chain([program.as_os_str()])
-                .collect();
-
-            let mut command = Command::new(words[0]);
-            command
-                .args(&words[1..])
-                .args(["-D", "-e", "-f"])
-                .arg(&config);
-
-            command
+            command(&words)
         });
 
         let Some(listening) = listening else {
@@ -136,9 +134,21 @@ impl OpenSshd {
 
         Self {
             listening,
+            words,
             user,
             folder,
         }
+    }
+
+    /// Kills it with its connections and their processes, as a host that goes down.
+    pub(crate) fn stop(&mut self) {
+        self.listening.stop();
+    }
+
+    /// Starts it again after [`stop`](Self::stop), on the same port.
+    pub(crate) fn start_again(&mut self) {
+        let log = self.dir().join("log");
+        self.listening.start_again(command(&self.words), &log);
     }
 
     /// The port it listens on.
@@ -216,6 +226,12 @@ impl OpenSshd {
             thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+fn command(words: &[OsString]) -> Command {
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
 }
 
 fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSettings) -> String {

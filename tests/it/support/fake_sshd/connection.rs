@@ -22,7 +22,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
-    AfterFirst, Server, lock,
+    AfterFirst, Server,
+    device::Terminal,
+    lock,
     log_in::LogIn,
     processes,
     relay::{self, ChannelEnd, Input},
@@ -82,6 +84,7 @@ struct OpenChannel {
     /// Until a request says what serves the channel.
     idle: Option<IdleChannel>,
     process_group: Option<u32>,
+    has_terminal: bool,
 }
 
 struct IdleChannel {
@@ -112,6 +115,7 @@ impl Connection {
             _closed: closed,
             idle: Some(idle),
             process_group: None,
+            has_terminal: false,
         };
 
         self.channels.insert(id, open);
@@ -385,7 +389,26 @@ impl Handler for Connection {
         channel: ChannelId,
         session: &mut Session,
     ) -> Result<(), Error> {
-        self.run(channel, &[], session)
+        let Some(device) = self.server.settings.device else {
+            return self.run(channel, &[], session);
+        };
+        let has_terminal = self
+            .channels
+            .get(&channel)
+            .is_some_and(|open| open.has_terminal);
+        let Some(end) = self.claim(channel, session).filter(|_| has_terminal) else {
+            return session.channel_failure(channel);
+        };
+
+        let (near, stream) = tokio::io::duplex(SFTP_BUFFER);
+        let server = Arc::clone(&self.server);
+        tokio::spawn(async move {
+            let typed = &server.typed;
+            device.serve(Terminal { stream, typed }).await;
+        });
+        tokio::spawn(relay::stream(end, near, Some(0)));
+
+        session.channel_success(channel)
     }
 
     async fn subsystem_request(
@@ -457,6 +480,12 @@ impl Handler for Connection {
         _modes: &[(Pty, u32)],
         session: &mut Session,
     ) -> Result<(), Error> {
+        if self.server.settings.device.is_some()
+            && let Some(open) = self.channels.get_mut(&channel)
+        {
+            open.has_terminal = true;
+            return session.channel_success(channel);
+        }
         session.channel_failure(channel)
     }
 

@@ -6,6 +6,7 @@
 //! `OpenSshd`.
 
 mod connection;
+pub(crate) mod device;
 mod log_in;
 mod relay;
 mod sftp;
@@ -29,7 +30,7 @@ use tokio::runtime::{Handle, RuntimeFlavor::CurrentThread};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinHandle, block_in_place};
 
-use self::tampered::Fault;
+use self::{device::Device, tampered::Fault};
 use super::{keys, processes, ssh_config};
 
 /// What a server does with a connection that has had its first channel.
@@ -69,6 +70,8 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) after_first: AfterFirst,
     /// Whether it refuses to run any.
     pub(crate) refuses_commands: bool,
+    /// What a shell channel with a terminal leads to, in place of the login shell.
+    pub(crate) device: Option<Device>,
     /// The shell that runs the commands, as `login_shell -c COMMAND`.
     pub(crate) login_shell: String,
     /// Text shown before authentication (`sshd_config` `Banner`).
@@ -105,6 +108,7 @@ impl Default for FakeSshdSettings {
             honour_signals: true,
             after_first: AfterFirst::GoesOn,
             refuses_commands: false,
+            device: None,
             login_shell: "/bin/sh".to_owned(),
             banner: None,
             rounds: Vec::new(),
@@ -159,6 +163,7 @@ impl FakeSshd {
             accepted: AtomicUsize::new(0),
             live: Mutex::default(),
             commands: Mutex::default(),
+            typed: Mutex::default(),
             attempts: Mutex::default(),
             opened: Mutex::default(),
             process_groups: Mutex::new(Some(HashSet::new())),
@@ -222,6 +227,11 @@ impl FakeSshd {
     /// Every `exec` command received so far, in order.
     pub(crate) fn commands(&self) -> Vec<String> {
         lock(&self.server.commands).clone()
+    }
+
+    /// Everything typed at the device so far.
+    pub(crate) fn typed(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.server.typed)).into_owned()
     }
 
     /// Every request to log in so far, by its method; a key that is only offered is an `offer`.
@@ -358,6 +368,7 @@ struct Server {
     accepted: AtomicUsize,
     live: Mutex<HashMap<usize, AbortHandle>>,
     commands: Mutex<Vec<String>>,
+    typed: Mutex<Vec<u8>>,
     attempts: Mutex<Vec<&'static str>>,
     opened: Mutex<Vec<(&'static str, bool)>>,
     /// The groups of the processes started; `None` once the server is being dropped, when none may be started any more.
