@@ -25,7 +25,6 @@ struct ReconnectParams {
     /// Log in anew
     #[serde(default)]
     fresh: bool,
-    /// Try so long, as after a reboot
     wait_ms: Option<WaitParam>,
 }
 
@@ -78,7 +77,7 @@ impl ReconnectOutcome {
 pub(super) fn tool() -> Tool {
     super::describe::<ReconnectParams>(
         NAME,
-        "Reconnect a session; one that answers is kept.",
+        "Reconnect a session; waitMs awaits a reboot.",
         Effect::Harmless,
     )
 }

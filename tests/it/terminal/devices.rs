@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{gives_terminals, job, pty, terminals};
 use crate::support::{
-    checks::{assert_refused, code, plain, status},
+    checks::{assert_refused, code, eventually, plain, status},
     fake_sshd::{FakeSshd, FakeSshdSettings, device::Device},
     fixture::{ConnectedHost, TestHost},
     mcp_client::ToolResult,
@@ -125,7 +125,7 @@ async fn a_console_that_redraws_its_line_is_read() {
         .await;
     assert!(
         name.stdout()
-            .contains("[admin@MikroTik] > /system/identity/print\n  name: MikroTik\n"),
+            .contains("/system/identity/print\n  name: MikroTik\n"),
         "{name:?}"
     );
 
@@ -171,9 +171,7 @@ async fn a_forced_menu_of_the_real_sshd_is_used() {
                       read -r choice || exit 0\ncase $choice in\n1) echo today;;\n2) exit 3;;\nesac\ndone\n";
         fs::write(&menu, script).unwrap();
         fs::set_permissions(&menu, fs::Permissions::from_mode(0o755)).unwrap();
-        settings
-            .extra_config
-            .push_str(&format!("\nForceCommand {}", menu.display()));
+        settings.extra_config = format!("ForceCommand {}\n{}", menu.display(), settings.extra_config);
     })
     .connect()
     .await;
@@ -214,12 +212,13 @@ async fn a_login_shell_is_opened_and_hung_up() {
         .await;
     assert_eq!(status(&answer), "running", "{answer:?}");
     bench.wait_for_output(&shell, "\n42\n").await;
-    assert!(bench.runs("7431"));
+    let (host, word) = (&bench.host, "7431");
+    eventually("the shell's command runs", || host.runs(word)).await;
 
     let ended = bench.job(&shell, json!({"signal": "KILL"})).await;
     assert_ne!(status(&ended), "running", "{ended:?}");
     let (host, word) = (&bench.host, "7431");
-    crate::support::checks::eventually("the shell's command has ended", || !host.runs(word)).await;
+    eventually("the shell's command has ended", || !host.runs(word)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

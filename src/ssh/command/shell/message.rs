@@ -11,6 +11,8 @@ pub(super) enum ShellMessage {
     Output(Stream, Bytes),
     /// Exit status of the shell itself.
     Status(ExitStatus),
+    /// The server refuses to run a shell.
+    Refused,
     /// The channel was closed, so the shell has ended.
     Closed,
     /// The channel ended without being closed, so the connection is lost.
@@ -31,8 +33,8 @@ impl ShellMessage {
             Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
                 Self::Status(ExitStatus::from_signal(&signal_name))
             }
-            // The server refuses to run a shell.
-            Some(ChannelMsg::Close | ChannelMsg::Failure) => Self::Closed,
+            Some(ChannelMsg::Failure) => Self::Refused,
+            Some(ChannelMsg::Close) => Self::Closed,
             Some(_) => Self::Other,
             None => Self::Lost,
         }

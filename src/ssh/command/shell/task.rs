@@ -100,6 +100,7 @@ impl ShellTask {
                         DecodeStep::Complete { .. }
                     );
                 }
+                ShellMessage::Refused => return Err(SshError::ExecRefused),
                 ShellMessage::Closed => {
                     return Err(SshError::ShellStart(words.appended_to(match status {
                         Some(ExitStatus::Code(code)) => {
@@ -190,7 +191,7 @@ impl ShellTask {
                         break;
                     }
                     ShellMessage::Lost => break,
-                    ShellMessage::Status(_) | ShellMessage::Other => {}
+                    ShellMessage::Status(_) | ShellMessage::Refused | ShellMessage::Other => {}
                 }
             }
         }

@@ -15,7 +15,7 @@ const PAGE: u32 = 39;
 pub(crate) enum Device {
     /// A router with Cisco IOS: `enable` and its password `cisco`, `show running-config` with `--More--`, `reload`.
     Cisco,
-    /// A router with RouterOS: asks for the cursor's position, redraws the line with each key.
+    /// A router with `RouterOS`: asks for the cursor's position, redraws the line with each key.
     RouterOs,
     /// A jump server's menu of hosts.
     Menu,
@@ -126,7 +126,7 @@ async fn cisco(terminal: &mut Terminal<'_>) -> Dialogue {
             }
             ("terminal length 0", _) => pages = false,
             ("show running-config", "Router#") if pages => {
-                terminal.pages(100, " --More-- ").await?
+                terminal.pages(100, " --More-- ").await?;
             }
             ("show running-config", "Router#") => {
                 for line in 1..=100 {

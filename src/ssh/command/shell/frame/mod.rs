@@ -163,7 +163,7 @@ impl ShellTask {
                     match self.snapshotter.filter(ShellMessage::read(message)) {
                         ShellMessage::Output(_, bytes) => running.output_after.push(&bytes),
                         ShellMessage::Closed | ShellMessage::Lost => is_open = false,
-                        ShellMessage::Status(_) | ShellMessage::Other => {}
+                        ShellMessage::Status(_) | ShellMessage::Refused | ShellMessage::Other => {}
                     }
                 }
             }
@@ -212,7 +212,7 @@ impl ShellTask {
             ShellMessage::Status(status) => running.status = Some(status),
             ShellMessage::Closed => return Err(FrameEnd::ShellEnded),
             ShellMessage::Lost => return Err(FrameEnd::ConnectionLost),
-            ShellMessage::Other => {}
+            ShellMessage::Refused | ShellMessage::Other => {}
         }
 
         Ok(running.broken.then_some(StopEvent::OutOfStep))
