@@ -347,7 +347,8 @@ impl LiveSession {
             return Ok(Reconnected::Renewed);
         }
 
-        if old.answers(ANSWER_LIMIT).await {
+        // The connection may end while the answer is awaited, as when the host goes down.
+        if old.answers(ANSWER_LIMIT).await && !old.is_closed() {
             return Ok(Reconnected::Kept);
         }
 
