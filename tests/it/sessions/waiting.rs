@@ -16,6 +16,7 @@ use mcp_ssh_sessions::{
 };
 use serde_json::{Value, json};
 
+use super::reconnect::eventually_disconnected;
 use crate::support::{
     checks::{assert_refused, plain},
     fixture::TestHost,
@@ -51,6 +52,7 @@ async fn a_host_that_restarts_is_waited_for_in_one_call() {
     let mut bench = TestHost::openssh().connect().await;
     bench.shell("cd /tmp", plain()).await;
     bench.host.sshd.stop();
+    eventually_disconnected(&mut bench.mcp).await;
     let (call, progress) = bench.mcp.begin_wait().await;
     assert!(progress.contains("could not connect"), "{progress}");
 
