@@ -211,9 +211,10 @@ async fn a_login_shell_is_opened_and_hung_up() {
         )
         .await;
     assert_eq!(status(&answer), "running", "{answer:?}");
-    bench.wait_for_output(&shell, "\n42\n").await;
     let (host, word) = (&bench.host, "7431");
     eventually("the shell's command runs", || host.runs(word)).await;
+    let printed = bench.job(&shell, json!({"offset": 0, "waitMs": 0})).await;
+    assert!(printed.stdout().contains("42\n"), "{printed:?}");
 
     let ended = bench.job(&shell, json!({"signal": "KILL"})).await;
     assert_ne!(status(&ended), "running", "{ended:?}");
