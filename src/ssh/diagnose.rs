@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::config::target::Target;
 use crate::{
-    framing::exec::{LoginShell, ShellProbe},
+    framing::exec::{ExecScriptError, LoginShell, ShellProbe},
     ssh::{
         auth::Credentials,
         command::limits::{Signals, StopConditions},
@@ -201,6 +201,16 @@ async fn try_rest(
 
 /// Probes the login shell, and records the program and the output of startup files.
 async fn login_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
+    // A shell of Windows has no startup files of which a probe for Unix shells could tell.
+    if host.is_windows() {
+        let probe = host.login_shell().await;
+        if probe.shell.windows().is_some() {
+            let os = host.facts().and_then(|facts| facts.os.clone());
+            trace.detail(|| format!("the host runs {}", os.unwrap_or_else(|| "Windows".into())));
+            return name_login_shell(probe, trace);
+        }
+    }
+
     let answer = match host.ask_posix_shell().await {
         Ok((answer, _)) => answer,
         Err(error) => return trace.fail(&error),
@@ -253,6 +263,9 @@ fn name_login_shell(probe: ShellProbe, trace: &StageTrace) {
 /// Starts the persistent shell of a session, and records the kind of shell.
 async fn persistent_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
     match host.start_shell(&unbounded()).await {
+        Err(SshError::ExecScript(ExecScriptError::NotOnWindows(_))) => {
+            trace.skip(|| "Windows has no bash or sh; ssh_exec runs commands".to_owned());
+        }
         Ok(shell) if shell.is_bash() => trace.pass(|| "bash starts and answers".to_owned()),
         Ok(_) => trace.pass(|| "there is no bash, but sh starts and answers".to_owned()),
         Err(error) => trace.fail(&error),

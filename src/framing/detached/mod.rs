@@ -11,7 +11,7 @@ pub mod answer;
 
 use self::answer::JobId;
 use super::{
-    exec::{ExecScriptError, LoginShell, MAX_ARGUMENT},
+    exec::{ExecScriptError, LoginShell, MAX_ARGUMENT, UnixOnly},
     quoting::quote,
     sentinel::Sentinel,
     stop,
@@ -67,6 +67,10 @@ pub struct DetachedStart<'a> {
 /// # Errors
 /// Fails if the command, directory or environment cannot be written for the login shell.
 pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecScriptError> {
+    if start.shell.windows().is_some() {
+        return Err(ExecScriptError::NotOnWindows(UnixOnly::Detach));
+    }
+
     let mut script = start
         .shell
         .body(start.command, start.directory, start.environment)?;
@@ -77,7 +81,7 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
         LoginShell::Other if script.len() > MAX_ARGUMENT => {
             return Err(ExecScriptError::TooLong(script.len()));
         }
-        LoginShell::Other => "argument",
+        LoginShell::Windows(_) | LoginShell::Other => "argument",
     };
 
     // The lengths tell `start.sh` where script and stdin end, because both follow on the same

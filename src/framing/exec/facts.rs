@@ -1,7 +1,10 @@
 //! Facts about a host: system, machine, login shell, sudo and tools. They come with the answer of
 //! the login shell to the probe.
 
-use super::probe::{POSIX_MARK, ShellProbe};
+use super::{
+    probe::{POSIX_MARK, ShellProbe},
+    windows::WindowsFacts,
+};
 use crate::foreign_text::ForeignText;
 
 /// Tools that [`POSIX_PROBE`](super::POSIX_PROBE) looks for, in the order in which they are shown.
@@ -19,7 +22,7 @@ const TOOLS: [&str; 8] = [
 /// Longest name of a system, in bytes.
 const MAX_OS_BYTES: usize = 40;
 /// Longest name of a machine or a shell, in bytes.
-const MAX_NAME_BYTES: usize = 20;
+const MAX_NAME_BYTES: usize = 25;
 
 /// Facts about a host as its login shell gave them. Every fact may be missing, and none of them
 /// decides anything in this program: the host may say what it likes.
@@ -80,6 +83,20 @@ impl HostFacts {
                 .into_iter()
                 .filter(|tool| programs.contains(tool))
                 .collect(),
+        }
+    }
+}
+
+impl HostFacts {
+    /// Returns the facts that a login shell of Windows gave.
+    #[must_use]
+    pub fn of_windows(facts: &WindowsFacts) -> Self {
+        Self {
+            os: short(&format!("Windows {}", facts.version), MAX_OS_BYTES),
+            machine: short(&facts.machine, MAX_NAME_BYTES),
+            shell: short(&facts.program, MAX_NAME_BYTES),
+            has_sudo: false,
+            tools: Vec::new(),
         }
     }
 }

@@ -66,7 +66,7 @@ impl LoginShell {
                         csh.push_str(&read);
                     }
                 }
-                Self::Other => return Err(ExecScriptError::UnknownShell),
+                Self::Windows(_) | Self::Other => return Err(ExecScriptError::UnknownShell),
             }
         }
 
@@ -101,7 +101,7 @@ impl LoginShell {
                 "{csh}set __mcp = \"{}\"\nif (\"$__mcp\" != {mark}) {END_CSH}\nunset __mcp\n",
                 csh_line(mark.len())
             ),
-            Self::Other => String::new(),
+            Self::Windows(_) | Self::Other => String::new(),
         };
 
         if !terminal {
@@ -128,7 +128,7 @@ impl LoginShell {
                  sh -c 'test ! -t 0 || exec stty raw -echo' || exec sh -c 'exit 1'\n",
                 "sh -c 'test -z \"$0\" || exec stty \"$0\"' \"$__mcp_t\"\nunset __mcp_t\n",
             ),
-            Self::Other => ("", ""),
+            Self::Windows(_) | Self::Other => ("", ""),
         };
 
         // Printed after the terminal is restored, so that input sent on this mark is echoed as

@@ -10,6 +10,7 @@
 mod facts;
 mod loader;
 mod probe;
+pub mod windows;
 
 pub use self::{
     facts::HostFacts,
@@ -17,6 +18,7 @@ pub use self::{
 };
 use serde::{Deserialize, Serialize};
 
+use self::windows::WindowsShell;
 use super::{quoting::quote, sentinel::Sentinel};
 
 /// Family of the user's login shell, as far as needed for a few lines of script.
@@ -29,8 +31,10 @@ pub enum LoginShell {
     Fish,
     /// csh or tcsh.
     Csh,
-    /// Any other shell, such as elvish, a device's command line or cmd.exe. Such a shell gets the
-    /// command and nothing more.
+    /// cmd.exe or PowerShell on Windows.
+    Windows(WindowsShell),
+    /// Any other shell, such as elvish or a device's command line. Such a shell gets the command
+    /// and nothing more.
     Other,
 }
 
@@ -91,6 +95,44 @@ pub enum ExecScriptError {
     /// The command is longer than the remote host takes as a single argument.
     #[error("the command has {0} bytes; this login shell takes at most {MAX_ARGUMENT}")]
     TooLong(usize),
+    /// The command is longer than Windows takes as a command line.
+    #[error(
+        "with directory and environment the command has {units} characters; this login shell of Windows takes at most {most}"
+    )]
+    TooLongForWindows {
+        /// Length, in UTF-16 units.
+        units: usize,
+        /// Longest command, in UTF-16 units.
+        most: usize,
+    },
+    /// A text has several lines, and the login shell is cmd.exe.
+    #[error("{0} has several lines, and cmd.exe runs only the first")]
+    SeveralLines(&'static str),
+    /// The host runs Windows, and the caller wants something that only a Unix host has.
+    #[error("the host runs Windows, where {}", .0.words())]
+    NotOnWindows(UnixOnly),
+}
+
+/// What only a Unix host has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnixOnly {
+    /// Commands as root.
+    Sudo,
+    /// Jobs that outlive the connection.
+    Detach,
+    /// Persistent shells.
+    Shell,
+}
+
+impl UnixOnly {
+    /// Returns the end of a sentence about Windows.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Sudo => "there is no sudo; the command was not run",
+            Self::Detach => "there is no /bin/sh to look after a detached job; it was not started",
+            Self::Shell => "ssh_shell finds no bash or sh",
+        }
+    }
 }
 
 impl LoginShell {
@@ -103,6 +145,22 @@ impl LoginShell {
             "fish" => Self::Fish,
             "csh" | "tcsh" => Self::Csh,
             _ => Self::Other,
+        }
+    }
+
+    /// Returns true if a script announces the process id before the command begins.
+    #[must_use]
+    pub fn announces_process(self) -> bool {
+        matches!(self, Self::Posix | Self::Fish | Self::Csh)
+    }
+
+    /// Returns the shell of Windows; `None` for any other.
+    #[must_use]
+    pub fn windows(self) -> Option<WindowsShell> {
+        if let Self::Windows(shell) = self {
+            Some(shell)
+        } else {
+            None
         }
     }
 
@@ -145,6 +203,12 @@ impl LoginShell {
         input: Input,
     ) -> Result<ExecScript, ExecScriptError> {
         check(environment)?;
+        if let Self::Windows(shell) = self {
+            refuse_nul("the command", command)?;
+            refuse_nul("the directory", directory.unwrap_or_default())?;
+            return shell.script(command, directory, environment, announce);
+        }
+
         let mut script = self.body(command, directory, &[])?;
 
         // An unknown shell may take a variable assignment for anything, so it gets the bare
@@ -255,7 +319,7 @@ impl LoginShell {
                  2>&1`; line=`IFS=_; echo \"began_$*\"`; fi; \
                  printf \"\\036%s:%s %s\\036%s;\" {mark} $PPID \"$line\" {mark} >&2'\n"
             ),
-            Self::Other => String::new(),
+            Self::Windows(_) | Self::Other => String::new(),
         }
         .into_bytes()
     }
@@ -287,7 +351,7 @@ impl LoginShell {
             // csh goes on with the next line after its own cd has failed, and even after exit; not
             // after exec.
             Self::Csh => ("sh -c 'cd \"$0\"' ", " || exec sh -c 'exit 1'\ncd "),
-            Self::Posix | Self::Other => ("cd ", " || exit 1; "),
+            Self::Posix | Self::Windows(_) | Self::Other => ("cd ", " || exit 1; "),
         };
 
         script.extend_from_slice(&[before.as_bytes(), &target, after.as_bytes()].concat());
@@ -311,7 +375,7 @@ impl LoginShell {
             Self::Posix => format!("export {name}="),
             Self::Fish => format!("set -gx {name} "),
             Self::Csh => format!("setenv {name} "),
-            Self::Other => return Err(ExecScriptError::UnknownShell),
+            Self::Windows(_) | Self::Other => return Err(ExecScriptError::UnknownShell),
         };
 
         script.extend_from_slice(before.as_bytes());
@@ -338,7 +402,7 @@ impl LoginShell {
                     .replace('\n', "\\\n");
                 script.extend_from_slice(format!("'{escaped}'").as_bytes());
             }
-            Self::Other => return Err(ExecScriptError::UnknownShell),
+            Self::Windows(_) | Self::Other => return Err(ExecScriptError::UnknownShell),
         }
 
         Ok(())

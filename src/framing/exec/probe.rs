@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LoginShell;
+use super::{
+    LoginShell,
+    windows::{WindowsFacts, may_be_windows},
+};
 
 /// Beginning of the answer to [`POSIX_PROBE`].
 pub(super) const POSIX_MARK: &str = "mcp-ssh-sessions:42:";
@@ -20,9 +23,8 @@ pub const POSIX_PROBE: &str = "IFS= read -r __mcp </dev/null || printf 'mcp-ssh-
 
 /// Probe to tell fish from csh, which read a backslash in quotes differently. The indices rule out
 /// any other shell. csh has no index for an environment variable, and a name of its own for the
-/// home directory.
-pub const OTHER_PROBE: &str =
-    "printf 'mcp-ssh-sessions:%s:%s:%s:%s;' 'a\\\\b' \"$HOME\" \"$HOME[1]$home[1]\" \"$SHELL\"";
+/// home directory. The first line shows [Windows](super::windows::may_be_windows).
+pub const OTHER_PROBE: &str = "echo 'mcp-ssh-sessions:%OS%:a''b;'; printf 'mcp-ssh-sessions:%s:%s:%s:%s;' 'a\\\\b' \"$HOME\" \"$HOME[1]$home[1]\" \"$SHELL\"";
 
 /// Result of the probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +43,12 @@ pub struct ShellProbe {
     /// neither failed. Such a host does not seem to run commands. Not saved.
     #[serde(skip)]
     pub deaf: Option<Vec<u8>>,
+    /// True if a shell of Windows may have answered, which shows after one more probe. Not saved.
+    #[serde(skip)]
+    pub may_be_windows: bool,
+    /// Code page of the output, on a Windows host that told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code_page: Option<u16>,
 }
 
 impl ShellProbe {
@@ -67,6 +75,8 @@ impl ShellProbe {
             program: absolute(program),
             is_busybox,
             deaf: None,
+            may_be_windows: false,
+            code_page: None,
         })
     }
 
@@ -91,6 +101,8 @@ impl ShellProbe {
                     program: named.or_else(|| Some(program.to_owned())),
                     is_busybox: false,
                     deaf: None,
+                    may_be_windows: false,
+                    code_page: None,
                 };
             }
         }
@@ -103,6 +115,19 @@ impl ShellProbe {
             program: None,
             is_busybox: false,
             deaf,
+            may_be_windows: may_be_windows(answer),
+            code_page: None,
+        }
+    }
+
+    /// Creates the result for a shell of Windows.
+    #[must_use]
+    pub fn windows(facts: &WindowsFacts) -> Self {
+        Self {
+            shell: LoginShell::Windows(facts.shell),
+            program: Some(facts.program.clone()),
+            code_page: facts.code_page,
+            ..Self::unknown()
         }
     }
 
@@ -114,6 +139,8 @@ impl ShellProbe {
             program: None,
             is_busybox: false,
             deaf: None,
+            may_be_windows: false,
+            code_page: None,
         }
     }
 }
@@ -144,6 +171,8 @@ mod tests {
             program: program.map(str::to_owned),
             is_busybox: false,
             deaf: None,
+            may_be_windows: false,
+            code_page: None,
         }
     }
 

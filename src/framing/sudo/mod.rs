@@ -9,7 +9,9 @@ mod event;
 
 pub use self::event::{SudoEvent, SudoListener};
 use super::{
-    exec::{ExecScript, ExecScriptError, Input, LoginShell, MAX_ARGUMENT, MAX_LINE_BYTES},
+    exec::{
+        ExecScript, ExecScriptError, Input, LoginShell, MAX_ARGUMENT, MAX_LINE_BYTES, UnixOnly,
+    },
     sentinel::Sentinel,
 };
 
@@ -37,6 +39,10 @@ impl LoginShell {
         mark: &Sentinel,
         input: Input,
     ) -> Result<ExecScript, ExecScriptError> {
+        if self.windows().is_some() {
+            return Err(ExecScriptError::NotOnWindows(UnixOnly::Sudo));
+        }
+
         // sudo stays in the directory where it is started, and root has another home. So the shell
         // outside changes to the home directory.
         let (from_home, directory) = match directory {

@@ -142,6 +142,11 @@ impl RemoteHost {
     /// # Errors
     /// Fails if the connection is lost or the answer cannot be read.
     pub async fn list_detached(self: &Arc<Self>) -> Result<Vec<DetachedJob>, DetachedError> {
+        // No job is detached there.
+        if self.is_windows() && self.login_shell().await.shell.windows().is_some() {
+            return Ok(Vec::new());
+        }
+
         let mark = random_sentinel()?;
         let answer = self.detached(detached::list(&mark), &mark, LIMIT).await?;
         Ok(answer::jobs(&answer, &mark)?)

@@ -154,6 +154,11 @@ impl Connection {
         self.is_software(b"SSH-2.0-OpenSSH_")
     }
 
+    /// Returns true if the server is OpenSSH's for Windows.
+    pub(in crate::ssh) fn serves_windows(&self) -> bool {
+        self.is_software(b"SSH-2.0-OpenSSH_for_Windows")
+    }
+
     /// Returns true if the SFTP server is likely OpenSSH's own. Dropbear runs the `sftp-server`
     /// program of the system, which most often is OpenSSH's. The announced extensions have to match
     /// as well.

@@ -1,7 +1,7 @@
 //! Hints at the next step after an error of the SSH layer: the only table of such hints.
 
 use super::{ExecScriptError, HostKeyError, Remedy, SshError, SudoRefusal};
-use crate::openssh::banner::page;
+use crate::{framing::exec::UnixOnly, openssh::banner::page};
 
 /// Instruction about a proxy of the configuration that cannot be used.
 const OTHER_PROXY: &str = "fix ProxyJump or ProxyCommand for this host in the SSH configuration";
@@ -176,6 +176,24 @@ impl SshError {
                 "use ssh_shell, which takes commands of any length, or put the command into a file \
                  with ssh_upload"
             }
+            Self::ExecScript(
+                ExecScriptError::SeveralLines("the command")
+                | ExecScriptError::TooLongForWindows { .. },
+            ) => {
+                "write the lines to a .ps1 or .cmd file with ssh_edit and run the file, or join them with &"
+            }
+            Self::ExecScript(ExecScriptError::NotOnWindows(wanted)) => match wanted {
+                UnixOnly::Sudo => {
+                    "leave out sudo: an administrator's commands have all rights already; otherwise \
+                     connect as an administrator"
+                }
+                UnixOnly::Detach => {
+                    "use background: true, which lasts as long as the connection, or `schtasks /create`"
+                }
+                UnixOnly::Shell => {
+                    "use ssh_exec, with cwd and env; `powershell -Command \"…\"` runs PowerShell there"
+                }
+            },
             Self::ExecScript(_) => {
                 "fix the parameters cwd and env, or put cd and export into the command"
             }

@@ -10,7 +10,11 @@ use tokio::{
 
 use super::sudo::SudoState;
 use crate::{
-    framing::stop::{StopReport, StopTarget},
+    framing::{
+        exec::windows::WindowsShell,
+        sentinel::Sentinel,
+        stop::{StopReport, StopTarget},
+    },
     password::Password,
     ssh::command::{
         limits::StopReason,
@@ -116,6 +120,8 @@ pub(super) struct CommandControl {
     pub(super) processes: watch::Receiver<KnownProcesses>,
     /// State of the exchange with sudo; `None` for a command without sudo.
     pub(super) sudo: Option<SudoState>,
+    /// Login shell of Windows, with the mark in the command line; `None` for any other shell.
+    pub(super) windows: Option<(WindowsShell, Sentinel)>,
 }
 
 impl CommandControl {
@@ -152,7 +158,10 @@ impl CommandControl {
     /// Takes a step of a stop.
     async fn take_step(&self, step: StopStep, reason: StopReason) -> StepResult {
         if step == StopStep::Processes {
-            let report = self.stop_processes(reason).await;
+            let report = match &self.windows {
+                Some((shell, mark)) => self.host.stop_on_windows(*shell, mark, reason).await,
+                None => self.stop_processes(reason).await,
+            };
             return report.map_or(StepResult::Unknown, StepResult::Report);
         }
 

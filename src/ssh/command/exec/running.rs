@@ -23,7 +23,12 @@ use super::{
 };
 use crate::{
     event::Event,
-    framing::{decoder::StreamDecoder, stop::Signal, stream::PerStream},
+    framing::{
+        decoder::StreamDecoder,
+        exec::{LoginShell, windows::WindowsShell},
+        stop::Signal,
+        stream::PerStream,
+    },
     ssh::{
         command::{
             exit_status::{Ending, ExitStatus},
@@ -73,6 +78,7 @@ impl RunningCommand {
         context: &mut ExecContext,
     ) -> Self {
         let announces_process = channel.announces_process();
+        let shell = channel.probe.shell;
         let pid_sources = channel.pid_sources(spec.pty);
         let (send_event, events) = mpsc::channel(MAX_SUDO_EVENTS);
         let (send_reply, replies) = mpsc::channel(MAX_TERMINAL_REPLIES);
@@ -139,7 +145,11 @@ impl RunningCommand {
             write: Arc::clone(&channel.write),
             settings: channel.script.settings,
             says_ready: channel.script.says_ready,
-            input: context.input.take(),
+            // PowerShell reads all of stdin before it ends, even for a command that reads nothing.
+            input: context
+                .input
+                .take()
+                .filter(|_| shell != LoginShell::Windows(WindowsShell::PowerShell) || spec.pty),
             replies,
         };
 
@@ -155,6 +165,7 @@ impl RunningCommand {
                 write: channel.write,
                 processes,
                 sudo,
+                windows: shell.windows().map(|shell| (shell, channel.mark)),
             },
             not_begun,
             slot: channel.slot,

@@ -8,7 +8,7 @@ use super::{ExecContext, random_sentinel, reader::PidSource};
 use crate::{
     framing::{
         decoder::StreamDecoder,
-        exec::{ExecScript, Input, LoginShell, ShellProbe},
+        exec::{ExecScript, Input, ShellProbe},
         sentinel::Sentinel,
         stream::PerStream,
         sudo::SudoListener,
@@ -44,7 +44,7 @@ impl ExecChannel {
     /// Returns true if the script announces a process id. Every script of a known login shell does,
     /// and so does every script with sudo. Any other login shell gets the bare command.
     pub(super) fn announces_process(&self) -> bool {
-        self.probe.shell != LoginShell::Other || self.is_sudo
+        self.probe.shell.announces_process() || self.is_sudo
     }
 
     /// Creates the decoders which find the process id. The announcement is written to stderr, but

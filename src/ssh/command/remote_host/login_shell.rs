@@ -59,7 +59,11 @@ impl RemoteHost {
     /// Returns the family of the user's login shell. The probe is repeated until the host runs
     /// commands at all.
     pub(in crate::ssh) async fn login_shell(self: &Arc<Self>) -> ShellProbe {
-        match self.login_shell.get_or_try_init(|| self.find_shell()).await {
+        match self
+            .login_shell
+            .get_or_try_init(|| self.find_any_shell())
+            .await
+        {
             Ok(probe) => probe.clone(),
             Err(probe) => probe,
         }
@@ -69,7 +73,7 @@ impl RemoteHost {
     ///
     /// # Errors
     /// Returns what is known for now, and the next caller is to try again.
-    async fn find_shell(self: &Arc<Self>) -> Result<ShellProbe, ShellProbe> {
+    pub(super) async fn find_shell(self: &Arc<Self>) -> Result<ShellProbe, ShellProbe> {
         let server = &self.channels.server;
 
         let takes_several = match self.commands_per_connection() {

@@ -6,6 +6,7 @@
 
 mod login_shell;
 pub(super) mod stops;
+mod windows;
 
 use std::{
     sync::{
@@ -49,6 +50,8 @@ pub struct RemoteHost {
     login_shell: OnceCell<ShellProbe>,
     /// Facts that came with the answer of the login shell.
     facts: OnceLock<HostFacts>,
+    /// The same, from a login shell of Windows.
+    windows_facts: OnceLock<HostFacts>,
     /// Event of the end of the first probe, with or without facts.
     probed: Event,
     /// Commands about to be stopped.
@@ -100,6 +103,7 @@ impl RemoteHost {
             channels,
             login_shell: OnceCell::new(),
             facts: OnceLock::new(),
+            windows_facts: OnceLock::new(),
             probed: Event::new(),
             stops: Stops::default(),
             has_no_shell: AtomicBool::new(false),
@@ -134,7 +138,7 @@ impl RemoteHost {
     /// answer.
     #[must_use]
     pub fn facts(&self) -> Option<&HostFacts> {
-        self.facts.get()
+        self.windows_facts.get().or_else(|| self.facts.get())
     }
 
     /// Waits until the first probe has ended, for up to `limit`.

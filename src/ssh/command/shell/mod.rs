@@ -33,7 +33,11 @@ use super::{
 };
 use crate::{
     capture::Captured,
-    framing::{script::ScriptError, shell_kind::ShellKind},
+    framing::{
+        exec::{ExecScriptError, UnixOnly},
+        script::ScriptError,
+        shell_kind::ShellKind,
+    },
     ssh::{error::SshError, pool::Priority},
 };
 
@@ -177,6 +181,11 @@ impl RemoteHost {
         self: &Arc<Self>,
         conditions: &StopConditions,
     ) -> Result<Shell, SshError> {
+        // Asked only where the answer may be Windows: a question is not free on every server.
+        if self.is_windows() && self.login_shell().await.shell.windows().is_some() {
+            return Err(ExecScriptError::NotOnWindows(UnixOnly::Shell).into());
+        }
+
         // A shell takes its slot for as long as it lives, so it is work like any command.
         let (channel, slot) = conditions
             .before_sending(self.channels.open_channel(Priority::Work))
