@@ -128,9 +128,9 @@ impl UnixOnly {
     /// Returns the end of a sentence about Windows.
     fn words(self) -> &'static str {
         match self {
-            Self::Sudo => "there is no sudo; the command was not run",
-            Self::Detach => "there is no /bin/sh to look after a detached job; it was not started",
-            Self::Shell => "ssh_shell finds no bash or sh",
+            Self::Sudo => "there is no sudo",
+            Self::Detach => "nothing can look after a detached job",
+            Self::Shell => "ssh_shell finds no bash",
         }
     }
 }

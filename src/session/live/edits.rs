@@ -104,6 +104,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<FinishedEdit, SessionError> {
         let _running = self.running.token();
+        let action = self.remote_paths(action, caller).await?;
         let directory = self.start_of(action.paths()).await;
         let action = action
             .in_directory(&directory)

@@ -50,6 +50,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<FileView, SessionError> {
         let _running = self.running.token();
+        request.path = self.remote_path(request.path, caller).await?;
         request.directory = self.start_of([request.path.as_bytes()]).await;
 
         let mut tried_again = false;

@@ -13,6 +13,7 @@ mod search;
 mod single_flight;
 mod status;
 mod transfers;
+mod windows_paths;
 
 use std::{
     collections::{HashMap, HashSet},

@@ -35,9 +35,10 @@ impl LiveSession {
     /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
     pub async fn upload(
         &self,
-        request: TransferRequest,
+        mut request: TransferRequest,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
+        request.remote = self.remote_path(request.remote, caller).await?;
         let progress = request.progress.clone();
         let transfer = FileTransfer::up(request, self.guard(caller))
             .await
@@ -51,9 +52,10 @@ impl LiveSession {
     /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
     pub async fn download(
         &self,
-        request: TransferRequest,
+        mut request: TransferRequest,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
+        request.remote = self.remote_path(request.remote, caller).await?;
         let progress = request.progress.clone();
         let transfer = FileTransfer::down(request, self.guard(caller))
             .map_err(|error| self.transfer(error))?;
@@ -70,9 +72,11 @@ impl LiveSession {
     pub async fn copy_from(
         &self,
         origin: &Self,
-        request: TransferRequest,
+        mut request: TransferRequest,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
+        request.local = origin.remote_path(request.local, caller).await?;
+        request.remote = self.remote_path(request.remote, caller).await?;
         let progress = request.progress.clone();
         let transfer =
             FileTransfer::between(origin.name(), request).map_err(|error| self.transfer(error))?;

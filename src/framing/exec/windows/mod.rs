@@ -16,7 +16,7 @@ use self::{
     quoting::{quote_for_cmd, quote_for_powershell},
 };
 pub use self::{
-    path::sftp_path,
+    path::{may_be_windows_path, sftp_path},
     probe::{WINDOWS_PROBE, WindowsFacts, may_be_windows},
     stop::{read_stop_report, stop_script},
 };

@@ -12,6 +12,12 @@ pub fn sftp_path(typed: &str) -> String {
     }
 }
 
+/// Returns true if a typed path may be one of Windows that SFTP does not take as it is.
+#[must_use]
+pub fn may_be_windows_path(typed: &str) -> bool {
+    typed.contains('\\') || (!typed.starts_with('/') && drive(typed).is_some())
+}
+
 /// Returns a typed path in the form that every program of Windows takes, such as `C:\Users\me`.
 /// `~` is the home directory, in which each command starts.
 #[must_use]
@@ -68,6 +74,11 @@ mod tests {
         ] {
             assert_eq!(sftp_path(typed), sftp, "{typed}");
             assert_eq!(native_path(typed), native, "{typed}");
+            // No other path changes.
+            assert!(
+                sftp == typed || typed == "/D:" || may_be_windows_path(typed),
+                "{typed}"
+            );
         }
     }
 }

@@ -7,9 +7,7 @@ use crate::{
     framing::{
         exec::{
             HostFacts, ShellProbe,
-            windows::{
-                WINDOWS_PROBE, WindowsFacts, WindowsShell, read_stop_report, sftp_path, stop_script,
-            },
+            windows::{WINDOWS_PROBE, WindowsFacts, WindowsShell, read_stop_report, stop_script},
         },
         sentinel::Sentinel,
         stop::StopReport,
@@ -32,14 +30,9 @@ impl RemoteHost {
         self.first().serves_windows() || shell.is_some_and(|probe| probe.shell.windows().is_some())
     }
 
-    /// Returns a typed path of this host as SFTP takes it. Only a path of Windows changes.
-    #[must_use]
-    pub fn sftp_path(&self, typed: String) -> String {
-        if self.is_windows() {
-            sftp_path(&typed)
-        } else {
-            typed
-        }
+    /// Returns true if the host runs Windows, and asks the login shell if that is not known.
+    pub async fn runs_windows(self: &Arc<Self>) -> bool {
+        self.is_windows() || self.login_shell().await.shell.windows().is_some()
     }
 
     /// Finds out the login shell, in a way that suits the server.
@@ -68,6 +61,8 @@ impl RemoteHost {
     async fn ask_windows(self: &Arc<Self>) -> Option<ShellProbe> {
         let (answer, _) = self.probe(WINDOWS_PROBE, PROBE_LIMIT, None).await.ok()?;
         let facts = WindowsFacts::read(&answer)?;
+        // Its programs for files are not those of a Unix host.
+        self.runs_no_programs();
         let _ = self.windows_facts.set(HostFacts::of_windows(&facts));
 
         Some(ShellProbe::windows(&facts))

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     edit::page::MAX_TAIL_BYTES,
-    framing::read_file::SHELL,
+    framing::{
+        exec::{ExecScriptError, UnixOnly},
+        read_file::SHELL,
+    },
     ssh::{
         command::{
             remote_host::RemoteHost, script::RemoteScript, script_as_root::RootScript,
@@ -47,6 +50,10 @@ impl ScriptFiles {
         limit: Duration,
     ) -> Result<Vec<u8>, SshError> {
         let max_answer_bytes = MAX_TAIL_BYTES + MAX_FACTS_BYTES;
+        if self.root.is_some() && self.host.is_windows() {
+            return Err(ExecScriptError::NotOnWindows(UnixOnly::Sudo).into());
+        }
+
         if let Some(sources) = &self.root {
             let script = RootScript {
                 stdin: script,

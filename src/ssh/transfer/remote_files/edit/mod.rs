@@ -112,11 +112,22 @@ impl EditAction {
     /// # Errors
     /// A path cannot be used.
     pub fn in_directory(self, directory: &[u8]) -> Result<Self, TransferError> {
+        self.with_paths(|path| resolve(path, directory))
+    }
+
+    /// Replaces each path by what `convert` makes of it.
+    ///
+    /// # Errors
+    /// A path cannot be used, or `convert` fails.
+    pub fn with_paths(
+        self,
+        convert: impl Fn(&str) -> Result<Vec<u8>, TransferError>,
+    ) -> Result<Self, TransferError> {
         let resolve = |path: &[u8]| {
             let path = std::str::from_utf8(path).map_err(|_| {
                 TransferError::Path("the path is not UTF-8; write other bytes as \\xNN".to_owned())
             })?;
-            resolve(path, directory)
+            convert(path)
         };
 
         Ok(match self {

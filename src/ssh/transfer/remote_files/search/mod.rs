@@ -138,7 +138,9 @@ pub async fn search(
     conditions: &StopConditions,
 ) -> Result<SearchResult, TransferError> {
     let searching: BoxFuture<'_, Result<SearchResult, TransferError>> = Box::pin(async {
-        if let Some(result) = by_script::search(host, request).await? {
+        if !host.is_windows()
+            && let Some(result) = by_script::search(host, request).await?
+        {
             return Ok(result);
         }
         let files = RemoteFiles::open(host, conditions).await?;
