@@ -1,5 +1,6 @@
 //! Bounded capture of a stream: its first and last part, and its total length.
 
+pub mod console;
 mod nature;
 
 use std::collections::VecDeque;
@@ -70,6 +71,7 @@ impl Capture {
             head: self.head,
             tail: self.tail.into(),
             beginning: Vec::new(),
+            decoded_from: None,
         }
     }
 }
@@ -84,6 +86,8 @@ pub struct Captured {
     tail: Vec<u8>,
     /// First bytes of the original stream.
     beginning: Vec<u8>,
+    /// Name of the encoding from which the text was decoded; `None` if it was not.
+    pub decoded_from: Option<&'static str>,
 }
 
 impl Captured {
@@ -123,6 +127,7 @@ impl Captured {
             tail: tail.to_vec(),
             total: self.total,
             beginning: self.beginning,
+            decoded_from: self.decoded_from,
         }
     }
 

@@ -84,13 +84,18 @@ impl CommandReport<'_> {
 
             // The file of a stream that is shown byte for byte adds nothing.
             let nature = stream.nature();
-            let is_shown = nature == Nature::Text && stream.kept() as u64 == stream.total;
+            let is_shown = nature == Nature::Text
+                && stream.decoded_from.is_none()
+                && stream.kept() as u64 == stream.total;
             let path = file
                 .as_ref()
                 .filter(|_| !is_shown)
                 .map(|path| path.display());
 
             let name = match nature {
+                Nature::Text if stream.decoded_from.is_some() => {
+                    format!("{name} is {},", stream.decoded_from.unwrap_or_default())
+                }
                 Nature::Text => name.to_owned(),
                 Nature::NotUtf8 => format!("{name} is not UTF-8,"),
                 Nature::Binary(_) => format!("{name} is binary,"),

@@ -79,6 +79,7 @@ impl RunningCommand {
     ) -> Self {
         let announces_process = channel.announces_process();
         let shell = channel.probe.shell;
+        context.output.decode_from(channel.probe.code_page);
         let pid_sources = channel.pid_sources(spec.pty);
         let (send_event, events) = mpsc::channel(MAX_SUDO_EVENTS);
         let (send_reply, replies) = mpsc::channel(MAX_TERMINAL_REPLIES);

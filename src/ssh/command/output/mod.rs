@@ -26,8 +26,8 @@ pub use self::{
     unseen::ReaderId,
 };
 use crate::{
-    capture::{BEGINNING, Capture, Captured, Nature},
-    framing::stream::PerStream,
+    capture::{BEGINNING, Capture, Captured, Nature, console::ConsoleDecoder},
+    framing::stream::{PerStream, Stream},
     lock::lock,
     password::Password,
     render::{Renderer, Style, separable},
@@ -248,6 +248,19 @@ impl Output {
         Ok(unseen)
     }
 
+    /// Decodes the output of a Windows host from this code page, before any has come. What comes from
+    /// a terminal is UTF-8.
+    pub(in crate::ssh) fn decode_from(&self, code_page: Option<u16>) {
+        if self.style == Style::Terminal {
+            return;
+        }
+
+        let mut memory = self.lock();
+        for stream in Stream::BOTH {
+            memory.streams.get_mut(stream).decoder = code_page.and_then(ConsoleDecoder::new);
+        }
+    }
+
     /// Replaces a secret, typed for the command, in the output that comes from now on.
     pub fn hide(&self, secret: Password) {
         self.lock().redactor.add(secret);
@@ -307,18 +320,34 @@ impl Output {
             _ => separable(&bytes),
         };
 
+        let decoder = self.lock().streams.stdout.decoder.clone();
+        let mut decoder = decoder.map(|decoder| decoder.for_part());
+        // Units of two bytes have their line ends elsewhere.
+        let whole = match decoder.as_ref().map(ConsoleDecoder::unit_bytes) {
+            Some(2) => bytes.get(..bytes.len() & !1).unwrap_or(&bytes),
+            _ => whole,
+        };
+        let decoded = decoder.as_mut().map(|decoder| {
+            let mut decoded = decoder.push(whole);
+            decoded.extend(decoder.finish());
+            decoded
+        });
+
         let (mut renderer, mut text) = (Renderer::new(self.style), Vec::new());
-        renderer.push(whole, &mut text);
+        renderer.push(decoded.as_deref().unwrap_or(whole), &mut text);
         renderer.finish(&mut text);
         let mut shown = Capture::new(text.len(), 0);
         shown.push(&text);
         let total = self.lock().streams.stdout.total;
-        let beginning = whole.iter().copied().take(BEGINNING).collect();
+        let beginning = decoded.as_deref().unwrap_or(whole);
+        let beginning = beginning.iter().copied().take(BEGINNING).collect();
+        let mut shown = shown.finish().with_original(total, beginning);
+        shown.decoded_from = decoder.and_then(|decoder| decoder.decoded_from());
 
         let next = offset + whole.len() as u64;
 
         Ok(StdoutPortion {
-            shown: shown.finish().with_original(total, beginning),
+            shown,
             next,
             more: bytes.len() == STDOUT_BUDGET && next < total,
         })

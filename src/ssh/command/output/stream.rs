@@ -8,7 +8,9 @@ use super::{
     unseen::{ReaderId, Unseen},
 };
 use crate::{
-    capture::{BEGINNING, Capture, Captured, Nature, whole_characters_at_end},
+    capture::{
+        BEGINNING, Capture, Captured, Nature, console::ConsoleDecoder, whole_characters_at_end,
+    },
     framing::stream::{PerStream, Stream},
     render::{Renderer, Style},
 };
@@ -64,6 +66,14 @@ impl OutputMemory {
         }
     }
 
+    /// Ends the decoding of a stream.
+    pub(super) fn finish_decoding(&mut self, stream: Stream) {
+        let settled = self.streams.get_mut(stream).finish_decoding();
+        for unseen in self.readers.values_mut() {
+            unseen.get_mut(stream).push(&settled);
+        }
+    }
+
     /// Returns the output without its text: the files, and the trouble with these.
     pub(super) fn without_text(&self) -> CommandOutput {
         let PerStream { stdout, stderr } = &self.streams;
@@ -94,11 +104,13 @@ impl OutputMemory {
 pub(super) struct OutputStream {
     /// Number of bytes so far.
     pub(super) total: u64,
+    /// Decoder of the output of a Windows host; `None` for UTF-8.
+    pub(super) decoder: Option<ConsoleDecoder>,
     /// Converter from raw bytes to the text for a reader.
     pub(super) renderer: Renderer,
     /// Beginning and end of the text for a reader, in finished lines.
     pub(super) shown: Capture,
-    /// First bytes of the stream, unconverted.
+    /// First bytes of the stream, decoded and otherwise unconverted.
     pub(super) beginning: Vec<u8>,
     /// Longest text of an answer, in bytes.
     budget: usize,
@@ -117,6 +129,7 @@ impl OutputStream {
     fn new(budget: usize, share: usize, style: Style) -> Self {
         Self {
             total: 0,
+            decoder: None,
             renderer: Renderer::new(style),
             shown: Capture::new(budget / 2, budget - budget / 2),
             beginning: Vec::new(),
@@ -133,17 +146,41 @@ impl OutputStream {
     /// memory holds the whole stream so far.
     fn push(&mut self, bytes: &[u8], is_whole: bool) -> Vec<u8> {
         self.total = self.total.saturating_add(bytes.len() as u64);
-        let missing = BEGINNING - self.beginning.len();
-        self.beginning.extend(bytes.iter().take(missing));
         if is_whole {
             self.unspilled.extend_from_slice(bytes);
         }
+
+        match &mut self.decoder {
+            Some(decoder) => {
+                let decoded = decoder.push(bytes);
+                self.show(&decoded)
+            }
+            None => self.show(bytes),
+        }
+    }
+
+    /// Appends decoded bytes to the text for a reader, and returns the lines that they finish.
+    fn show(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let missing = BEGINNING - self.beginning.len();
+        self.beginning.extend(bytes.iter().take(missing));
 
         let mut settled = Vec::new();
         self.renderer.push(bytes, &mut settled);
         self.shown.push(&settled);
 
         settled
+    }
+
+    /// Ends the decoding, where a character may be cut off, and returns the lines that this
+    /// finishes.
+    fn finish_decoding(&mut self) -> Vec<u8> {
+        let rest = self.decoder.as_mut().map(ConsoleDecoder::finish);
+        self.show(&rest.unwrap_or_default())
+    }
+
+    /// Returns the name of the encoding from which the text was decoded; `None` if it was not.
+    fn decoded_from(&self) -> Option<&'static str> {
+        self.decoder.as_ref()?.decoded_from()
     }
 
     /// Returns the part for a reader who has seen nothing.
@@ -167,9 +204,11 @@ impl OutputStream {
 
         // Without new bytes, nothing says of what kind the stream is.
         let beginning = shown.as_ref().map(|_| self.beginning.clone());
-        let shown = shown
+        let decoded_from = shown.as_ref().and_then(|_| self.decoded_from());
+        let mut shown = shown
             .unwrap_or_default()
             .with_original(self.total, beginning.unwrap_or_default());
+        shown.decoded_from = decoded_from;
 
         let settled = Capture::new(self.budget / 2, self.budget - self.budget / 2);
         let mut next = Unseen::new(self.total - left, unfinished.to_vec(), settled);
@@ -182,14 +221,19 @@ impl OutputStream {
     pub(super) fn captured(&self) -> Captured {
         let mut shown = self.shown.clone();
         shown.push(&self.renderer.unfinished());
-        shown
+        let mut shown = shown
             .finish()
-            .with_original(self.total, self.beginning.clone())
+            .with_original(self.total, self.beginning.clone());
+        shown.decoded_from = self.decoded_from();
+
+        shown
     }
 
     /// Returns true if the text for a reader lacks parts of the stream. Then the raw bytes must be
     /// kept.
     pub(super) fn differs(&self) -> bool {
-        self.renderer.was_rewritten() || self.captured().nature() != Nature::Text
+        self.renderer.was_rewritten()
+            || self.decoded_from().is_some()
+            || self.captured().nature() != Nature::Text
     }
 }

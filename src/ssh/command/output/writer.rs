@@ -76,6 +76,7 @@ impl OutputWriter {
         for stream in Stream::BOTH {
             let held = self.output.lock().redactor.finish(stream);
             self.append(stream, &held).await;
+            self.output.lock().finish_decoding(stream);
 
             // A stream that a reader sees changed, for instance a progress bar or binary data, is
             // kept whole however short it is.
