@@ -178,7 +178,17 @@ async fn try_rest(
     trace.begin(Stage::Sftp);
 
     match timeout(PROBE_LIMIT, transfer::try_out(host)).await {
-        Ok(Ok(())) => trace.pass(|| "files can be moved".to_owned()),
+        Ok(Ok(abilities)) => {
+            for limit in abilities.limits() {
+                trace.detail(|| limit.to_owned());
+            }
+            let outcome = if abilities.is_of_use() {
+                StageOutcome::Passed
+            } else {
+                StageOutcome::Failed
+            };
+            trace.finish(outcome, abilities.summary().to_owned());
+        }
         Ok(Err(TransferError::NoSftp)) => {
             trace.finish(StageOutcome::Failed, "the server has no SFTP".to_owned());
         }

@@ -141,6 +141,7 @@ fn of_transfer(error: &TransferError) -> &'static str {
         TransferError::Start(words) => words_hint(words).unwrap_or(
             "check that no startup file of the account prints anything, or move the content with ssh_exec and stdin",
         ),
+        TransferError::ReadOnly => "write with ssh_exec if the account runs commands; otherwise ask the person for an account that may write",
         TransferError::Local { .. } => "check localPath, its permissions and the free space; no file was changed",
         TransferError::Remote { .. } => "check remotePath, its permissions and the free space; no file was changed",
         // The server cannot rename files, so the failed upload has already overwritten the old

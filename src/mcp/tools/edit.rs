@@ -338,6 +338,12 @@ fn status_line(file: &EditedFile, dry_run: bool, remarks: Vec<String>) -> String
     if !file.written.not_kept.is_empty() {
         parts.push(format!("not kept: {}", file.written.not_kept.join(", ")));
     }
+    if let Some(copy) = &file.written.left_copy {
+        let copy = shown(copy);
+        parts.push(format!(
+            "its old content stays in {copy}: the server removes no files"
+        ));
+    }
     if !file.written.created_directories.is_empty() {
         let created = file.written.created_directories.iter();
         let created: Vec<String> = created.map(|directory| shown(directory)).collect();

@@ -92,6 +92,7 @@ impl RemoteHost {
 
         let (mut read, write) = channel.split();
         let write = Arc::new(write);
+        let granted = slot.connection().early_grant();
 
         let sent = match priority {
             // Such a script may look for or begin a program for the user, which needs the forwarded
@@ -105,8 +106,9 @@ impl RemoteHost {
         // Written in a task of its own: a long script must not wait for an answer that nobody
         // reads.
         let writer = tokio::spawn({
-            let write = Arc::clone(&write);
+            let (write, granted) = (Arc::clone(&write), granted.clone());
             async move {
+                granted.wait().await;
                 if stdin.is_empty() || write.data_bytes(stdin).await.is_ok() {
                     let _ = write.eof().await;
                 }
@@ -129,6 +131,7 @@ impl RemoteHost {
                             return Ok(());
                         }
                     }
+                    ChannelMsg::Success => granted.set(),
                     ChannelMsg::ExitStatus { exit_status } => failed = exit_status != 0,
                     ChannelMsg::ExitSignal { .. } => failed = true,
                     ChannelMsg::Close => return Ok(()),

@@ -90,11 +90,13 @@ impl RemoteHost {
 
         let (mut read, write) = channel.split();
         let write = Arc::new(write);
+        let granted = slot.connection().early_grant();
         let sent = slot.connection().command(&write, script.command).await;
         // A task of its own: a long script must not wait for output that nobody reads.
         let writer = tokio::spawn({
-            let write = Arc::clone(&write);
+            let (write, granted) = (Arc::clone(&write), granted.clone());
             async move {
+                granted.wait().await;
                 let _ = write.data_bytes(script.stdin).await;
             }
         });
@@ -117,6 +119,10 @@ impl RemoteHost {
             let output = match &message {
                 Some(ChannelMsg::Data { data }) => ScriptOutput::Stdout(data),
                 Some(ChannelMsg::ExtendedData { data, ext: STDERR }) => ScriptOutput::Stderr(data),
+                Some(ChannelMsg::Success) => {
+                    granted.set();
+                    continue;
+                }
                 Some(ChannelMsg::Close) => break Ok(StreamEnd::Ended),
                 Some(ChannelMsg::Failure) => break Err(SshError::ExecRefused),
                 Some(_) => continue,

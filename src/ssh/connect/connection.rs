@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::proxy_command::ProxyProcess;
 use crate::{
+    event::Event,
     openssh::forwardings::Forwardings,
     ssh::{
         auth::TypedSecret,
@@ -164,6 +165,18 @@ impl Connection {
     /// as well.
     pub(in crate::ssh) fn runs_openssh_sftp(&self) -> bool {
         self.is_software(b"SSH-2.0-OpenSSH_") || self.is_software(b"SSH-2.0-dropbear")
+    }
+
+    /// Returns the event of a granted command, after which stdin may be written. For OpenSSH's
+    /// server and Dropbear, the event has happened: a command that they refuse ignores its stdin.
+    /// `ProFTPD` ends the connection when anything is written to a command that it has refused.
+    pub(in crate::ssh) fn early_grant(&self) -> Event {
+        let granted = Event::new();
+        if self.is_software(b"SSH-2.0-OpenSSH_") || self.is_software(b"SSH-2.0-dropbear") {
+            granted.set();
+        }
+
+        granted
     }
 
     /// Returns true if the server's identification starts with `beginning` (RFC 4253, section 4.2).

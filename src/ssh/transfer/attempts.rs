@@ -196,28 +196,32 @@ impl FileTransfer {
             _ => {}
         }
 
-        let AttemptResult {
-            to,
-            tally,
-            verified,
-        } = match state {
+        let sends = matches!(state, TransferState::UpFile(_) | TransferState::UpTree(_));
+        let result = match state {
             TransferState::Down(_) | TransferState::Between => {
                 return Err(TransferError::Cancelled);
             }
             TransferState::UpFile(upload) => {
-                upload.attempt(host, &client, conditions, origin).await?
+                upload.attempt(host, &client, conditions, origin).await
             }
             TransferState::UpTree(tree) => {
                 tree.attempt(request, excludes, host, &client, conditions, origin)
-                    .await?
+                    .await
             }
-            TransferState::DownFile(download) => {
-                download.attempt(host, &client, conditions).await?
-            }
+            TransferState::DownFile(download) => download.attempt(host, &client, conditions).await,
             TransferState::DownTree(tree) => {
                 tree.attempt(request, excludes, host, &client, conditions)
-                    .await?
+                    .await
             }
+        };
+
+        let AttemptResult {
+            to,
+            tally,
+            verified,
+        } = match result {
+            Err(error) if sends => return Err(error.or_read_only(&client).await),
+            result => result?,
         };
 
         Ok(Transferred {

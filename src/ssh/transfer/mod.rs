@@ -4,6 +4,7 @@
 //! A [`FileTransfer`] outlives the connection over which it began. After that connection is lost,
 //! the next attempt continues where the last attempt stopped.
 
+mod abilities;
 mod attempts;
 mod client;
 mod error;
@@ -17,9 +18,9 @@ mod remote_files;
 mod request;
 mod tree;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use self::client::SftpClient;
+pub(super) use self::abilities::try_out;
 pub use self::{
     attempts::{FileTransfer, Transferred},
     error::{TransferError, shown},
@@ -36,10 +37,7 @@ pub use self::{
     },
     request::TransferRequest,
 };
-use super::{
-    command::{limits::StopConditions, remote_host::RemoteHost},
-    connect::connection::Connection,
-};
+use super::{command::limits::StopConditions, connect::connection::Connection};
 pub use crate::{edit::diff::Diff, tree::tally::counted};
 
 /// Shortest round-trip time at which a transfer uses several channels. At this distance, sshd's
@@ -67,14 +65,6 @@ const MAX_UNSIZED_BYTES: u64 = 1024 * 1024 * 1024;
 /// [`MAX_REQUESTS`].
 fn in_flight(bytes: u32, chunk: u32) -> usize {
     (bytes / chunk.max(1)).clamp(1, MAX_REQUESTS) as usize
-}
-
-/// Starts and ends SFTP on the host, to find out if the server offers SFTP.
-///
-/// # Errors
-/// The server has no SFTP subsystem, something else answers instead, or the connection is lost.
-pub(super) async fn try_out(host: &Arc<RemoteHost>) -> Result<(), TransferError> {
-    SftpClient::begin(host).await.map(drop)
 }
 
 impl Connection {

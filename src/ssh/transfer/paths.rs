@@ -145,8 +145,8 @@ pub(super) fn os_name(name: &[u8]) -> &OsStr {
 ///
 ///
 /// # Errors
-/// The server refuses to look at the path, the target is a directory or special file, or a path
-/// that ends in `/` does not exist.
+/// The path cannot be looked at, the target is a directory or special file, or a path that ends in
+/// `/` does not exist.
 pub(super) async fn target(
     client: &SftpClient,
     user_path: &str,
@@ -169,6 +169,14 @@ pub(super) async fn target(
         Ok(FileType::Directory) => inside(client, absolute, name).await,
         Ok(FileType::Special) => Err(TransferError::NotAFile(shown(&absolute))),
         Ok(_) => Ok(spelled.map_or(absolute, Into::into)),
+        // A drop box may take files without showing any.
+        Err(error) if error.is_refused() => {
+            if names_directory(user_path) || client.is_listed(path).await {
+                inside(client, absolute, name).await
+            } else {
+                Ok(spelled.map_or(absolute, Into::into))
+            }
+        }
         Err(error) if !client.may_be_missing(&error) => {
             Err(client.failed("looking at", &absolute)(error))
         }

@@ -77,6 +77,8 @@ pub(super) struct SftpClient {
     limits: ServerLimits,
     /// Result of the test if the server can rename. Empty until the first test.
     renames: OnceCell<bool>,
+    /// Result of the test if the server removes files. Empty until the first test.
+    removes: OnceCell<bool>,
     /// True if the server has once not answered a CLOSE in time.
     leaves_closes_unanswered: AtomicBool,
     /// Time from a first request to the reply, which is about a round trip.
@@ -146,6 +148,15 @@ impl RequestError {
         } else {
             None
         }
+    }
+
+    /// Returns true if the server refuses the request: it does not support it, or the account may
+    /// not send it.
+    pub(super) fn is_refused(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(StatusCode::PermissionDenied | StatusCode::Unsupported)
+        )
     }
 }
 

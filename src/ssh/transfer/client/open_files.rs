@@ -96,7 +96,7 @@ impl SftpClient {
     /// server has shown that only one file can be open.
     pub(in crate::ssh::transfer) async fn turn(&self) -> OpenFileTurn {
         let evidence = &self.shared.evidence;
-        if evidence.one_at_a_time.load(Ordering::Relaxed) {
+        if self.has_one_file() {
             return self.exclusive_turn().await;
         }
 
@@ -132,6 +132,11 @@ impl SftpClient {
     /// Returns true if a file is open on the channel.
     pub(in crate::ssh::transfer) fn has_open_files(&self) -> bool {
         !self.shared.lock().files.is_empty()
+    }
+
+    /// Returns true if files of the channel are opened only after each other.
+    pub(in crate::ssh::transfer) fn has_one_file(&self) -> bool {
+        self.shared.evidence.one_at_a_time.load(Ordering::Relaxed)
     }
 
     /// Limits the channel to a single open file from now on.

@@ -23,6 +23,9 @@ const MAX_PATH_BYTES: usize = 4096;
 /// answers.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
+/// Mode of a link whose attributes are not known.
+const LINK: u32 = 0o120_777;
+
 /// Error for a reply whose type does not fit the request.
 const OTHER: Malformed = Malformed("it answers something else than was asked");
 
@@ -70,21 +73,34 @@ impl SftpClient {
         }
     }
 
-    /// Reads up to `length` bytes at `offset`. Returns `None` at the end of the file.
+    /// Reads up to `length` bytes at `offset`. Returns `None` at the end of the file. Some servers
+    /// answer a read after the end with a failure or with no bytes, so they are asked for the length.
     pub(in crate::ssh::transfer) async fn read(
         &self,
         handle: &Handle,
         offset: u64,
         length: u32,
     ) -> Result<Option<Content>, RequestError> {
-        match self
+        let answer = self
             .ask(SftpRequest::Read {
                 handle,
                 offset,
                 length,
             })
-            .await?
-        {
+            .await?;
+        let may_be_end = match &answer {
+            SftpReply::Content(content) => content.is_empty(),
+            SftpReply::Status(status) => status.code == StatusCode::Failure,
+            _ => false,
+        };
+        if may_be_end && !self.is_openssh() {
+            let found = self.fstat(handle).await;
+            if found.is_ok_and(|found| found.size.is_some_and(|size| size <= offset)) {
+                return Ok(None);
+            }
+        }
+
+        match answer {
             // More bytes than requested would overlap the next piece, and none at all would repeat
             // forever.
             SftpReply::Content(content)
@@ -115,12 +131,23 @@ impl SftpClient {
         )
     }
 
-    /// Returns the attributes of a path. A link is not followed.
+    /// Returns the attributes of a path. A link is not followed. A server without this request is
+    /// asked in other ways, which show little of a link.
     pub(in crate::ssh::transfer) async fn lstat(
         &self,
         path: &[u8],
     ) -> Result<Attributes, RequestError> {
-        self.attributes(SftpRequest::Lstat(path)).await
+        let found = self.attributes(SftpRequest::Lstat(path)).await;
+        let Err(refused) = found else { return found };
+        if !refused.is_refused() {
+            return Err(refused);
+        }
+
+        let (link, found) = tokio::join!(self.readlink(path), self.stat(path));
+        if link.is_ok() {
+            return Ok(Attributes::mode(LINK));
+        }
+        found.map_err(|error| if error.is_refused() { refused } else { error })
     }
 
     /// Returns the attributes of a path. A link is followed.
@@ -137,6 +164,19 @@ impl SftpClient {
         handle: &Handle,
     ) -> Result<Attributes, RequestError> {
         self.attributes(SftpRequest::Fstat(handle)).await
+    }
+
+    /// Returns the attributes of an open file, by its path if the server does not tell them by the
+    /// handle.
+    pub(in crate::ssh::transfer) async fn fstat_or_stat(
+        &self,
+        handle: &Handle,
+        path: &[u8],
+    ) -> Result<Attributes, RequestError> {
+        match self.fstat(handle).await {
+            Err(RequestError::Status(_)) => self.stat(path).await,
+            found => found,
+        }
     }
 
     /// Sets attributes of a path. A link is followed.
@@ -166,6 +206,16 @@ impl SftpClient {
     ) -> Result<(), RequestError> {
         self.extension("lsetstat@openssh.com")?;
         self.done(SftpRequest::Lsetstat(path, to)).await
+    }
+
+    /// Returns true if a path leads to a directory that the server lists, for servers which refuse
+    /// to show attributes.
+    pub(in crate::ssh::transfer) async fn is_listed(&self, path: &[u8]) -> bool {
+        let Ok(handle) = self.opendir(path).await else {
+            return false;
+        };
+        self.close_read(&handle).await;
+        true
     }
 
     /// Opens a directory.
@@ -247,7 +297,15 @@ impl SftpClient {
         &self,
         path: &[u8],
     ) -> Result<Bytes, RequestError> {
-        self.path(SftpRequest::Readlink(path)).await
+        let target = self.path(SftpRequest::Readlink(path)).await?;
+        if target.is_empty() {
+            return Err(Status {
+                code: StatusCode::Failure,
+                message: "the server does not say where the link leads".into(),
+            }
+            .into());
+        }
+        Ok(target)
     }
 
     /// Creates a link which leads to `target`. `order` is the order of the two paths in the
@@ -347,15 +405,36 @@ impl SftpClient {
             };
 
             // Any other error, such as a missing file, proves that the server has tried to rename.
-            let code = renamed.err().and_then(|error| error.code());
-
-            !matches!(
-                code,
-                Some(StatusCode::PermissionDenied | StatusCode::Unsupported)
-            )
+            !renamed.is_err_and(|error| error.is_refused())
         };
 
         self.is_openssh() || *self.renames.get_or_init(|| ask).await
+    }
+
+    /// Returns true if the account may remove files. The first call tests this by a request to
+    /// remove the missing path `missing`.
+    pub(in crate::ssh::transfer) async fn removes(&self, missing: &[u8]) -> bool {
+        let ask = async {
+            let removed = self.remove(missing).await;
+            !removed.is_err_and(|error| error.is_refused())
+        };
+
+        self.is_openssh() || *self.removes.get_or_init(|| ask).await
+    }
+
+    /// Returns true if the account may write files. This is tested by a request to open the missing
+    /// path `missing` without creating the file.
+    pub(in crate::ssh::transfer) async fn writes(&self, missing: &[u8]) -> bool {
+        match self
+            .open_file(missing, Access::Write, Attributes::default())
+            .await
+        {
+            Ok(handle) => {
+                self.close_read(&handle).await;
+                true
+            }
+            Err(error) => !error.is_refused(),
+        }
     }
 
     /// Sends a request whose reply contains attributes.

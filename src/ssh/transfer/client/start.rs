@@ -177,10 +177,7 @@ impl SftpClient {
         let limits = ServerLimits::default();
         // The SSH identification does not prove which program serves SFTP, so the announced
         // extensions have to match as well.
-        let (openssh, renames) = (
-            connection.runs_openssh_sftp() && version.is_openssh(),
-            OnceCell::new(),
-        );
+        let openssh = connection.runs_openssh_sftp() && version.is_openssh();
 
         let mut client = Self {
             connection,
@@ -189,7 +186,8 @@ impl SftpClient {
             version,
             openssh,
             limits,
-            renames,
+            renames: OnceCell::new(),
+            removes: OnceCell::new(),
             leaves_closes_unanswered: AtomicBool::default(),
             round_trip,
             _open: guard,

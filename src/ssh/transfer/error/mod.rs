@@ -10,7 +10,10 @@ use std::{
 };
 
 pub use self::edit::EditError;
-use super::client::{RequestError, SftpClient};
+use super::{
+    abilities::missing_name,
+    client::{RequestError, SftpClient},
+};
 use crate::{
     foreign_text::escape_line,
     policy::GuardReason,
@@ -48,6 +51,9 @@ pub enum TransferError {
     /// The subsystem started, but does not speak SFTP. The text quotes what was printed.
     #[error("SFTP does not start on the server: {0}")]
     Start(String),
+    /// The account may not write over SFTP.
+    #[error("SFTP is read-only for this account; nothing was written")]
+    ReadOnly,
     /// An operation on a local file failed.
     #[error("{doing} {path}: {source}", path = path.display())]
     Local {
@@ -184,8 +190,8 @@ impl TransferError {
     /// the whole tree.
     pub(super) fn of_one_file(&self) -> Option<String> {
         match self {
-            Self::Local { doing, source, .. } => Some(format!("{doing} it: {source}")),
-            Self::Remote { doing, message, .. } => Some(format!("{doing} it: {message}")),
+            Self::Local { doing, source, .. } => Some(format!("{}: {source}", of_it(doing))),
+            Self::Remote { doing, message, .. } => Some(format!("{}: {message}", of_it(doing))),
             Self::Length {
                 found, expected, ..
             } => Some(format!(
@@ -205,6 +211,22 @@ impl TransferError {
             | Self::Path(_)
             | Self::Differs(_) => Some(self.to_string()),
             _ => None,
+        }
+    }
+
+    /// Names the reason if a refused write was refused because the account may not write at all.
+    pub(super) async fn or_read_only(self, client: &SftpClient) -> Self {
+        let message = match &self {
+            Self::Remote { message, .. } | Self::Edit(EditError::Failed { message, .. }) => message,
+            _ => return self,
+        };
+        if !message.starts_with("permission denied") {
+            return self;
+        }
+
+        match missing_name() {
+            Ok(missing) if !client.writes(&missing).await => Self::ReadOnly,
+            _ => self,
         }
     }
 
@@ -362,5 +384,13 @@ fn entries(count: usize) -> String {
         "1 entry".to_owned()
     } else {
         format!("{count} entries")
+    }
+}
+/// Returns the failed step of a file which was named before.
+fn of_it(doing: &str) -> String {
+    if doing.ends_with(" link") || doing.ends_with(" directory") {
+        doing.to_owned()
+    } else {
+        format!("{doing} it")
     }
 }

@@ -59,7 +59,8 @@ impl FinishWrite<'_> {
         );
 
         self.check("writing", written)?;
-        let found = self.check("checking", found)?.size;
+        let found = self.check("checking", unless_refused(found))?;
+        let found = found.and_then(|found| found.size);
         self.check_length(found)?;
         // The content has arrived, so the upload succeeds even if the server refuses mode and times.
         let attributes_set = self.check("setting mode and times of", unless_refused(set))?;

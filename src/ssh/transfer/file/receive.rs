@@ -217,7 +217,7 @@ impl Receiving<'_> {
         // Files in `/sys` have the size of a page rather than of their content, and still do after
         // the read.
         let now = client
-            .fstat(&first.handle)
+            .fstat_or_stat(&first.handle, path)
             .await
             .map_err(client.failed("reading", path))?
             .size;

@@ -88,8 +88,13 @@ impl RemoteTemp {
 
     /// Makes the temporary name visible, for servers which reject hidden names.
     pub(in crate::ssh::transfer) fn show(&mut self) {
+        self.temporary = self.visible();
+    }
+
+    /// Returns the temporary name in the form which is not hidden.
+    pub(in crate::ssh::transfer) fn visible(&self) -> Vec<u8> {
         let (folder, name) = paths::split(&self.temporary);
-        self.temporary = [folder, name.strip_prefix(b".").unwrap_or(name)].concat();
+        [folder, name.strip_prefix(b".").unwrap_or(name)].concat()
     }
 
     /// Renames the temporary file over the target. Returns true if no other file remains.
@@ -175,7 +180,10 @@ impl RemoteTemp {
 
     /// Returns true if the server renames files, as far as a test without a file shows.
     pub(in crate::ssh::transfer) async fn can_replace(&self, client: &SftpClient) -> bool {
-        client.renames(&self.temporary, &self.aside()).await
+        // The refusal of a hidden name proves nothing.
+        let mut names = self.clone();
+        names.show();
+        client.renames(&names.temporary, &names.aside()).await
     }
 
     /// Removes the old file which was moved to another name. Returns true if such a file existed

@@ -121,7 +121,7 @@ impl RemoteFiles {
 
         let end = if size == 0 { most + 1 } else { size.min(most) };
         let attributes = async {
-            let found = client.fstat(handle).await;
+            let found = client.fstat_or_stat(handle, path).await;
             found.map_err(client.failed("reading", path))
         };
         let (pieces, attributes) = tokio::try_join!(Box::pin(file.range(0, end)), attributes)?;

@@ -173,6 +173,17 @@ impl Habits {
             pending_uploads.create_name(near, client).map_err(unmade)?,
         );
 
+        // A test link that cannot be removed would stay.
+        if !client.removes(&first.temporary).await {
+            pending_uploads.forget(&first);
+            pending_uploads.forget(&second);
+            return Err(Status {
+                code: StatusCode::Failure,
+                message: "the server removes no files, so that no link can be tried out".into(),
+            }
+            .into());
+        }
+
         // Removed in every case. The names were recorded, so a lost connection does not leave them
         // behind.
         let found = Self::look(client, &first.temporary, &second.temporary).await;

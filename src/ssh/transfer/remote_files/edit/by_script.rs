@@ -208,6 +208,7 @@ fn written(change: &ChangeAnswer<'_>) -> Written {
     Written {
         in_place,
         not_kept: not_kept.collect(),
+        left_copy: None,
         created_directories: change.made.iter().map(|made| made.to_vec()).collect(),
     }
 }

@@ -184,13 +184,16 @@ impl<'a> FileEditor<'a> {
             return Err(TransferError::Path(message));
         }
 
+        // Other servers may confuse open files, or allow only one.
+        let is_one_by_one = (self.sftp).is_some_and(|sftp| !sftp.files.client.is_openssh());
+        let at_once = if is_one_by_one { 1 } else { FILES_AT_ONCE };
         let mut bytes = 0;
         stream::iter(paths)
             .map(async |path| {
                 let loaded = self.load(&path).await?;
                 Ok((path, loaded))
             })
-            .buffered(FILES_AT_ONCE)
+            .buffered(at_once)
             .map(|loaded: Result<(Vec<u8>, Loaded), TransferError>| {
                 if let Ok((_, Loaded::File(file))) = &loaded {
                     bytes += file.content.len();
@@ -216,7 +219,11 @@ impl<'a> FileEditor<'a> {
             EditError::Unsure { path, message }.into()
         };
 
-        self.limited(written, unsure).await
+        let written = self.limited(written, unsure).await;
+        match (written, self.sftp) {
+            (Err(error), Some(sftp)) => Err(error.or_read_only(&sftp.files.client).await),
+            (written, _) => written,
+        }
     }
 
     /// Limits the time of a step over SFTP, after which `no_answer` makes the error. Scripts have

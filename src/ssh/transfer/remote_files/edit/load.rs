@@ -173,7 +173,9 @@ impl RemoteFiles {
 pub(super) fn parent(path: &[u8]) -> &[u8] {
     let (directory, _) = split(path);
     match directory.strip_suffix(b"/") {
-        Some(b"") | None => directory,
+        // A server that does not tell its home directory leaves a relative path as it is.
+        None => b".",
+        Some(b"") => directory,
         Some(directory) => directory,
     }
 }

@@ -58,6 +58,8 @@ pub struct Written {
     pub in_place: Option<InPlaceReason>,
     /// Properties of the file that could not be kept, such as `group`.
     pub not_kept: Vec<&'static str>,
+    /// Path of a copy of the old content that the server did not remove.
+    pub left_copy: Option<Vec<u8>>,
     /// Directories that were created, from the outermost on.
     pub created_directories: Vec<Vec<u8>>,
 }

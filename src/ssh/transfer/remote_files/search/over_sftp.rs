@@ -153,8 +153,7 @@ impl Walk<'_> {
             let listings: Vec<_> = stream::iter(batch)
                 .map(|(name, depth)| async move {
                     let path = below(root, &name);
-                    let names = names_of(&files.client, &path).await;
-                    (name, depth, names)
+                    (name, depth, names_surely(files, &path).await)
                 })
                 .buffered(AT_ONCE)
                 .collect()
@@ -212,29 +211,56 @@ impl Walk<'_> {
         }
 
         let (files, root) = (self.files, self.root);
-        let opened = stream::iter(wanted)
-            .map(|entry| async move {
-                let path = below(root, &entry.name);
-                let opened = open(files, &path, &entry.attributes).await;
-                (entry.name, opened)
-            })
-            .buffered(AT_ONCE);
-        futures_util::pin_mut!(opened);
+        let mut alone = Vec::new();
+        {
+            let opened = stream::iter(wanted)
+                .map(|entry| async move {
+                    let path = below(root, &entry.name);
+                    let opened = open_next_to_others(files, &path, &entry.attributes).await;
+                    (entry, opened)
+                })
+                .buffered(AT_ONCE);
+            futures_util::pin_mut!(opened);
 
-        while let Some((name, opened)) = opened.next().await {
-            let searched = match opened {
-                Ok(opened) => {
-                    let (name, path) = ([b"./", name.as_slice()].concat(), below(root, &name));
-                    self.file(&name, &path, opened).await
+            while let Some((entry, opened)) = opened.next().await {
+                match opened {
+                    Some(opened) => self.entry(&entry.name, opened).await?,
+                    None => alone.push(entry),
                 }
-                Err(error) => Err(error),
-            };
-            if let Err(error) = searched {
-                self.failed(&name, error)?;
             }
         }
 
+        // No other file is open any more.
+        for entry in alone {
+            let path = below(root, &entry.name);
+            let opened = open(files, &path, &entry.attributes).await;
+            self.entry(&entry.name, opened).await?;
+        }
+
         Ok(())
+    }
+
+    /// Searches in an entry of the tree, or notes why it cannot be read.
+    ///
+    /// # Errors
+    /// The channel fails.
+    async fn entry(
+        &mut self,
+        name: &[u8],
+        opened: Result<Opened, TransferError>,
+    ) -> Result<(), TransferError> {
+        let searched = match opened {
+            Ok(opened) => {
+                let path = below(self.root, name);
+                self.file(&[b"./", name].concat(), &path, opened).await
+            }
+            Err(error) => Err(error),
+        };
+
+        match searched {
+            Ok(()) => Ok(()),
+            Err(error) => self.failed(name, error),
+        }
     }
 
     /// Searches in a file whose beginning was read.
@@ -325,6 +351,39 @@ struct Opened {
     size: u64,
 }
 
+/// Opens a file next to others, and reads its beginning. `None` if the file has to be opened alone:
+/// other servers than OpenSSH's may confuse open files, or allow only one.
+async fn open_next_to_others(
+    files: &RemoteFiles,
+    path: &[u8],
+    attributes: &Attributes,
+) -> Option<Result<Opened, TransferError>> {
+    let client = &files.client;
+    if client.is_openssh() {
+        return Some(open(files, path, attributes).await);
+    }
+
+    let is_long = attributes.size.is_none_or(|size| size > AHEAD);
+    if is_long || client.has_one_file() {
+        return None;
+    }
+
+    let turn = client.turn().await;
+    let opened = open(files, path, attributes).await;
+    if let Ok(opened) = &opened
+        && !opened.is_whole
+    {
+        client.close_read(&opened.handle).await;
+        return None;
+    }
+
+    if client.is_in_doubt(&turn, opened.is_err()) {
+        client.keep_to_one_file();
+        return None;
+    }
+    Some(opened)
+}
+
 /// Opens a file and reads its beginning.
 async fn open(
     files: &RemoteFiles,
@@ -397,6 +456,21 @@ fn entries_of(
             attributes: entry.attributes,
             depth: depth + 1,
         })
+}
+
+/// Returns the names in a directory. Reads them alone if another open directory may have interfered.
+async fn names_surely(files: &RemoteFiles, path: &[u8]) -> Result<Vec<NameReply>, TransferError> {
+    let client = &files.client;
+    let turn = client.turn().await;
+    let names = names_of(client, path).await;
+    if !client.is_in_doubt(&turn, names.is_err()) {
+        return names;
+    }
+
+    drop(turn);
+    client.keep_to_one_file();
+    let _turn = client.turn().await;
+    names_of(client, path).await
 }
 
 /// Returns the path of a name below the root.

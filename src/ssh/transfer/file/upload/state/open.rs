@@ -31,7 +31,7 @@ impl UploadState {
                 again => {
                     let handle = again.map_err(client.failed("opening", &path))?;
                     let found = client
-                        .fstat(&handle)
+                        .fstat_or_stat(&handle, &path)
                         .await
                         .map_err(client.failed("looking at", &path))?;
 

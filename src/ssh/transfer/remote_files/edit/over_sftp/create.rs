@@ -45,41 +45,99 @@ impl SftpFiles<'_> {
             USUAL
         };
 
-        let temp = RemoteTemp::next_to(path)?;
+        let mut temp = RemoteTemp::next_to(path)?;
+        let attributes = Attributes::mode(mode);
+        let created = if temp.can_replace(client).await {
+            match self.create_by_rename(&temp, content, attributes).await {
+                // Some servers reject hidden names.
+                Err(error) if error.is_refused() && !client.is_openssh() => {
+                    temp.show();
+                    self.create_by_rename(&temp, content, attributes).await
+                }
+                created => created,
+            }
+        } else {
+            self.create_directly(path, content, attributes).await
+        };
+
+        // An account that takes no other names may still take this one.
+        let created = match created {
+            Err(error) if error.is_refused() && !client.is_openssh() => {
+                self.create_directly(path, content, attributes).await
+            }
+            created => created,
+        };
+        if let Err(error) = created {
+            if client.lstat(path).await.is_ok() {
+                return Err(EditError::Exists(shown(path)).into());
+            }
+            return Err(self.failure("creating", path, error));
+        }
+
+        Ok(Written {
+            created_directories,
+            ..Written::default()
+        })
+    }
+
+    /// Creates a file under a temporary name and renames it. The temporary file is removed after an
+    /// error.
+    async fn create_by_rename(
+        &self,
+        temp: &RemoteTemp,
+        content: &[u8],
+        attributes: Attributes,
+    ) -> Result<(), RequestError> {
+        let client = &self.files.client;
         lock(self.temps).push(temp.clone());
         let opened = client
-            .open_file(&temp.temporary, Access::Create, Attributes::mode(mode))
+            .open_file(&temp.temporary, Access::Create, attributes)
             .await;
         let handle = match opened {
             Ok(handle) => handle,
             Err(error) => {
                 // A server that has not answered may have created the file.
                 if matches!(error, RequestError::Status(_)) {
-                    self.forget(&temp);
+                    self.forget(temp);
                 }
-                return Err(self.failure("creating", path, error));
+                return Err(error);
             }
         };
 
-        let filled = self.fill(&handle, content, &Attributes::default()).await;
+        let keeps = Attributes::default();
+        let filled = self.fill(&handle, &temp.temporary, content, &keeps).await;
         // The server refuses to rename over a file that exists.
         let renamed = match filled {
-            Ok(_) => client.rename(&temp.temporary, path).await,
+            Ok(_) => client.rename(&temp.temporary, &temp.target).await,
             Err(error) => Err(error),
         };
-        if let Err(error) = renamed {
-            self.discard(&temp).await;
-            if client.lstat(path).await.is_ok() {
-                return Err(EditError::Exists(shown(path)).into());
-            }
-            return Err(self.failure("creating", path, error));
+        if renamed.is_ok() {
+            self.forget(temp);
+        } else {
+            self.discard(temp).await;
         }
-        self.forget(&temp);
 
-        Ok(Written {
-            created_directories,
-            ..Written::default()
-        })
+        renamed
+    }
+
+    /// Creates a file under its own name, for servers which do not rename. The file is removed after
+    /// an error.
+    async fn create_directly(
+        &self,
+        path: &[u8],
+        content: &[u8],
+        attributes: Attributes,
+    ) -> Result<(), RequestError> {
+        let client = &self.files.client;
+        let handle = client.open_file(path, Access::Create, attributes).await?;
+        let filled = self
+            .fill(&handle, path, content, &Attributes::default())
+            .await;
+        if filled.is_err() {
+            let _ = client.remove(path).await;
+        }
+
+        filled.map(drop)
     }
 
     /// Gives a file another path. Nothing is overwritten.

@@ -25,8 +25,12 @@ impl SftpFiles<'_> {
     ) -> Result<Written, TransferError> {
         let client = &self.files.client;
         let name = format!("{}.old", temporary_name(&old.path));
-        let backup = RemoteTemp::named(&old.path, &name).temporary;
-        let backup = self.backup(old, &old.content, backup).await?;
+        let mut temp = RemoteTemp::named(&old.path, &name);
+        // The copy of an earlier edit would be in the way for ever.
+        if !client.removes(&temp.visible()).await {
+            temp = RemoteTemp::next_to(&old.path)?;
+        }
+        let backup = self.backup(old, &old.content, temp).await?;
 
         let unchanged = self.files.is_unchanged(old).await;
         if !matches!(unchanged, Ok(true)) {
@@ -36,9 +40,10 @@ impl SftpFiles<'_> {
         }
 
         let Err(error) = self.overwrite(old, content).await else {
-            let _ = client.remove(&backup).await;
+            let removed = client.remove(&backup).await;
             return Ok(Written {
                 in_place: Some(reason),
+                left_copy: removed.is_err().then_some(backup),
                 ..Written::default()
             });
         };
@@ -74,7 +79,14 @@ impl SftpFiles<'_> {
         if is_shorter && !self.files.client.is_openssh() {
             return self.overwrite_opened(Access::Replace, old, content).await;
         }
-        self.overwrite_opened(Access::Resume, old, content).await
+
+        match self.overwrite_opened(Access::Resume, old, content).await {
+            // Some accounts may not cut a file off later.
+            Err(error) if is_shorter && error.is_refused() => {
+                self.overwrite_opened(Access::Replace, old, content).await
+            }
+            written => written,
+        }
     }
 
     /// Overwrites an existing file, which is opened for this.
@@ -111,13 +123,13 @@ impl SftpFiles<'_> {
         written.and(closed)
     }
 
-    /// Writes a content to a new file with this path, or else into the home directory. Returns the
-    /// path.
+    /// Writes a content to a new file, which has the name of a temporary file, or else a visible
+    /// name, or is in the home directory. Returns the path.
     pub(super) async fn backup(
         &self,
         file: &LoadedFile,
         content: &[u8],
-        mut path: Vec<u8>,
+        mut temp: RemoteTemp,
     ) -> Result<Vec<u8>, TransferError> {
         let client = &self.files.client;
         let create = async |path: &[u8]| {
@@ -126,7 +138,16 @@ impl SftpFiles<'_> {
                 .await
         };
 
-        let handle = match create(&path).await {
+        let (hidden, visible) = (temp.temporary.clone(), temp.visible());
+        let mut created = create(&hidden).await;
+        if let Err(RequestError::Status(_)) = created {
+            self.check_not_busy(&file.path, &hidden).await?;
+            created = create(&visible).await;
+            temp.show();
+        }
+
+        let mut path = temp.temporary;
+        let handle = match created {
             Ok(handle) => handle,
             Err(RequestError::Status(_)) => {
                 self.check_not_busy(&file.path, &path).await?;
@@ -148,7 +169,7 @@ impl SftpFiles<'_> {
             permissions: file.mode,
             ..Attributes::default()
         };
-        if let Err(error) = self.fill(&handle, content, &keeps).await {
+        if let Err(error) = self.fill(&handle, &path, content, &keeps).await {
             let _ = client.remove(&path).await;
             return Err(self.failure("keeping a copy of", &file.path, error));
         }

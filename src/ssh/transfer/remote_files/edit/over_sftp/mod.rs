@@ -38,6 +38,7 @@ impl SftpFiles<'_> {
     async fn fill(
         &self,
         handle: &Handle,
+        path: &[u8],
         content: &[u8],
         keeps: &Attributes,
     ) -> Result<Attributes, RequestError> {
@@ -65,7 +66,7 @@ impl SftpFiles<'_> {
             self.flush(handle).await?;
             let found = client.fstat(handle).await;
             client.close(handle).await?;
-            return found;
+            return self.or_by_path(found, path).await;
         }
 
         let (written, (), (), flushed, found, closed) = tokio::join!(
@@ -80,7 +81,19 @@ impl SftpFiles<'_> {
         flushed?;
         closed?;
 
-        found
+        self.or_by_path(found, path).await
+    }
+
+    /// Returns the attributes of a closed file, by its path if they were not told by its handle.
+    async fn or_by_path(
+        &self,
+        found: Result<Attributes, RequestError>,
+        path: &[u8],
+    ) -> Result<Attributes, RequestError> {
+        match found {
+            Err(RequestError::Status(_)) => self.files.client.stat(path).await,
+            found => found,
+        }
     }
 
     /// Writes a content from the beginning of an open file.

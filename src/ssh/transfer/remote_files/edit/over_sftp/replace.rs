@@ -62,7 +62,13 @@ impl SftpFiles<'_> {
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => {
+                let is_alone = matches!(error, RequestError::Status(_)) && !client.is_openssh();
+                let _ = client.close(&created).await;
                 self.discard(&temp).await;
+                // The server may allow one open file.
+                if is_alone {
+                    return Ok(Err(InPlaceReason::Unseen));
+                }
                 return Err(client.failed("reading", &old.path)(error));
             }
         };
@@ -72,7 +78,7 @@ impl SftpFiles<'_> {
             permissions: old.mode,
             ..Attributes::default()
         };
-        let filled = Box::pin(self.fill(&created, content, &keeps));
+        let filled = Box::pin(self.fill(&created, &temp.temporary, content, &keeps));
         let compared = Box::pin(self.is_still(&opened, old));
         let (filled, compared) = self.files.in_order(filled, compared).await;
 
@@ -152,7 +158,7 @@ impl SftpFiles<'_> {
         };
         let changed = || TransferError::from(EditError::Changed(shown(&old.path)));
 
-        let backup = RemoteTemp::named(&old.path, &temporary_name(&old.path)).temporary;
+        let backup = RemoteTemp::named(&old.path, &temporary_name(&old.path));
         let backup = self.backup(&ours, theirs, backup).await?;
         if !self.files.is_unchanged(&ours).await? {
             return Err(EditError::Incomplete {
