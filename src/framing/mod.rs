@@ -6,7 +6,7 @@
 //! side can guess. [`exec`] writes the script of a command on a channel of its own, and [`sudo`]
 //! the script of a command as root. [`stop`] writes the script that ends a running command,
 //! [`detached`] those for commands that live on the remote machine, [`digest`] the one that compares
-//! a file, [`read_file`] those that show one, [`edit_file`] those that change one, and [`search`] the
+//! a file, [`file_server`] the one that serves files, [`read_file`] those that show one, [`edit_file`] those that change one, and [`search`] the
 //! one that searches a tree.
 
 pub mod decoder;
@@ -16,6 +16,7 @@ mod driver;
 pub mod edit_file;
 pub mod exec;
 pub mod file_probe;
+pub mod file_server;
 pub mod job_control_messages;
 pub mod mentioned;
 pub mod quoting;

@@ -17,3 +17,9 @@ impl Handle {
         &self.0
     }
 }
+
+impl From<u32> for Handle {
+    fn from(number: u32) -> Self {
+        Self(Bytes::copy_from_slice(&number.to_be_bytes()))
+    }
+}

@@ -72,6 +72,15 @@ pub struct Version {
 }
 
 impl Version {
+    /// Creates version 3 of a server with these extensions.
+    pub fn offering(extensions: impl Iterator<Item = &'static str>) -> Self {
+        let extension = |name: &'static str| (name.into(), Bytes::from_static(b"1"));
+        Self {
+            number: 3,
+            extensions: extensions.map(extension).collect(),
+        }
+    }
+
     /// Returns true if the server has version 1 of an extension, the only version known here.
     #[must_use]
     pub fn offers(&self, extension: &str) -> bool {

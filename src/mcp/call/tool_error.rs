@@ -137,7 +137,7 @@ fn of_detached(error: &Refusal) -> &'static str {
 /// Returns the advice after a failed transfer.
 fn of_transfer(error: &TransferError) -> &'static str {
     match error {
-        TransferError::NoSftp => "enable `Subsystem sftp` on the server, or move the content with ssh_exec and stdin",
+        TransferError::NoSftp | TransferError::NoShell(_) => "enable `Subsystem sftp` on the server, or move the content with ssh_exec and stdin",
         TransferError::Start(words) => words_hint(words).unwrap_or(
             "check that no startup file of the account prints anything, or move the content with ssh_exec and stdin",
         ),

@@ -277,6 +277,7 @@ fn result(
         to,
         tally,
         verified,
+        by_shell,
         duration,
     } = moved;
 
@@ -317,6 +318,10 @@ fn result(
     };
 
     let mut remarks = vec![how];
+
+    if by_shell {
+        remarks.push("by /bin/sh, without SFTP".to_owned());
+    }
 
     if result.skipped > 0 {
         remarks.push(format!(

@@ -37,6 +37,8 @@ pub struct Transferred {
     pub tally: Tally,
     /// True if both sides have the same SHA-256. False if only the lengths were compared.
     pub verified: bool,
+    /// True if a host had no SFTP, so that its shell read or wrote the files.
+    pub by_shell: bool,
     /// Time from the creation of the [`FileTransfer`] to the end, over all attempts.
     pub duration: Duration,
 }
@@ -155,7 +157,7 @@ impl FileTransfer {
         conditions: &StopConditions,
         origin: Option<(&Arc<RemoteHost>, &StopConditions)>,
     ) -> Result<Transferred, TransferError> {
-        let client = SftpClient::open(host, conditions);
+        let client = SftpClient::open_either(host, conditions);
         let origin = async {
             match origin {
                 Some((host, conditions)) => {
@@ -166,6 +168,8 @@ impl FileTransfer {
         };
         let (client, origin) = try_join(client, origin).await?;
         let (client, origin) = (Arc::new(client), origin.as_ref());
+        let by_shell =
+            client.is_by_shell() || origin.is_some_and(|origin| origin.client.is_by_shell());
 
         let Self {
             started,
@@ -228,6 +232,7 @@ impl FileTransfer {
             to,
             tally,
             verified,
+            by_shell,
             duration: started.elapsed(),
         })
     }

@@ -26,7 +26,7 @@ impl Origin {
         host: &Arc<RemoteHost>,
         conditions: &StopConditions,
     ) -> Result<Self, TransferError> {
-        let opened = SftpClient::open(host, conditions).await;
+        let opened = SftpClient::open_either(host, conditions).await;
 
         Ok(Self {
             session: Arc::clone(session),

@@ -5,6 +5,7 @@
 //! channel blocks its whole connection, and a writer may wait for the server's window. The number
 //! of requests in flight is not limited here; the callers bound their memory.
 
+mod by_shell;
 mod open_files;
 mod requests;
 mod start;
@@ -31,8 +32,12 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub(super) use self::open_files::OpenFileTurn;
-use self::open_files::{OpenFileEvidence, OpenFiles};
+use self::{
+    by_shell::ShellServer,
+    open_files::{OpenFileEvidence, OpenFiles},
+};
 use crate::{
+    framing::file_server::BadAnswer,
     lock::lock,
     sftp::{
         frames::Frames,
@@ -64,7 +69,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// SFTP client over a channel of its own, created by [`open`](Self::open), [`begin`](Self::begin),
 /// [`opportunistic`](Self::opportunistic) or
-/// [`on_another_connection`](Self::on_another_connection). Dropping the client closes the channel,
+/// [`on_another_connection`](Self::on_another_connection). On a host without SFTP, a `/bin/sh`
+/// carries out the requests ([`begin_by_shell`](Self::begin_by_shell)). Dropping the client closes the channel,
 /// even with requests in flight. A client whose channel has ended fails every request.
 #[derive(Debug)]
 pub(super) struct SftpClient {
@@ -83,6 +89,8 @@ pub(super) struct SftpClient {
     leaves_closes_unanswered: AtomicBool,
     /// Time from a first request to the reply, which is about a round trip.
     pub(super) round_trip: Duration,
+    /// Server in the shell of a host without SFTP.
+    shell: Option<Arc<ShellServer>>,
     _open: DropGuard,
 }
 
@@ -114,6 +122,7 @@ struct PendingReplies {
 enum ChannelEnd {
     Closed,
     Malformed(Malformed),
+    BadAnswer,
 }
 
 /// Error of a single SFTP request.
@@ -125,6 +134,9 @@ pub(super) enum RequestError {
     /// The server violated the SFTP protocol. The channel is unusable from then on.
     #[error(transparent)]
     Malformed(#[from] Malformed),
+    /// The shell of a host without SFTP does not answer as the script does.
+    #[error(transparent)]
+    BadAnswer(#[from] BadAnswer),
     /// The channel or the connection has ended.
     #[error("the SFTP server ended")]
     Closed,
@@ -165,6 +177,7 @@ impl From<ChannelEnd> for RequestError {
         match reason {
             ChannelEnd::Closed => Self::Closed,
             ChannelEnd::Malformed(malformed) => Self::Malformed(malformed),
+            ChannelEnd::BadAnswer => BadAnswer.into(),
         }
     }
 }
@@ -207,7 +220,7 @@ impl SftpClient {
     }
 
     /// Returns true if the server is OpenSSH's `sftp-server` without disabled requests, which
-    /// carries requests out in order. Other servers may begin a request before the previous request
+    /// carries requests out in order, or the shell of a host without SFTP, which does the same. Other servers may begin a request before the previous request
     /// has ended. They are therefore sent a request only after those on which it depends are
     /// answered.
     pub(super) fn is_openssh(&self) -> bool {
@@ -224,6 +237,11 @@ impl SftpClient {
         }
     }
 
+    /// Returns true if the host has no SFTP, so that its shell carries out the requests.
+    pub(super) fn is_by_shell(&self) -> bool {
+        self.shell.is_some()
+    }
+
     /// Returns true if the server offers an extension, such as `fsync@openssh.com`.
     pub(super) fn offers(&self, extension: &str) -> bool {
         self.version.offers(extension)
@@ -232,39 +250,61 @@ impl SftpClient {
     /// Sends a request and waits for the reply.
     async fn ask(&self, request: SftpRequest<'_>) -> Result<SftpReply, RequestError> {
         let id = self.next_id();
-        let packet = request.packet(id);
         let closes = if let SftpRequest::Close(handle) = request {
             Some(handle.clone())
         } else {
             None
         };
 
-        if packet.len() > MAX_REQUEST_BYTES {
-            Err(RequestError::TooLong)
-        } else {
-            self.send(id, packet, closes).await
+        let answer = self.expect(id, closes).await?;
+        if let Err(error) = self.put(id, &request) {
+            self.shared.lock().requests.remove(&id);
+            return Err(error);
         }
+        self.answer(answer).await
+    }
+
+    /// Queues a request whose reply is expected.
+    ///
+    /// # Errors
+    /// The request is too long, or the shell of a host without SFTP cannot carry it out.
+    fn put(&self, id: u32, request: &SftpRequest<'_>) -> Result<(), RequestError> {
+        // Sending fails only after the channel has ended, and then the wait for the reply ends too.
+        let send = |packet| drop(self.queue.send(packet));
+        if let Some(shell) = &self.shell {
+            return shell.request(id, request, &self.shared, send);
+        }
+
+        let packet = request.packet(id);
+        if packet.len() > MAX_REQUEST_BYTES {
+            return Err(RequestError::TooLong);
+        }
+        send(packet);
+
+        Ok(())
     }
 
     fn next_id(&self) -> u32 {
         self.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends a packet with an unused id and waits for the reply.
-    async fn send(
+    /// Registers a request with an unused id, and returns the receiver for the reply.
+    async fn expect(
         &self,
         id: u32,
-        packet: Bytes,
         closes: Option<Handle>,
+    ) -> Result<oneshot::Receiver<SftpReply>, RequestError> {
+        match self.shared.expect(id, closes) {
+            Ok(answer) => Ok(answer),
+            Err(reason) => Err(self.gone(reason).await),
+        }
+    }
+
+    /// Waits for the reply to a request.
+    async fn answer(
+        &self,
+        mut answer: oneshot::Receiver<SftpReply>,
     ) -> Result<SftpReply, RequestError> {
-        let mut answer = match self.shared.expect(id, closes) {
-            Ok(answer) => answer,
-            Err(reason) => return Err(self.gone(reason).await),
-        };
-
-        // Fails only after the channel has ended, and then the wait below ends too.
-        let _ = self.queue.send(packet);
-
         loop {
             // A reply to any request resets the limit: a busy server is slow, not silent.
             let before = self.shared.answered.load(Ordering::Relaxed);

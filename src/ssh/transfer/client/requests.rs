@@ -69,7 +69,7 @@ impl SftpClient {
 
         let id = self.next_id();
         if self.shared.expect(id, Some(handle.clone())).is_ok() {
-            let _ = self.queue.send(SftpRequest::Close(handle).packet(id));
+            let _ = self.put(id, &SftpRequest::Close(handle));
         }
     }
 
@@ -125,10 +125,15 @@ impl SftpClient {
         chunk: Chunk,
     ) -> Result<(), RequestError> {
         let id = self.next_id();
-        done(
-            self.send(id, chunk.write_to(id, handle, offset), None)
-                .await?,
-        )
+        let answer = self.expect(id, None).await?;
+
+        let send = |packet| drop(self.queue.send(packet));
+        match &self.shell {
+            Some(shell) => shell.write(id, handle, offset, chunk.content(), send)?,
+            None => send(chunk.write_to(id, handle, offset)),
+        }
+
+        done(self.answer(answer).await?)
     }
 
     /// Returns the attributes of a path. A link is not followed. A server without this request is

@@ -1,7 +1,10 @@
 //! The start of SFTP: from opening a channel to the server's version and limits.
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -56,6 +59,52 @@ impl SftpClient {
         }
     }
 
+    /// Starts SFTP, or else the file server in the host's shell. A host without SFTP is remembered
+    /// until the next log-in, because each attempt costs round trips.
+    ///
+    /// # Errors
+    /// The host has neither, the connection ends, or the transfer is stopped.
+    pub(in crate::ssh::transfer) async fn open_either(
+        host: &Arc<RemoteHost>,
+        conditions: &StopConditions,
+    ) -> Result<Self, TransferError> {
+        tokio::select! {
+            biased;
+            _ = conditions.wait(Duration::ZERO) => Err(TransferError::Cancelled),
+            begun = Self::begin_either(host) => begun,
+        }
+    }
+
+    /// Starts SFTP, or else the file server in the host's shell, without a way to be stopped.
+    ///
+    /// # Errors
+    /// The host has neither, or the connection ends.
+    pub(in crate::ssh::transfer) async fn begin_either(
+        host: &Arc<RemoteHost>,
+    ) -> Result<Self, TransferError> {
+        if host.has_no_sftp.load(Ordering::Relaxed) {
+            return Self::begin_by_shell(host).await;
+        }
+
+        let refusal = match Self::begin(host).await {
+            // A host that is silent now would be so in a shell, too.
+            Err(TransferError::Start(reason)) if !reason.starts_with(&silent()) => {
+                TransferError::Start(reason)
+            }
+            Err(TransferError::NoSftp) => TransferError::NoSftp,
+            begun => return begun,
+        };
+
+        match (Self::begin_by_shell(host).await, refusal) {
+            (Ok(client), _) => {
+                host.has_no_sftp.store(true, Ordering::Relaxed);
+                Ok(client)
+            }
+            (Err(TransferError::NoShell(_)), refusal @ TransferError::Start(_)) => Err(refusal),
+            (Err(error), _) => Err(error),
+        }
+    }
+
     /// Starts SFTP over any connection to the host, without a way to be stopped.
     ///
     /// # Errors
@@ -95,16 +144,24 @@ impl SftpClient {
     /// otherwise.
     pub(in crate::ssh::transfer) async fn opportunistic(host: &Arc<RemoteHost>) -> Option<Self> {
         let (channel, slot) = host.channels.opportunistic_channel().await?;
+        if host.has_no_sftp.load(Ordering::Relaxed) {
+            return Self::start_by_shell(channel, slot).await.ok();
+        }
+
         Self::start(channel, slot, &mut UnexpectedOutput::default())
             .await
             .ok()
     }
 
     /// Opens a further client for a transfer over another connection than the first. Returns `None`
-    /// if there is no such connection.
+    /// if there is no such connection, or the host has no SFTP.
     pub(in crate::ssh::transfer) async fn on_another_connection(
         host: &Arc<RemoteHost>,
     ) -> Option<Self> {
+        if host.has_no_sftp.load(Ordering::Relaxed) {
+            return None;
+        }
+
         let (channel, slot) = host.channels.channel_on_another_connection().await?;
         Self::start(channel, slot, &mut UnexpectedOutput::default())
             .await
@@ -190,6 +247,7 @@ impl SftpClient {
             removes: OnceCell::new(),
             leaves_closes_unanswered: AtomicBool::default(),
             round_trip,
+            shell: None,
             _open: guard,
         };
 

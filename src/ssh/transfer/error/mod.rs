@@ -48,6 +48,9 @@ pub enum TransferError {
     /// The server has no SFTP subsystem.
     #[error("the server offers no SFTP")]
     NoSftp,
+    /// The server has no SFTP, and the host cannot do without.
+    #[error("the server offers no SFTP, and without SFTP {0}")]
+    NoShell(String),
     /// The subsystem started, but does not speak SFTP. The text quotes what was printed.
     #[error("SFTP does not start on the server: {0}")]
     Start(String),
@@ -319,13 +322,14 @@ impl SftpClient {
                         message,
                     }
                 }
-                RequestError::Malformed(_) | RequestError::Closed | RequestError::NoAnswer => {
-                    TransferError::Ended {
-                        doing,
-                        path,
-                        message,
-                    }
-                }
+                RequestError::Malformed(_)
+                | RequestError::BadAnswer(_)
+                | RequestError::Closed
+                | RequestError::NoAnswer => TransferError::Ended {
+                    doing,
+                    path,
+                    message,
+                },
             }
         }
     }

@@ -209,7 +209,7 @@ impl RemoteTemp {
 
     /// Removes the temporary file over a new channel. Returns false if no channel can be opened.
     async fn remove(&self, host: &Arc<RemoteHost>) -> bool {
-        let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(host)).await else {
+        let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin_either(host)).await else {
             return false;
         };
         self.remove_with(&client).await
@@ -256,7 +256,7 @@ pub async fn remove_remote_temps(
     remote_temps: Vec<RemoteTemp>,
     host: &Arc<RemoteHost>,
 ) -> Vec<RemoteTemp> {
-    let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin(host)).await else {
+    let Ok(Ok(client)) = timeout(TIDY_LIMIT, SftpClient::begin_either(host)).await else {
         return remote_temps;
     };
     let (client, mut removals, mut left) = (&client, FuturesUnordered::new(), Vec::new());

@@ -67,9 +67,11 @@ impl Sending<'_> {
         let left = self.size.saturating_sub(*self.arrived);
 
         // Other servers may not keep everything that is written to a file which is open several
-        // times.
-        let several =
-            self.client.is_openssh() && self.client.round_trip >= FAR && left > ONE_CHANNEL_BYTES;
+        // times, and a shell writes a file from its beginning to its end.
+        let several = self.client.is_openssh()
+            && !self.client.is_by_shell()
+            && self.client.round_trip >= FAR
+            && left > ONE_CHANNEL_BYTES;
         let further = if several { CHANNELS - 1 } else { 0 };
         let (host, path) = (self.host, &self.names.temporary);
 

@@ -113,7 +113,7 @@ impl PendingUploads {
 
             // The SFTP server may have exited, while the connection still works.
             if !self.lock().is_empty()
-                && let Ok(another) = SftpClient::begin(host).await
+                && let Ok(another) = SftpClient::begin_either(host).await
             {
                 self.remove_small(&another).await;
             }
