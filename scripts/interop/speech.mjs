@@ -13,7 +13,7 @@ export function mark() {
 export const posix = {
   exec: { command: `sh -c 'echo "a  b"; echo problem >&2; exit 3'`, stdout: 'a  b\n', stderr: 'problem\n', status: 3 },
   stdin: (text) => ({ command: 'cat', input: text, stdout: text }),
-  sleep: (seconds) => ({ command: `sleep ${seconds}`, process: new RegExp(`(^|/| )sleep ${seconds}$`) }),
+  sleep: (seconds) => ({ command: `sleep ${seconds}`, process: new RegExp(`^(\\S*/)?sleep ${seconds}$`) }),
   slow: { command: `sh -c 'echo one; sleep 2; echo two'`, stdout: 'one\ntwo\n' },
   detached: (file) => ({
     command: `sh -c 'echo one; sleep 2; echo two | tee ${file}'`,
@@ -34,7 +34,7 @@ export const posix = {
 export const git = {
   ...posix,
   exec: {
-    command: `git-upload-pack repository.git`,
+    command: `git-upload-pack 'repository.git'`,
     input: '0000',
     stdout: /^[0-9a-f]{44} HEAD\0[^]* refs\/heads\/main\n0000$/,
     stderr: '',

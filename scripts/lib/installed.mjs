@@ -1,6 +1,6 @@
 // Programs of other people, from the registries that this machine uses, with the settings of its user.
 
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, dirname, join } from 'node:path';
 import { npm } from '../../npm/clients.mjs';
 import { run } from '../../npm/peer.mjs';
@@ -79,6 +79,43 @@ export function installedCrate(crate, version) {
     rmSync(join(folder, 'build'), { recursive: true, force: true });
     if (ended.status !== 0) return `cargo install failed: ${lastWords(ended)}`;
   });
+}
+
+/**
+ * Fetches the source of a Debian package into `target/installed/NAME-source`, once.
+ *
+ * @param {string} debianPackage
+ * @returns {Promise<string>} the folder with its folder; a Stop where it cannot be had
+ */
+export function installedSource(debianPackage) {
+  return once(`${debianPackage}-source`, debianPackage, async (folder) => {
+    const lists = join(folder, 'lists');
+    for (const name of ['sources', 'lists/partial', 'archives/partial']) mkdirSync(join(folder, name), { recursive: true });
+    // The machine's own lists stay as they are.
+    const found = debianSources();
+    if (!found) return 'this is no Debian, or its sources have another form';
+    writeFileSync(join(folder, 'sources/source.sources'), found);
+    const places = { 'Dir::Etc::SourceParts': join(folder, 'sources'), 'Dir::Etc::SourceList': '/dev/null' };
+    const all = { ...places, 'Dir::State::Lists': lists, 'Dir::Cache': folder, 'APT::Sandbox::User': 'root' };
+    const options = Object.entries(all).flatMap(([name, value]) => ['-o', `${name}=${value}`]);
+    for (const args of [['update'], ['source', '--download-only', debianPackage]]) {
+      const ended = await run({ command: 'apt-get', args: [...options, '-qq', ...args] }, { cwd: folder, timeout: PATIENCE_MS });
+      if (ended.status !== 0) return `apt-get ${args.join(' ')} failed: ${lastWords(ended)}`;
+    }
+    const archive = readdirSync(folder).find((name) => /\.orig\.tar\.\w+$/.test(name));
+    if (!archive) return 'it has no archive of its source';
+    const ended = await run({ command: 'tar', args: ['-xf', archive] }, { cwd: folder, timeout: PATIENCE_MS });
+    rmSync(lists, { recursive: true, force: true });
+    if (ended.status !== 0) return `tar failed: ${lastWords(ended)}`;
+  });
+}
+
+/** Where this Debian gets its packages, turned to their sources. */
+function debianSources() {
+  const folder = '/etc/apt/sources.list.d';
+  const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.sources')) : [];
+  const texts = names.map((name) => readFileSync(join(folder, name), 'utf8'));
+  return texts.map((text) => text.replaceAll(/^Types:.*/gm, 'Types: deb-src')).join('\n');
 }
 
 /** Runs npm as the person would, with the Node that runs this. */

@@ -48,7 +48,7 @@ const signal = {
     const begun = await ours.exec(command, { background: true });
     const job = begun.outcome?.job;
     if (!job) return begun;
-    if (!(await until(() => running(process).length > 0))) return { right: false, text: `it does not run: ${begun.text}` };
+    if (!(await until(() => running(process).length > 0, 10_000))) return ended(ours, job, /^(?!)/, begun.stdout);
     const answer = await ours.call('ssh_job', { session: undefined, job, signal: 'INT' });
     const isGone = await stopped(process);
     return { ...answer, right: isGone && ['signaled', 'exited'].includes(answer.outcome?.status) };

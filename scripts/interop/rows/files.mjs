@@ -1,5 +1,6 @@
 // Rows about files: a file, an edit of one, a tree, 50 MB. Each is compared byte by byte, on the host and after the way back.
 
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { chmodSync, lstatSync, mkdirSync, readFileSync, readdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -54,9 +55,18 @@ function thereAndBack(make, flags = []) {
       if (sftp.status === 0 && contentIs(from, join(local, name), back)) return { works: true, words: '' };
       const scp = await plain.scp(from, `${stage.name}:${remote}`, flags);
       if (scp.status === 0 && contentIs(from, join(local, name))) return { works: true, words: '' };
-      return { works: false, words: `${sftp.words}\n${scp.words}` };
+      const piped = await pipe(plain, from, remote);
+      if (piped.status === 0 && contentIs(from, join(local, name))) return { works: true, words: '' };
+      return { works: false, words: `${sftp.words}\n${scp.words}\n${piped.words}` };
     },
   };
+}
+
+/** What remains without SFTP and scp: `cat`, and `tar` for a tree. */
+function pipe(plain, from, remote) {
+  if (lstatSync(from).isFile()) return plain.ssh([`cat > ${remote}`], { input: readFileSync(from) });
+  const input = execFileSync('tar', ['-C', from, '-c', '.'], { maxBuffer: 1 << 28 });
+  return plain.ssh([`mkdir ${remote} && tar -C ${remote} -x`], { input });
 }
 
 function made(make, stage) {

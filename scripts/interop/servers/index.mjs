@@ -1,6 +1,9 @@
 // The servers, the cheapest first.
 
+import { files } from './files.mjs';
+import { libraries } from './libraries.mjs';
 import { openssh } from './openssh.mjs';
+import { small } from './small.mjs';
 
 /**
  * @typedef {object} Server
@@ -12,4 +15,4 @@ import { openssh } from './openssh.mjs';
  */
 
 /** @type {Server[]} */
-export const servers = [...openssh];
+export const servers = [...openssh, ...small, ...libraries, ...files];

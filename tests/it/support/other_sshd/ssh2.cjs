@@ -1,10 +1,12 @@
 // An SSH server on ssh2, for SFTP alone, whose handlers are asynchronous, as fs is: each request begins when it comes, and
-// ends when it will. PORT HOST_KEY AUTHORIZED_KEYS HOME, with ssh2 in NODE_PATH.
+// ends when it will. PORT HOST_KEY AUTHORIZED_KEYS HOME [MODULE], with ssh2 in NODE_PATH. The module has a function, to
+// which each session is given.
 
 const fs = require('node:fs');
 const { Server, utils } = require('ssh2');
 
-const [port, hostKey, authorizedKeys, home] = process.argv.slice(2);
+const [port, hostKey, authorizedKeys, home, sessions] = process.argv.slice(2);
+const more = sessions ? require(sessions) : () => {};
 const { OPEN_MODE, STATUS_CODE, flagsToString } = utils.sftp;
 process.chdir(home);
 const allowed = utils.parseKey(fs.readFileSync(authorizedKeys));
@@ -115,6 +117,6 @@ new Server({ hostKeys: [fs.readFileSync(hostKey)] }, (client) => {
     if (asked.signature && !allowed.verify(asked.blob, asked.signature, asked.hashAlgo)) return asked.reject();
     asked.accept();
   });
-  client.on('ready', () => client.on('session', (accept) => accept().on('sftp', (begin) => serve(begin()))));
+  client.on('ready', () => client.on('session', (accept) => more(accept().on('sftp', (begin) => serve(begin())))));
   client.on('error', () => {});
 }).listen(Number(port), '127.0.0.1');
