@@ -72,6 +72,7 @@ async function column(server, binary, asked) {
   const cells = new Map();
   let stage;
   let ours;
+  process.stdout.write(`${name}:`);
   try {
     stage = new Stage(join(scratch, slug(name)), slug(name), server.shell?.() ?? '/bin/bash');
     const local = join(stage.home, below || 'files');
@@ -89,19 +90,19 @@ async function column(server, binary, asked) {
     // Whatever is asked for, a session has to be there.
     if (!asked.some((row) => row.name === 'connect')) await ours.call('ssh_connect');
     for (const row of asked) {
-      const seen = await row.ours(host);
-      cells.set(row.name, await judge(seen, () => row.plain(host)));
+      const cell = await judge(await row.ours(host), () => row.plain(host));
+      process.stdout.write(` ${row.name}${cell.word === 'right' ? '' : ` ${cell.word.toUpperCase()}`}`);
+      cells.set(row.name, cell);
     }
   } catch (error) {
     if (!(error instanceof Stop)) throw error;
-    console.log(`${name}: not here: ${error.message}`);
+    console.log(` not here: ${error.message}`);
     return { name, absent: error.message, cells };
   } finally {
     ours?.close();
     stage?.stop();
   }
-  const words = [...cells].map(([row, { word }]) => `${row} ${word}`).join(', ');
-  console.log(`${name}, ${seconds(Date.now() - start)}: ${words}`);
+  console.log(` (${seconds(Date.now() - start)})`);
   return { name, cells };
 }
 

@@ -30,6 +30,8 @@ async function set(path, { mode, atime, mtime }) {
 }
 
 function serve(sftp) {
+  // Else the client waits for the end of its channel.
+  sftp.on('end', () => sftp.end());
   const files = new Map();
   let last = 0;
   const keep = (id, entry) => {
