@@ -123,6 +123,7 @@ impl SftpClient {
                 handles: HANDLES,
             },
             renames: OnceCell::new(),
+            removes: OnceCell::new(),
             leaves_closes_unanswered: AtomicBool::default(),
             round_trip,
             shell: Some(server),
