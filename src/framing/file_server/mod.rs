@@ -295,7 +295,8 @@ impl ServerTools {
             return request;
         }
 
-        for part in content.chunks(TEXT_BYTES) {
+        for (number, part) in content.chunks(TEXT_BYTES).enumerate() {
+            line.push(if number > 0 { "; " } else { "" });
             line.push(&format!("wp {slot} '"));
             for &byte in part {
                 if byte.is_ascii_alphanumeric() || byte == b' ' {
@@ -305,7 +306,7 @@ impl ServerTools {
                     line.push(&format!("\\0{byte:03o}"));
                 }
             }
-            line.push("'; ");
+            line.push("'");
         }
 
         line.end()

@@ -54,7 +54,15 @@ lk() {
   [ -L "$1" ] || [ -e "$1" ] || no 'No such file or directory' || return
   [ -L "$1" ] || no 'Invalid argument' || return
   if has readlink; then t=$(readlink "$1" && echo .) || return
-  else t=$(ls -ld "$1" && echo .) || return; t=${t#*"$1 -> "}; fi
+  else
+    # Some versions of `ls` print a question mark for a byte.
+    t=$(ls -ld "$1" && echo .) || return
+    case $t in
+    *\?*) no 'the host has no readlink' || return ;;
+    *"$1 -> "*) t=${t#*"$1 -> "} ;;
+    *) no 'the host has no readlink' || return ;;
+    esac
+  fi
   printf '%s' "${t%"$N".}"
 }
 # A path without links. Its last name need not exist.

@@ -29,7 +29,7 @@ pub(crate) struct OpenSshdSettings {
     pub(crate) before: Vec<String>,
     /// The user it lets in, if that is not who runs the tests.
     pub(crate) user: Option<&'static str>,
-    /// The command of `Subsystem sftp`.
+    /// The command of `Subsystem sftp`. Empty for a server without that line.
     pub(crate) sftp: String,
     /// More lines of `sshd_config`, before the others, so that they win; no `Match`, which would take the others in.
     pub(crate) extra_config: String,
@@ -251,10 +251,16 @@ fn sshd_config(program: &Path, folder: &Path, port: u16, settings: &OpenSshdSett
         .chain(host_keys.clone())
         .collect();
 
+    let subsystem = if sftp.is_empty() {
+        String::new()
+    } else {
+        format!("Subsystem sftp {sftp}\n")
+    };
+
     let mut config = format!(
         "{extra_config}\nListenAddress 127.0.0.1\nPort {port}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
          PasswordAuthentication no\nKbdInteractiveAuthentication no\nPidFile none\nPrintMotd no\nLogLevel VERBOSE\n\
-         MaxStartups {max_startups}\nMaxSessions {max_sessions}\nSubsystem sftp {sftp}\nSetEnv HOME={}\n",
+         MaxStartups {max_startups}\nMaxSessions {max_sessions}\n{subsystem}SetEnv HOME={}\n",
         folder.join("authorized_keys").display(),
         folder.display()
     );

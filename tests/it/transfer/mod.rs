@@ -10,6 +10,7 @@ mod memory;
 mod others;
 mod resume;
 mod trees;
+mod without_sftp;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -4,7 +4,7 @@ mod failures;
 #[cfg(target_os = "linux")]
 mod rclone;
 #[cfg(target_os = "linux")]
-mod servers;
+pub(super) mod servers;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

@@ -22,7 +22,7 @@ use crate::{
 
 /// What a server does of what is beside content.
 #[derive(Clone, Copy)]
-struct Preserved {
+pub(in crate::transfer) struct Preserved {
     /// Relative paths of links stay relative.
     relative_links: bool,
     /// Relative paths of links are shown as relative.
@@ -48,7 +48,7 @@ fn expected(root: &Path, at: &Path, relative_links: bool) -> BTreeMap<PathBuf, I
 
 /// Which names a server can list at all.
 #[derive(Clone, Copy, PartialEq)]
-enum Names {
+pub(in crate::transfer) enum Names {
     Ascii,
     Unicode,
     Bytes,
@@ -82,7 +82,11 @@ fn assert_alike(one: &BTreeMap<PathBuf, Item>, other: &BTreeMap<PathBuf, Item>, 
 
 /// Twelve small files and a large tree, up and down again.
 #[expect(clippy::too_many_lines, reason = "it is a table")]
-async fn all_arrives<S>(mut bench: ConnectedHost<S>, kept: Preserved, names_of: Names) {
+pub(in crate::transfer) async fn all_arrives<S>(
+    mut bench: ConnectedHost<S>,
+    kept: Preserved,
+    names_of: Names,
+) {
     let (source, up, down) = (
         bench.local("source"),
         bench.remote("up"),
@@ -222,7 +226,7 @@ async fn all_arrives<S>(mut bench: ConnectedHost<S>, kept: Preserved, names_of: 
     }
 }
 
-const PLAIN: Preserved = Preserved {
+pub(in crate::transfer) const PLAIN: Preserved = Preserved {
     relative_links: true,
     shows_relative_links: true,
 };
