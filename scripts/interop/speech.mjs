@@ -47,6 +47,8 @@ export const erlang = {
   ...posix,
   exec: { command: `io:format("a  b~n").`, stdout: /^a {2}b\n(ok)?/, stderr: '', status: 0 },
   slow: { command: `io:format("one~n"), timer:sleep(2000), io:format("two~n").`, stdout: /^one\ntwo\n(ok)?/ },
+  sleep: (seconds) => ({ ...posix.sleep(seconds), command: `os:cmd("sleep ${seconds}").` }),
+  terminal: { command: `io:format("terminal~n").`, stdout: /^terminal\r?\n(ok)?/ },
 };
 
 /** Windows' cmd.exe. */

@@ -127,6 +127,7 @@ export class Stage {
   /** Ends the server and all that it has started. */
   stop() {
     this.link.cut();
+    if (!this.#child) return;
     for (const { pid } of tree(this.#child.pid).reverse()) kill(pid);
   }
 

@@ -110,12 +110,12 @@ export function installedSource(debianPackage) {
   });
 }
 
-/** Where this Debian gets its packages, turned to their sources. */
+/** Where this Debian gets its packages first of all, turned to their sources. */
 function debianSources() {
   const folder = '/etc/apt/sources.list.d';
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.sources')) : [];
-  const texts = names.map((name) => readFileSync(join(folder, name), 'utf8'));
-  return texts.map((text) => text.replaceAll(/^Types:.*/gm, 'Types: deb-src')).join('\n');
+  const [first = ''] = names.map((name) => readFileSync(join(folder, name), 'utf8').trim().split('\n\n')[0]);
+  return first.replace(/^Types:.*/m, 'Types: deb-src');
 }
 
 /** Runs npm as the person would, with the Node that runs this. */

@@ -185,9 +185,10 @@ def serve(connection):
     transport.set_subsystem_handler('sftp', paramiko.SFTPServer, Files)
     try:
         transport.start_server(server=Server())
-        # Channels that are accepted are held by their threads.
+        # A channel that nobody holds is closed.
+        channels = []
         while transport.is_active():
-            transport.accept(10)
+            channels = [channel for channel in [*channels, transport.accept(10)] if channel and not channel.closed]
     except (OSError, EOFError, paramiko.SSHException) as error:
         print(error, file=sys.stderr, flush=True)
 

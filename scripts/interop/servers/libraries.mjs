@@ -1,7 +1,7 @@
 // Servers made of libraries, as their documentation shows how. They run commands as the user who runs this.
 
 import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { needAll, needProgram } from '../../lib/programs.mjs';
 import { installedPython, installedSource } from '../../lib/installed.mjs';
@@ -36,13 +36,11 @@ const ssh2 = {
 const conch = {
   name: 'Twisted Conch',
   async start(stage) {
-    const twistd = needProgram('twistd3', 'python3-twisted');
-    const keys = stage.file('conch');
-    mkdirSync(keys);
-    copyFileSync(stage.file('host_key'), join(keys, 'ssh_host_ed25519_key'));
-    copyFileSync(stage.file('host_key.pub'), join(keys, 'ssh_host_ed25519_key.pub'));
-    const args = ['-n', '--pidfile=', 'conch', '--data', keys, '--moduli', keys, '--auth', 'sshkey'];
-    await stage.start((port) => [twistd, ...args, '--port', `tcp:${port}:interface=127.0.0.1`]);
+    const python = '/usr/bin/python3';
+    const isThere = () => isRight(python, ['-c', 'import twisted.conch']);
+    needAll([{ name: 'Twisted', debianPackage: 'python3-twisted', isThere }], 'elsewhere install Twisted');
+    const args = [stage.file('host_key'), stage.file('id.pub')];
+    await stage.start((port) => [python, program('conch_server.py'), String(port), ...args]);
   },
 };
 

@@ -1,9 +1,11 @@
 //! Errors between a destination and a running command, by stage.
 
+mod algorithms;
 mod hint;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use self::algorithms::Negotiation;
 pub use self::hint::{Audience, words_hint};
 pub use crate::framing::exec::ExecScriptError;
 use crate::{
@@ -143,10 +145,10 @@ pub enum SshError {
         after: Duration,
     },
     /// Client and server have no algorithm in common.
-    #[error("no common {kind} algorithm; configured here: {ours}; offered by the server: {theirs}")]
+    #[error("{}; offered to the server: {ours}; offered by the server: {theirs}", .negotiation.cause())]
     NoCommonAlgorithm {
-        /// Kind of algorithm: key exchange, host key, cipher, MAC or compression.
-        kind: String,
+        /// Kind of algorithm, and what would help.
+        negotiation: Negotiation,
         /// Algorithms offered by this program, comma-separated.
         ours: String,
         /// Algorithms offered by the server, comma-separated.
@@ -154,7 +156,7 @@ pub enum SshError {
     },
     /// The configuration allows only algorithms which this program does not have.
     #[error(
-        "{option} in the SSH configuration names no supported algorithm; configured: {configured}; supported: {supported}"
+        "this program does not have any algorithm that {option} allows in the SSH configuration; configured: {configured}; it has: {supported}"
     )]
     UnsupportedAlgorithms {
         /// Keyword of the option in `ssh_config`.
@@ -164,6 +166,11 @@ pub enum SshError {
         /// Algorithms supported by this program, comma-separated.
         supported: String,
     },
+    /// The signature of the server's host key could not be verified.
+    #[error(
+        "the server's signature with its host key is not right, or the key is an RSA key of more than 8,192 bits, which this program cannot check"
+    )]
+    HostKeySignature,
     /// The SSH handshake failed for another reason.
     #[error("the SSH handshake with {host} failed: {message}")]
     Handshake {
@@ -393,10 +400,11 @@ impl From<russh::Error> for SshError {
     fn from(error: russh::Error) -> Self {
         match error {
             russh::Error::NoCommonAlgo { kind, ours, theirs } => Self::NoCommonAlgorithm {
-                kind: format!("{kind:?}"),
+                negotiation: Negotiation::new(&kind, &theirs),
                 ours: ours.join(","),
                 theirs: excerpt(theirs.join(",")),
             },
+            russh::Error::WrongServerSig => Self::HostKeySignature,
             russh::Error::ChannelOpenFailure(reason) => Self::ChannelRefused(format!("{reason:?}")),
             // These errors give no reason for the end of the connection.
             russh::Error::Disconnect

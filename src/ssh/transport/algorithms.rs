@@ -21,10 +21,11 @@ const CIPHERS: [cipher::Name; 6] = [
 ];
 
 /// Ciphers used only if the configuration names them, for devices without better ciphers.
-const OLD_CIPHERS: [cipher::Name; 3] = [
+const OLD_CIPHERS: [cipher::Name; 4] = [
     cipher::AES_256_CBC,
     cipher::AES_192_CBC,
     cipher::AES_128_CBC,
+    cipher::TRIPLE_DES_CBC,
 ];
 
 /// Returns the algorithms to offer, with the host key algorithms in the order of
@@ -235,7 +236,7 @@ mod tests {
 
         let old =
             self::preferred(&config("ciphers 3des-cbc,aes128-cbc,aes128-ctr"), &any()).unwrap();
-        assert_eq!(join(&old.cipher), "aes128-ctr,aes128-cbc");
+        assert_eq!(join(&old.cipher), "aes128-ctr,aes128-cbc,3des-cbc");
         assert!(!join(&self::preferred(&config(""), &any()).unwrap().cipher).contains("cbc"));
     }
 
@@ -292,7 +293,11 @@ mod tests {
     #[test]
     fn nothing_in_common_names_both_lists() {
         for (lines, configured, supported) in [
-            ("ciphers 3des-cbc", "3des-cbc", "aes128-gcm@openssh.com"),
+            (
+                "macs umac-64@openssh.com",
+                "umac-64@openssh.com",
+                "hmac-sha2-256",
+            ),
             ("ciphers none", "none", "aes128-gcm@openssh.com"),
             ("macs none", "none", "hmac-sha2-256"),
             ("kexalgorithms none", "none", "ecdh-sha2-nistp256"),

@@ -254,7 +254,7 @@ impl Case {
                 ("cannot be read", Decision::Unreadable),
                 ("HAS CHANGED", Decision::Changed),
                 ("host key has changed", Decision::Changed),
-                ("no common Key algorithm", Decision::NoAlgorithm),
+                ("no common host key algorithm", Decision::NoAlgorithm),
                 ("HostKeyAlgorithms does not allow", Decision::NoAlgorithm),
                 ("an RSA key of", Decision::TooShort),
                 ("is not known", Decision::Unknown),

@@ -1,0 +1,110 @@
+//! Words about algorithms that client and server do not have in common.
+
+use russh::{AlgorithmKind, Preferred, cipher, compression, kex, mac};
+
+/// Failed negotiation of one kind of algorithm (RFC 4253, section 7.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Negotiation {
+    /// Kind of algorithm, in words.
+    kind: &'static str,
+    /// Keyword of its option in `ssh_config` and `sshd_config`.
+    option: &'static str,
+    /// Algorithms that this program has, comma-separated.
+    supported: String,
+    /// Algorithm that both sides have and the SSH configuration does not allow.
+    not_allowed: Option<String>,
+}
+
+impl Negotiation {
+    /// Describes the negotiation of an algorithm with a server that offers these.
+    pub(super) fn new(kind: &AlgorithmKind, theirs: &[String]) -> Self {
+        let (kind, option, supported) = match kind {
+            AlgorithmKind::Kex => (
+                "key exchange",
+                "KexAlgorithms",
+                names(kex::ALL_KEX_ALGORITHMS),
+            ),
+            AlgorithmKind::Key => ("host key algorithm", "HostKeyAlgorithms", host_keys()),
+            AlgorithmKind::Cipher => ("cipher", "Ciphers", names(cipher::ALL_CIPHERS)),
+            AlgorithmKind::Mac => ("MAC", "MACs", names(mac::ALL_MAC_ALGORITHMS)),
+            AlgorithmKind::Compression => (
+                "compression",
+                "Compression",
+                names(compression::ALL_COMPRESSION_ALGORITHMS),
+            ),
+        };
+
+        let not_allowed = theirs.iter().find(|name| supported.contains(name)).cloned();
+
+        Self {
+            kind,
+            option,
+            supported: supported.join(","),
+            not_allowed,
+        }
+    }
+
+    /// Returns the words before the lists of both sides.
+    pub(super) fn cause(&self) -> String {
+        let Self {
+            kind, not_allowed, ..
+        } = self;
+
+        match not_allowed {
+            Some(name) => format!(
+                "no common {kind}: the SSH configuration does not allow {name}, which both sides have"
+            ),
+            None => format!(
+                "no common {kind}: this program does not have any that the server offers; it has: {}",
+                self.supported
+            ),
+        }
+    }
+
+    /// Returns the line for a configuration, with the side that needs it.
+    pub(super) fn remedy(&self) -> String {
+        let option = self.option;
+        match (&self.not_allowed, option) {
+            (Some(_), "Compression") => {
+                "add this line for the host to ssh_config: `Compression yes`".into()
+            }
+            (Some(name), _) => format!(
+                "add this line for the host to ssh_config, if an older algorithm is acceptable: \
+                 `{option} +{name}`"
+            ),
+            (None, "HostKeyAlgorithms") => {
+                "have a key of another kind made on the server, by `ssh-keygen -A` there, and \
+                 sshd restarted"
+                    .into()
+            }
+            (None, _) => format!(
+                "add this line to the server's sshd_config: `{option} +{}`",
+                common(option)
+            ),
+        }
+    }
+}
+
+/// Returns an algorithm that this program and nearly every server have.
+fn common(option: &str) -> &'static str {
+    match option {
+        "KexAlgorithms" => "curve25519-sha256",
+        "Ciphers" => "aes128-ctr",
+        "MACs" => "hmac-sha2-256",
+        _ => "none",
+    }
+}
+
+/// Returns the algorithms of russh, without the placeholder for none of them, and without the
+/// markers which are no key exchanges.
+fn names<N: AsRef<str>>(all: &[&N]) -> Vec<String> {
+    let names = all.iter().map(|name| (*name).as_ref().to_owned());
+    names
+        .filter(|name: &String| !["none", "clear"].contains(&name.as_str()))
+        .collect()
+}
+
+fn host_keys() -> Vec<String> {
+    let names = Preferred::DEFAULT.key.iter();
+    names.map(|key| key.as_str().to_owned()).collect()
+}
