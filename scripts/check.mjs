@@ -88,6 +88,8 @@ function testedAgainst() {
     { name: 'whiptail', debianPackage: 'whiptail' },
     { name: 'dropbear', debianPackage: 'dropbear-bin' },
     { name: 'dropbearkey', debianPackage: 'dropbear-bin' },
+    // Takes one command over a connection.
+    { name: 'tinysshd', debianPackage: 'tinysshd' },
     // SFTP servers that do not behave as OpenSSH's.
     { name: 'proftpd', debianPackage: 'proftpd-core' },
     { name: 'mod_sftp', debianPackage: 'proftpd-mod-crypto', isThere: () => isFile('/usr/lib/proftpd/mod_sftp.so') },

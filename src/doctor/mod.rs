@@ -17,7 +17,6 @@ use crate::{
         config::target::Target,
         diagnose::{Diagnosis, diagnose},
         error::{Audience, SshError},
-        known_servers::KnownServers,
         trace::{Finding, StageOutcome},
     },
 };
@@ -28,7 +27,6 @@ pub struct DoctorTarget {
     host: String,
     target: Target,
     key_path: Option<String>,
-    servers: KnownServers,
     notices: Vec<String>,
 }
 
@@ -55,16 +53,14 @@ impl DoctorTarget {
         store: Option<PathBuf>,
     ) -> Result<Self, DestinationError> {
         // A host can be diagnosed without the store, so an unreadable one is only a notice.
-        let servers = KnownServers::default();
         let (saved, mut notices) = match Store::new(store).peek() {
-            Ok(document) => {
-                servers.add_saved(document.servers);
-                let mut sessions = document.sessions.into_iter();
-                (
-                    sessions.find(|saved| saved.name.as_str() == host),
-                    Vec::new(),
-                )
-            }
+            Ok(document) => (
+                document
+                    .sessions
+                    .into_iter()
+                    .find(|saved| saved.name.as_str() == host),
+                Vec::new(),
+            ),
             Err(reason) => (None, vec![reason]),
         };
 
@@ -87,7 +83,6 @@ impl DoctorTarget {
                 host: host.to_owned(),
                 target,
                 key_path,
-                servers,
                 notices,
             });
         };
@@ -125,7 +120,6 @@ impl DoctorTarget {
             host: host.to_owned(),
             target,
             key_path: saved.key_path,
-            servers,
             notices,
         })
     }
@@ -138,7 +132,7 @@ impl DoctorTarget {
         };
 
         let Diagnosis { trace, failure } =
-            diagnose(&self.target, &credentials, CONNECT_LIMIT, &self.servers).await;
+            diagnose(&self.target, &credentials, CONNECT_LIMIT).await;
         DoctorReport {
             patient: self,
             trace,

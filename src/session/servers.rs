@@ -41,7 +41,9 @@ impl SavedServers {
             if let Ok(Ok(document)) = spawn_blocking(move || store.peek()).await {
                 self.known.add_saved(document.servers);
             }
-            tokio::spawn(save_changes(self.store.clone(), self.known.subscribe()));
+            let changes = self.known.subscribe();
+            let saved = changes.borrow().clone();
+            tokio::spawn(save_changes(self.store.clone(), changes, saved));
         };
 
         self.loaded.get_or_init(load).await;
@@ -51,17 +53,28 @@ impl SavedServers {
 }
 
 /// Saves each change, until nobody can change anything any more.
-async fn save_changes(store: Store, mut changes: watch::Receiver<BTreeMap<String, KnownServer>>) {
+/// `before` is what was there before the first change.
+async fn save_changes(
+    store: Store,
+    mut changes: watch::Receiver<BTreeMap<String, KnownServer>>,
+    mut before: BTreeMap<String, KnownServer>,
+) {
     while changes.changed().await.is_ok() {
-        let mut servers = changes.borrow_and_update().clone();
-        servers.retain(|_, server| server.commands.is_some() || server.single_channel);
-        if servers.is_empty() {
-            continue;
-        }
+        let now = changes.borrow_and_update().clone();
+        // Another process may know more of the others.
+        let mut learned = now.clone();
+        learned.retain(|host_key, server| before.get(host_key) != Some(&*server));
+        before = now;
 
         let store = store.clone();
-        let saved =
-            spawn_blocking(move || store.update(|document| document.servers.extend(servers)));
+        let saved = spawn_blocking(move || {
+            store.update(|document| {
+                document.servers.extend(learned);
+                document
+                    .servers
+                    .retain(|_, server| server.is_worth_saving());
+            })
+        });
 
         if let Ok(Err(error)) = saved.await {
             let error = escape_line(with_causes(&error));

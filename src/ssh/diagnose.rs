@@ -18,7 +18,7 @@ use crate::{
         command::remote_host::RemoteHost,
         connect::{connection::Connection, open::OpenConnection},
         error::SshError,
-        known_servers::{CommandsPerConnection, KnownServers},
+        known_servers::{Capacity, KnownServers},
         prompt::{pausable_clock::PausableClock, prompter::Prompter},
         trace::{Finding, Stage, StageOutcome, StageTrace},
         transfer::{self, TransferError},
@@ -46,14 +46,8 @@ pub struct Diagnosis {
 }
 
 /// Connects to the target within `limit`, and tries the operations of a session. A refused session
-/// channel counts as a failure too, because nothing could run. `servers` has what earlier connections
-/// showed, and gets what this one shows.
-pub async fn diagnose(
-    target: &Target,
-    credentials: &Credentials,
-    limit: Duration,
-    servers: &KnownServers,
-) -> Diagnosis {
+/// channel counts as a failure too, because nothing could run.
+pub async fn diagnose(target: &Target, credentials: &Credentials, limit: Duration) -> Diagnosis {
     let (trace, prompter, deadline) = (
         &StageTrace::recording(),
         &Prompter::default(),
@@ -72,7 +66,8 @@ pub async fn diagnose(
                 credentials,
                 limit,
                 false,
-                servers,
+                // An unknown server is examined: what it took earlier may not hold any more.
+                &KnownServers::default(),
             );
             let tried = try_out(&host, &connection, trace).await;
             host.close().await;
@@ -161,7 +156,7 @@ async fn try_out(
 
 /// Returns true if the server ends each connection with its first command.
 fn takes_one_command(host: &RemoteHost) -> bool {
-    host.commands_per_connection() == Some(CommandsPerConnection::One)
+    host.capacity() == Some(Capacity::OneCommand)
 }
 
 /// Probes what a session can do without.
@@ -200,10 +195,15 @@ async fn try_rest(
     }
 
     trace.begin(Stage::Channels);
-    if takes_one_command(host) {
-        trace.skip(|| "one over a connection, which ends with it".to_owned());
-    } else {
-        channels(connection, trace).await;
+    match host.capacity() {
+        Some(Capacity::OneCommand) => {
+            trace.skip(|| "one over a connection, which ends with it".to_owned());
+        }
+        // A session gives each channel a connection of its own here, so the count is of no use.
+        Some(Capacity::OneChannel) => trace.skip(|| {
+            "one at a time over a connection; further connections are opened for more".to_owned()
+        }),
+        _ => channels(connection, trace).await,
     }
 
     Ok(())
@@ -284,12 +284,6 @@ async fn persistent_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
 
 /// Counts the channels which are open at once, up to `CHANNELS`. All are closed unused.
 async fn channels(connection: &Connection, trace: &StageTrace) {
-    // A session gives each channel a connection of its own here, so the count is of no use.
-    if connection.is_single_channel() {
-        return trace
-            .skip(|| "one at a time over a connection, for this kind of server".to_owned());
-    }
-
     // A closed channel may count against `MaxSessions` for a moment, so refusals are retried first.
     let (mut open, mut doubts) = (Vec::new(), DOUBTS);
 

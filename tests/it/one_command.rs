@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::support::{
-    checks::{assert_stopped, code, eventually, plain, status},
+    checks::{assert_stopped, code, eventually, plain, skipped, status},
     fake_sshd::{AfterFirst, FakeSshd, FakeSshdSettings},
     fixture::{ConnectedHost, TestHost},
 };
@@ -81,16 +81,19 @@ async fn what_a_server_cannot_do_is_asked_once() {
         let commands = bench.sshd.commands();
         commands.iter().filter(|it| !it.contains("echo hi")).count()
     };
-    assert_eq!((bench.sshd.connections(), questions(&bench)), (4, 1));
+    assert_eq!((bench.sshd.connections(), questions(&bench)), (5, 2));
 
-    eventually("the store has it", || learned(&bench)["commands"] == "one").await;
+    eventually("the store has it", || {
+        learned(&bench)["capacity"] == "oneCommand"
+    })
+    .await;
 
     let mut second = bench.client().await;
     let result = second
         .call("ssh_exec", json!({"session": "host", "command": "echo hi"}))
         .await;
     assert_eq!(result.ok().stdout(), "hi\n");
-    assert_eq!((bench.sshd.connections(), questions(&bench)), (5, 1));
+    assert_eq!((bench.sshd.connections(), questions(&bench)), (6, 2));
 }
 
 #[tokio::test]
@@ -102,7 +105,7 @@ async fn a_server_that_takes_several_commands_is_asked_once() {
 
     assert_eq!(bench.sshd.connections(), 2);
     eventually("the store has it", || {
-        learned(&bench)["commands"] == "several"
+        learned(&bench)["capacity"] == "manyChannels"
     })
     .await;
 }
@@ -115,8 +118,79 @@ async fn a_refused_second_channel_is_kept_in_mind() {
     };
     let mut bench = TestHost::fake_with(settings, "").connect().await;
     assert_eq!(bench.exec("echo hi", plain()).await.stdout(), "hi\n");
-    let known = || learned(&bench)["singleChannel"] == true;
+    let known = || learned(&bench)["capacity"] == "oneChannel";
     eventually("the store has it", known).await;
+}
+
+#[tokio::test]
+async fn a_fresh_log_in_finds_out_anew_what_a_server_takes() {
+    let mut bench = open(AfterFirst::Ends).await;
+    assert_eq!(bench.exec("echo hi", plain()).await.stdout(), "hi\n");
+    eventually("the store has it", || {
+        learned(&bench)["capacity"] == "oneCommand"
+    })
+    .await;
+
+    bench
+        .mcp
+        .call("ssh_reconnect", json!({"session": "host", "fresh": true}))
+        .await
+        .ok();
+    eventually("the store has it no more", || learned(&bench).is_null()).await;
+    assert_eq!(bench.exec("echo hi", plain()).await.stdout(), "hi\n");
+    eventually("the store has it again", || {
+        learned(&bench)["capacity"] == "oneCommand"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn two_commands_at_once_do_not_break_a_connection() {
+    let mut bench = open(AfterFirst::BreaksMeanwhile).await;
+    let slow = bench
+        .exec("sleep 7424; echo never", json!({"background": true}))
+        .await;
+    assert_eq!(status(&slow), "running", "{slow:?}");
+    assert_eq!(bench.exec("echo hi", plain()).await.stdout(), "hi\n");
+    assert_eq!(learned(&bench)["capacity"], "oneChannel");
+    eventually("it runs", || bench.runs("7424")).await;
+
+    let sleeps = bench.exec("sleep 7425", json!({"timeoutMs": 500})).await;
+    assert_stopped(&sleeps, "timedOut", bench.port, "7425");
+}
+
+#[tokio::test]
+async fn an_account_without_commands_is_asked_once() {
+    let settings = FakeSshdSettings {
+        software: "SSH-2.0-FakeSshd",
+        refuses_commands: true,
+        ..FakeSshdSettings::default()
+    };
+    let mut bench = TestHost::fake_with(settings, "").connect().await;
+    for _ in 0..2 {
+        let result = bench
+            .mcp
+            .call("ssh_exec", json!({"session": "host", "command": "echo hi"}))
+            .await;
+        assert!(result.is_error(), "{result:?}");
+    }
+    // A connection for the question, and one for the commands.
+    assert_eq!(
+        (bench.sshd.connections(), bench.sshd.commands().len()),
+        (2, 3)
+    );
+    eventually("the store has it", || {
+        learned(&bench)["loginShells"]["agent"]["shell"] == "other"
+    })
+    .await;
+
+    let mut second = bench.client().await;
+    let again = json!({"session": "host", "command": "echo hi"});
+    assert!(second.call("ssh_exec", again).await.is_error());
+    assert_eq!(
+        (bench.sshd.connections(), bench.sshd.commands().len()),
+        (3, 4)
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -124,9 +198,17 @@ async fn a_refused_second_channel_is_kept_in_mind() {
 async fn tinysshd_does_all_that_it_does_for_ssh() {
     use crate::support::other_sshd::Make;
 
+    let folder = tempfile::tempdir().unwrap();
+    if std::os::unix::fs::MetadataExt::uid(&folder.path().metadata().unwrap()) != 0 {
+        return skipped("only root can give tinysshd a home that it likes");
+    }
+
     let mut bench = TestHost::other(&Make::Tinyssh).connect().await;
     everything_works(&mut bench).await;
-    eventually("the store has it", || learned(&bench)["commands"] == "one").await;
+    eventually("the store has it", || {
+        learned(&bench)["capacity"] == "oneCommand"
+    })
+    .await;
 
     let before = bench.sshd.connections();
     assert_eq!(bench.exec("echo hi", plain()).await.stdout(), "hi\n");

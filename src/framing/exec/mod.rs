@@ -73,6 +73,9 @@ pub struct ExecScript {
     pub preamble: Vec<u8>,
 }
 
+/// Beginning of the announcement of a process that should have a terminal and has none.
+pub const NO_TERMINAL: &str = "no terminal ";
+
 /// Content of the mark after the settings have been read.
 pub const READY: &str = "ready";
 
@@ -232,6 +235,11 @@ impl LoginShell {
 
         let (mut line, mut settings) = (Vec::new(), Vec::new());
 
+        // Some servers grant a terminal and give none.
+        if self == Self::Posix && input == Input::Terminal {
+            line = format!("[ -t 0 ] || __mcp_n='{NO_TERMINAL}'; ").into_bytes();
+        }
+
         if reads {
             let loaded = self.load(environment, announce, says_ready)?;
             line.extend_from_slice(loaded.before.as_bytes());
@@ -239,7 +247,7 @@ impl LoginShell {
             line.extend_from_slice(loaded.after.as_bytes());
             settings = loaded.settings;
         } else {
-            line = self.announcement(announce);
+            line.append(&mut self.announcement(announce));
         }
 
         // The mark ends the script on stdin. The command's own input follows after it.
@@ -303,8 +311,8 @@ impl LoginShell {
             Self::Posix => format!(
                 "if [ -r /proc/$$/stat ]; then read -r __mcp </proc/$$/stat; read -r __mcp_u </proc/uptime; \
                  __mcp=\"$__mcp $__mcp_u\"; else __mcp=$(set -- $({LSTART} $$ 2>&1); \
-                 IFS=_; echo \"began_$*\"); fi; printf '\\036%s:%s %s\\036%s;' {mark} \"$$\" \"$__mcp\" {mark} >&2; \
-                 unset __mcp __mcp_u; "
+                 IFS=_; echo \"began_$*\"); fi; printf '\\036%s:%s %s\\036%s;' {mark} \"${{__mcp_n-}}$$\" \"$__mcp\" {mark} >&2; \
+                 unset __mcp __mcp_u __mcp_n; "
             ),
             Self::Fish => format!(
                 "if test -r /proc/$fish_pid/stat; read __mcp </proc/$fish_pid/stat; read __mcp_u </proc/uptime; \

@@ -330,6 +330,12 @@ impl LiveSession {
     ) -> Result<Reconnected, SessionError> {
         let limit = limit.map_or(self.limit, |limit| limit.min(self.limit));
         let current = self.connection.turn().await.value();
+
+        // The reason for a fresh log-in may be another configuration of the server.
+        if let Some(last) = lock(&self.last).host.as_ref().filter(|_| fresh) {
+            last.forget_server();
+        }
+
         let old = current.filter(|host| !host.is_closed());
 
         let Some(old) = old else {

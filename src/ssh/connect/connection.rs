@@ -19,6 +19,7 @@ use crate::{
     ssh::{
         auth::TypedSecret,
         error::SshError,
+        known_servers::Capacity,
         transport::{
             handler::{ClientHandler, ConnectionFacts},
             metered::Traffic,
@@ -28,6 +29,8 @@ use crate::{
 
 /// Time limit for opening a channel on a live connection.
 const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
+/// Longest time from the end of the channels to the end of their transport.
+const END_LAG: Duration = Duration::from_secs(1);
 
 /// One authenticated SSH transport to one host, made by [`Connection::open`]. Shared in an [`Arc`];
 /// all methods take `&self`. The transport ends with [`close`](Self::close), or when the server or
@@ -143,16 +146,13 @@ impl Connection {
         self.is_software(b"SSH-2.0-dropbear")
     }
 
-    /// Returns true if the server is of a kind that is known to take several commands over a
-    /// connection, one after the other.
-    pub(in crate::ssh) fn is_known_to_take_several_commands(&self) -> bool {
-        self.takes_parallel_channels() || self.is_single_channel()
-    }
-
-    /// Returns true if the server is of a kind that is known to take several channels at once. Only
-    /// there may a channel be opened that nobody has asked for.
-    pub(in crate::ssh) fn takes_parallel_channels(&self) -> bool {
-        self.is_software(b"SSH-2.0-OpenSSH_")
+    /// Returns the capacity of a connection to this kind of server; `None` for unknown software.
+    pub(in crate::ssh) fn usual_capacity(&self) -> Option<Capacity> {
+        if self.is_software(b"SSH-2.0-OpenSSH_") {
+            Some(Capacity::ManyChannels)
+        } else {
+            self.is_single_channel().then_some(Capacity::OneChannel)
+        }
     }
 
     /// Returns true if the server is OpenSSH's for Windows.
@@ -181,23 +181,36 @@ impl Connection {
 
     /// Returns true if the server's identification starts with `beginning` (RFC 4253, section 4.2).
     fn is_software(&self, beginning: &[u8]) -> bool {
-        self.facts
-            .software
-            .get()
-            .is_some_and(|version| version.starts_with(beginning))
+        self.identification().starts_with(beginning)
     }
 
-    /// Returns true if a channel opened now may be lost, for the reason given at
-    /// [`is_single_channel`](Self::is_single_channel). `had` is the number of channels opened so
-    /// far, all of which have ended. If the server has closed fewer, a command may not have ended
-    /// for the server.
-    pub(in crate::ssh) fn may_drop_new_channel(&self, had: usize) -> bool {
-        self.is_single_channel() && self.facts.channels_closed.load(Ordering::Relaxed) < had
+    /// Returns the server's identification string (RFC 4253, section 4.2).
+    pub(in crate::ssh) fn identification(&self) -> &[u8] {
+        self.facts.software.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns true if the server has closed fewer channels than the `had` which were opened so far, all
+    /// of which have ended here. A command may not have ended for the server, and a server with one
+    /// channel may then lose the next one, see [`is_single_channel`](Self::is_single_channel).
+    pub(in crate::ssh) fn has_channels_left(&self, had: usize) -> bool {
+        self.facts.channels_closed.load(Ordering::Relaxed) < had
     }
 
     /// Returns true if the transport has ended, without waiting as [`ended`](Self::ended) does.
     pub(in crate::ssh) fn has_ended(&self) -> bool {
         self.facts.closed.is_set() || self.is_closed()
+    }
+
+    /// Returns true if the transport has ended, or ends within a moment, as after the end of all its
+    /// channels.
+    pub(in crate::ssh) async fn ends_now(&self) -> bool {
+        timeout(END_LAG, self.ended()).await.is_ok()
+    }
+
+    /// Returns true if the transport ended while this program opened a channel next to another one,
+    /// over a server that is not known to take several.
+    pub(in crate::ssh) async fn has_ended_at_second_channel(&self) -> bool {
+        self.facts.openings_at_risk.load(Ordering::Relaxed) > 0 && self.ends_now().await
     }
 
     /// Waits for the end of the transport. Writers have to watch for the end themselves: russh

@@ -159,6 +159,7 @@ impl SshError {
             Self::Random(_) | Self::Cancelled => "try again".into(),
             Self::NoRoom { .. }
             | Self::NotSent { .. }
+            | Self::SecondChannel
             | Self::Script(_)
             | Self::ExecScript(_)
             | Self::ExecRefused
@@ -169,7 +170,7 @@ impl SshError {
         }
     }
 
-    /// Returns the hint for a command that was not run. Only tools run commands, so the reader is
+    /// Returns the hint for a command that was not run, or was cut off. Only tools run commands, so the reader is
     /// the agent.
     fn command_hint(&self) -> String {
         let hint = match self {
@@ -178,6 +179,7 @@ impl SshError {
             Self::NotSent { .. } => {
                 "call ssh_reconnect, because the link may be dead, or give more time with timeoutMs"
             }
+            Self::SecondChannel => "check what the command has done so far, then run it again",
             Self::Script(_) | Self::ExecScript(ExecScriptError::Nul("the command")) => {
                 "write the byte with printf, or put it into a file with ssh_upload"
             }

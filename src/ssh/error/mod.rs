@@ -13,6 +13,9 @@ use crate::{
     openssh::{effective_config::ConfigError, tokens::TokenError},
 };
 
+/// Reason for the end of a connection which the other side has closed, without a message.
+pub(super) const CLOSED_BY_SERVER: &str = "the other side closed it";
+
 /// Limit of the server's own words in an error, in bytes.
 pub(super) const MAX_WORDS_BYTES: usize = 1000;
 
@@ -235,6 +238,13 @@ pub enum SshError {
     /// The connection ended, for this reason; `None` if the reason is unknown.
     #[error("the connection was lost{}", .0.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
     Lost(Option<String>),
+    /// The connection ended, with the command that ran over it, when this program opened another
+    /// channel.
+    #[error(
+        "the command was cut off: the server ended the connection when this program opened a second channel over it; \
+         from now on each channel has a connection of its own"
+    )]
+    SecondChannel,
     /// The command cannot be written for the remote shell.
     #[error(transparent)]
     Script(#[from] crate::framing::script::ScriptError),
@@ -406,6 +416,9 @@ impl From<russh::Error> for SshError {
             },
             russh::Error::WrongServerSig => Self::HostKeySignature,
             russh::Error::ChannelOpenFailure(reason) => Self::ChannelRefused(format!("{reason:?}")),
+            russh::Error::IO(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Lost(Some(CLOSED_BY_SERVER.to_owned()))
+            }
             // These errors give no reason for the end of the connection.
             russh::Error::Disconnect
             | russh::Error::HUP

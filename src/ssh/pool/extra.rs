@@ -11,9 +11,7 @@ use super::{
     ChannelPool, ChannelSlot, Priority,
     slot::{Member, attempt},
 };
-use crate::ssh::{
-    connect::connection::Connection, error::SshError, known_servers::CommandsPerConnection,
-};
+use crate::ssh::{connect::connection::Connection, error::SshError, known_servers::KnownServer};
 
 /// Longest time from the end of a command to the end of a connection that ended with the command.
 const ENDS_WITH_COMMAND: Duration = Duration::from_secs(1);
@@ -72,11 +70,14 @@ impl ChannelPool {
         !self.closing.is_cancelled() && !methods.any(|method| method == "keyboard-interactive")
     }
 
-    /// Returns true if the first connection has had a channel, and has none now.
-    pub(in crate::ssh) fn first_has_had_a_channel(&self) -> bool {
+    /// Returns the number of channels that the first connection has had; `None` if the connection has
+    /// one now, or has ended.
+    pub(in crate::ssh) fn first_idle_after(&self) -> Option<usize> {
         let mut state = self.state();
-        let first = state.member(&self.first);
-        first.is_some_and(|member| member.had > 0 && member.used() == 0)
+        let first = state
+            .member(&self.first)
+            .filter(|member| member.used() == 0)?;
+        Some(first.had)
     }
 
     /// Watches if the first connection ends together with its first channel, from which the pool
@@ -95,9 +96,7 @@ impl ChannelPool {
             });
 
             if ended_with_command && !pool.closing.is_cancelled() {
-                pool.server.learn(|server| {
-                    server.commands.get_or_insert(CommandsPerConnection::One);
-                });
+                pool.server.learn(KnownServer::ended_early);
             }
         });
     }
@@ -124,10 +123,10 @@ impl ChannelPool {
     /// dialling is allowed.
     fn find_extra_channel(self: &Arc<Self>) -> ExtraChannel {
         let mut state = self.state();
-        let limit = state.limit();
-        let one_command = self.server.takes_one_command();
+        let limit = self.limit(&state);
+        let capacity = self.capacity();
         let has_room = |member: &&mut Member| {
-            let load = member.load(one_command);
+            let load = member.load(capacity);
             let room = !load.full && limit.is_none_or(|limit| load.used < limit);
             room && !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed()
         };

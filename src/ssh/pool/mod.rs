@@ -23,17 +23,20 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::{policy::Priority, slot::ChannelSlot};
+pub(super) use self::{
+    policy::Priority,
+    slot::{ChannelSlot, SLOT_RELEASE_LAG},
+};
 use self::{
     policy::{Choice, PoolLoad, choose, look_again},
-    slot::{Member, PoolState, SLOT_RELEASE_LAG, attempt},
+    slot::{Member, PoolState, attempt},
 };
 use super::{
     auth::Credentials,
     config::target::Target,
     connect::{connection::Connection, open::WINDOW},
     error::SshError,
-    known_servers::ServerEntry,
+    known_servers::{Capacity, ServerEntry},
 };
 use crate::{foreign_text::escape_line, lock::lock};
 
@@ -86,9 +89,8 @@ impl ChannelPool {
         prefetches: bool,
         server: ServerEntry,
     ) -> Arc<Self> {
-        let known = server.get();
-        let is_single =
-            first.is_single_channel() || known.single_channel || server.takes_one_command();
+        let capacity = server.capacity().or(first.usual_capacity());
+        let is_single = matches!(capacity, Some(Capacity::OneCommand | Capacity::OneChannel));
 
         // Later log-ins repeat the first with the secrets that worked there.
         Arc::new(Self {
@@ -127,16 +129,43 @@ impl ChannelPool {
         Arc::clone(&self.first)
     }
 
+    /// Returns the capacity of a connection to the server; `None` if not known.
+    pub(super) fn capacity(&self) -> Option<Capacity> {
+        self.server.capacity().or(self.first.usual_capacity())
+    }
+
+    /// Returns true if the connection ends with its first channel.
+    fn takes_one_command(&self) -> bool {
+        self.capacity() == Some(Capacity::OneCommand)
+    }
+
+    /// Returns the limit of channels on a connection; `None` if no limit is known.
+    fn limit(&self, state: &PoolState) -> Option<usize> {
+        match self.capacity() {
+            Some(Capacity::OneCommand | Capacity::OneChannel) => Some(1),
+            Some(Capacity::ManyChannels) | None => state.limit(),
+        }
+    }
+
+    /// Learns that the server takes one channel over a connection.
+    fn takes_one_channel(&self) {
+        self.server.learn(|server| {
+            if server.capacity != Some(Capacity::OneCommand) {
+                server.capacity = Some(Capacity::OneChannel);
+            }
+        });
+    }
+
     /// Returns true if no channel is opened for work any more, because the first connection has
     /// ended. Where each command ends its connection, that is no reason.
     fn is_closed(&self) -> bool {
-        self.first.is_closed() && !self.server.takes_one_command()
+        self.first.is_closed() && !self.takes_one_command()
     }
 
     /// Returns true if the first connection has had its only command, and waits to be closed by the
     /// server.
     pub(super) fn is_used_up(&self) -> bool {
-        self.server.takes_one_command()
+        self.takes_one_command()
             && self
                 .state()
                 .member(&self.first)
@@ -230,13 +259,13 @@ impl ChannelPool {
             .members
             .retain(|member| !member.connection.is_closed());
 
-        let one_command = self.server.takes_one_command();
-        if state.members.is_empty() && !one_command {
+        let capacity = self.capacity();
+        if state.members.is_empty() && capacity != Some(Capacity::OneCommand) {
             return Err(self.first.lost());
         }
 
         let situation = PoolLoad {
-            limit: state.limit(),
+            limit: self.limit(&state),
             may_dial: !state.dialling && !state.hopeless && !self.is_closed(),
             keeps_one: state.trouble.is_none() || requested_at.elapsed() < CONTROL_SLOT_KEPT,
         };
@@ -248,7 +277,7 @@ impl ChannelPool {
             self.limit
         };
 
-        let loads = state.members.iter().map(|member| member.load(one_command));
+        let loads = state.members.iter().map(|member| member.load(capacity));
         match choose(loads, priority, situation) {
             Choice::Use(index) => Ok(state
                 .members
@@ -309,8 +338,10 @@ impl ChannelPool {
                 // A channel was granted here before, so this refusal is about their number.
                 if member.had > 0 {
                     state.record_refusal(connection, Instant::now());
-                    if state.proven && state.most == 1 {
-                        self.server.learn(|server| server.single_channel = true);
+                    let is_single = state.proven && state.most == 1;
+                    drop(state);
+                    if is_single {
+                        self.takes_one_channel();
                     }
                     return true;
                 }

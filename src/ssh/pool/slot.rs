@@ -1,7 +1,7 @@
 //! State of a pool's connections, and the slots on them.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -9,11 +9,11 @@ use russh::{Channel, client::Msg};
 use tokio::sync::oneshot;
 
 use super::{ChannelPool, policy::Load};
-use crate::ssh::{connect::connection::Connection, error::SshError};
+use crate::ssh::{connect::connection::Connection, error::SshError, known_servers::Capacity};
 
 /// Time in which the slot of a closed channel may not be free yet. sshd refuses a channel that
 /// arrives in the same packet as the end of another.
-pub(super) const SLOT_RELEASE_LAG: Duration = Duration::from_millis(200);
+pub(in crate::ssh) const SLOT_RELEASE_LAG: Duration = Duration::from_millis(200);
 /// Time for which a limit counts after being shown by such a refusal.
 const REFUSAL_STANDS: Duration = Duration::from_secs(1);
 
@@ -132,15 +132,18 @@ impl Member {
     }
 
     /// Returns the load of this connection, for the policy.
-    /// `one_command` is true if the connection ends with its first channel.
-    pub(super) fn load(&self, one_command: bool) -> Load {
+    /// `capacity` is that of a connection to the server.
+    pub(super) fn load(&self, capacity: Option<Capacity>) -> Load {
         let used = self.used();
-        let is_used_up = one_command && self.had > 0;
+        let is_unusable = match capacity {
+            Some(Capacity::OneCommand) => self.had > 0,
+            Some(Capacity::OneChannel) => used == 0 && self.connection.has_channels_left(self.had),
+            Some(Capacity::ManyChannels) | None => false,
+        };
+
         Load {
             used,
-            full: self.full
-                || is_used_up
-                || (used == 0 && self.connection.may_drop_new_channel(self.had)),
+            full: self.full || is_unusable,
         }
     }
 
@@ -154,6 +157,36 @@ impl ChannelSlot {
     /// Returns the connection of the channel.
     pub(in crate::ssh) fn connection(&self) -> &Arc<Connection> {
         &self.connection
+    }
+
+    /// Notes that the channel is being opened next to another one, if the server is not known to take
+    /// that. Returns true in this case.
+    fn begin_risk(&self) -> bool {
+        let mut state = self.pool.state();
+        let is_next_to_others = state
+            .member(&self.connection)
+            .is_some_and(|member| member.open > 0);
+        drop(state);
+
+        let risk = is_next_to_others && self.pool.capacity() != Some(Capacity::ManyChannels);
+        if risk {
+            let openings = &self.connection.facts.openings_at_risk;
+            openings.fetch_add(1, Ordering::Relaxed);
+        }
+
+        risk
+    }
+
+    /// Learns from the opening. The note stays if the connection has ended, because the other channel
+    /// ended with the connection.
+    async fn end_risk(&self) {
+        let broke = self.connection.is_closed() && self.connection.ends_now().await;
+        if broke {
+            self.pool.takes_one_channel();
+        } else {
+            let openings = &self.connection.facts.openings_at_risk;
+            openings.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Notes the opening of the channel.
@@ -211,9 +244,13 @@ pub(super) async fn attempt(
     // A task of its own, because a cancelled caller must not leave behind a channel that nobody
     // reads.
     tokio::spawn(async move {
+        let risk = slot.begin_risk();
         let opened = slot.connection.open_channel().await;
         if opened.is_ok() {
             slot.opened();
+        }
+        if risk {
+            slot.end_risk().await;
         }
 
         if let Err((_slot, Ok(unwanted))) = reply.send((slot, opened)) {

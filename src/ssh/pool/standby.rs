@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use russh::{Channel, client::Msg};
 use tokio::{sync::oneshot, task::yield_now, time::sleep};
 
-use super::{ChannelPool, ChannelSlot, slot::attempt};
+use super::{Capacity, ChannelPool, ChannelSlot, slot::attempt};
 
 /// Time for which an unused channel is kept: about as long as an agent thinks, and less than a
 /// server waits before closing idle channels (`ChannelTimeout`, `sshd_config(5)`).
@@ -45,7 +45,7 @@ impl ChannelPool {
     /// Returns true if a channel may be opened that nobody has asked for. Some servers break at a
     /// second channel, so this one must be known to take several at once.
     pub(super) fn takes_extra_channels(&self) -> bool {
-        self.first.takes_parallel_channels() || self.state().most > 1
+        self.capacity() == Some(Capacity::ManyChannels) || self.state().most > 1
     }
 
     /// Takes the channel kept ready or being opened. Returns `None` if there is none, or if the
@@ -124,11 +124,11 @@ impl ChannelPool {
     /// and the ready channel goes to whoever comes first.
     fn slot_to_prefetch(self: &Arc<Self>) -> Option<ChannelSlot> {
         let mut state = self.state();
-        let limit = state.limit();
+        let limit = self.limit(&state);
         let member = state
             .member(&self.first)
             .filter(|member| !member.connection.is_closed())?;
-        let load = member.load(self.server.takes_one_command());
+        let load = member.load(self.capacity());
         let room = !load.full && limit.is_none_or(|limit| limit.saturating_sub(load.used) > 1);
         room.then(|| self.slot_on(member))
     }

@@ -27,7 +27,7 @@ use crate::{
     foreign_text::ForeignText,
     openssh::banner,
     ssh::{
-        error::{MAX_WORDS_BYTES, SshError, excerpt},
+        error::{CLOSED_BY_SERVER, MAX_WORDS_BYTES, SshError, excerpt},
         prompt::prompter::{Banner, Prompter, UnknownKey},
         trace::StageTrace,
     },
@@ -53,6 +53,9 @@ pub(in crate::ssh) struct ConnectionFacts {
     ended: Mutex<Option<String>>,
     /// True if the server ended the connection in good order, rather than the network.
     pub(in crate::ssh) ended_in_order: AtomicBool,
+    /// Number of channels being opened next to another one, although the server is not known to take
+    /// several.
+    pub(in crate::ssh) openings_at_risk: AtomicUsize,
     /// Number of our channels which the server has closed.
     pub(in crate::ssh) channels_closed: AtomicUsize,
     /// End of the connection, for any reason.
@@ -363,10 +366,13 @@ impl client::Handler for ClientHandler {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<SshError>) -> Result<(), SshError> {
-        let in_order = matches!(
-            reason,
-            DisconnectReason::ReceivedDisconnect(_) | DisconnectReason::Error(SshError::Lost(None))
-        );
+        let in_order = match &reason {
+            DisconnectReason::ReceivedDisconnect(_) => true,
+            DisconnectReason::Error(SshError::Lost(cause)) => cause
+                .as_deref()
+                .is_none_or(|cause| cause == CLOSED_BY_SERVER),
+            DisconnectReason::Error(_) => false,
+        };
         self.facts.ended_in_order.store(in_order, Ordering::Relaxed);
 
         let (text, result) = match reason {

@@ -4,6 +4,8 @@ use std::fs;
 
 use super::doctor;
 use crate::support::{
+    fake_sshd::{AfterFirst, FakeSshdSettings},
+    fixture::TestHost,
     keys::{ed25519, known_hosts_line},
     open_sshd::{OpenSshd, OpenSshdSettings},
 };
@@ -235,5 +237,49 @@ async fn a_configuration_that_ssh_refuses_is_told_in_its_words() {
         );
 
         assert!(!output.text.contains("debug1"), "{}", output.text);
+    }
+}
+
+#[tokio::test]
+async fn what_an_unknown_server_takes_is_said() {
+    let one_command = [
+        "✓ channel: the server takes one command over a connection",
+        "✓ login shell: /bin/sh",
+        "✓ ssh_shell: bash starts",
+        "✓ files (SFTP): files can be moved",
+        "channels: one over a connection, which ends with it",
+    ];
+
+    for (after_first, parts) in [
+        (AfterFirst::Ends, one_command),
+        (AfterFirst::Breaks, one_command),
+        (
+            AfterFirst::BreaksMeanwhile,
+            [
+                "✓ channel: the server opens one",
+                "✓ login shell: /bin/sh",
+                "✓ ssh_shell: bash starts",
+                "✓ files (SFTP): files can be moved",
+                "channels: one at a time over a connection",
+            ],
+        ),
+        (
+            AfterFirst::GoesOn,
+            [
+                "✓ channel: the server opens one",
+                "✓ login shell: /bin/sh",
+                "✓ ssh_shell: bash starts",
+                "✓ files (SFTP): files can be moved",
+                "✓ channels: 10 at once over a connection",
+            ],
+        ),
+    ] {
+        let settings = FakeSshdSettings {
+            software: "SSH-2.0-FakeSshd",
+            after_first,
+            ..FakeSshdSettings::default()
+        };
+        let host = TestHost::fake_with(settings, "");
+        doctor(&host.config, &[]).await.says(true, &parts);
     }
 }

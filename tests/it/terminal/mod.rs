@@ -2,6 +2,7 @@
 
 mod devices;
 mod menus;
+mod pretended;
 pub(crate) mod prompts;
 mod reader;
 pub(crate) mod stop;

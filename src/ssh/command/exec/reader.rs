@@ -14,6 +14,7 @@ use crate::{
     foreign_text::ForeignText,
     framing::{
         decoder::{DecodeStep, StreamDecoder},
+        exec::NO_TERMINAL,
         stop::Process,
         stream::{PerStream, Stream},
         sudo::{SudoEvent, SudoListener},
@@ -50,6 +51,8 @@ pub(super) struct ChannelReader {
     /// Output that came while the settings were read. A server that pretends to give a terminal (Apache
     /// MINA) echoes the settings, so this is shown only if the settings were never read.
     pub(super) unready_output: PerStream<Vec<u8>>,
+    /// True if the command should have a terminal and has none.
+    pub(super) has_no_terminal: bool,
     /// True from the announcement to the mark after the settings.
     pub(super) is_reading_settings: bool,
     /// Queue of events for the [`StdinWriter`](super::stdin::StdinWriter).
@@ -130,7 +133,7 @@ impl ChannelReader {
                 Some(ChannelMsg::Failure) => match self.awaited_replies.pop_front() {
                     Some(AwaitedReply::Terminal) => {
                         self.replies = None;
-                        notice = Some("the server gave the command no terminal".to_owned());
+                        self.has_no_terminal = true;
                     }
                     Some(AwaitedReply::Command) => {
                         refused = Some(SshError::ExecRefused);
@@ -171,6 +174,8 @@ impl ChannelReader {
             self.push(stream, &unready).await;
         }
 
+        let no_terminal = || "the server gave the command no terminal".to_owned();
+        let notice = notice.or_else(|| self.has_no_terminal.then(no_terminal));
         let status = status.or(closed.then_some(ExitStatus::Unreported));
 
         CommandEnd {
@@ -203,7 +208,14 @@ impl ChannelReader {
                 if let DecodeStep::Complete { trailer, mut rest } = decoder.push(bytes, &mut output)
                 {
                     output.append(&mut rest);
-                    let process = std::str::from_utf8(&trailer).ok().and_then(Process::parse);
+                    let trailer = std::str::from_utf8(&trailer).unwrap_or_default();
+                    let pretended = trailer.strip_prefix(NO_TERMINAL);
+                    if pretended.is_some() {
+                        self.has_no_terminal = true;
+                        self.replies = None;
+                    }
+
+                    let process = Process::parse(pretended.unwrap_or(trailer));
                     events.push(SudoEvent::Authenticated(process));
                     announced = true;
                 }

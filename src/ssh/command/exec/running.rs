@@ -37,6 +37,7 @@ use crate::{
             spec::CommandSpec,
         },
         error::SshError,
+        known_servers::Capacity,
         pool::ChannelSlot,
         prompt::as_root::AsRoot,
     },
@@ -117,6 +118,7 @@ impl RunningCommand {
                 .says_ready
                 .then(|| StreamDecoder::new(&channel.mark)),
             unready_output: PerStream::default(),
+            has_no_terminal: false,
             is_reading_settings: false,
             events: send_event,
             processes: send_processes,
@@ -242,15 +244,21 @@ impl RunningCommand {
         })
     }
 
-    /// Returns true if the server ended the connection in good order, and is of a kind that may do so
-    /// after each command.
-    async fn ends_connections(&self) -> bool {
-        // russh ends the channels just before it reports the reason.
-        tokio::task::yield_now().await;
-        let connection = self.slot.connection();
+    /// Returns true if the end of the connection was the end of the command, as on a server that ends
+    /// each connection with its command.
+    async fn ended_with_connection(&self, command_end: &CommandEnd) -> bool {
+        let output = &command_end.output;
+        let has_printed = output.stdout.total > 0 || output.stderr.total > 0;
 
-        !connection.is_known_to_take_several_commands()
-            && connection.facts.ended_in_order.load(Ordering::Relaxed)
+        let connection = self.slot.connection();
+        match self.control.host.capacity() {
+            Some(Capacity::OneCommand) => command_end.had_eof || has_printed,
+            None if command_end.had_eof => {
+                connection.ends_now().await
+                    && connection.facts.ended_in_order.load(Ordering::Relaxed)
+            }
+            _ => false,
+        }
     }
 
     /// Builds the result of a command that has ended.
@@ -264,7 +272,7 @@ impl RunningCommand {
         started: Instant,
     ) -> Result<CommandResult, SshError> {
         let begun = command_end.check_begun(self.not_begun.is_set(), self.same_answer.as_deref());
-        if begun.is_err() {
+        if let Err(SshError::NotBegun { .. }) = begun {
             self.control.host.doubt_login_shell();
         }
         begun?;
@@ -278,20 +286,24 @@ impl RunningCommand {
             command_end.notice = Some("sudo had not begun the command yet".to_owned());
         }
 
-        let ending = match (command_end.stopped, command_end.status) {
+        let ending = match (command_end.stopped, command_end.status.take()) {
             (Some(reason), status) => {
                 let reported = status.filter(|status| *status != ExitStatus::Unreported);
                 reason.ending(reported.map(Ending::Exited))
             }
             (None, Some(status)) => Ending::Exited(status),
             // Some devices end the connection in place of the channel, without a status.
-            (None, None) if command_end.had_eof && self.ends_connections().await => {
+            (None, None) if self.ended_with_connection(&command_end).await => {
                 Ending::Exited(ExitStatus::Unreported)
             }
             (None, None) => {
                 // russh ends the channels just before it reports the reason.
                 tokio::task::yield_now().await;
                 let connection = self.slot.connection();
+
+                if connection.has_ended_at_second_channel().await {
+                    return Err(SshError::SecondChannel);
+                }
 
                 // An unchanged byte counter proves that the request never left, so the caller may
                 // send it again.

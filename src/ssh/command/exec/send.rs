@@ -131,7 +131,9 @@ impl RemoteHost {
             return Ok((ShellProbe::unknown(), ExecScript::default()));
         }
 
-        let probe = self.login_shell().await;
+        // A bare command needs no script, but whoever stops one is glad of it.
+        let is_needed = is_sudo || spec.cwd.is_some() || !spec.env().is_empty();
+        let probe = self.login_shell_for(is_needed).await;
         let has_stdin =
             spec.takes_input || spec.stdin.as_ref().is_some_and(|stdin| !stdin.is_empty());
 

@@ -4,6 +4,7 @@
 //! [`command`]: crate::ssh::command
 //! [`transfer`]: crate::ssh::transfer
 
+mod examination;
 mod login_shell;
 pub(super) mod stops;
 mod windows;
@@ -30,7 +31,7 @@ use crate::{
             connection::{Connection, Peer},
         },
         error::SshError,
-        known_servers::KnownServers,
+        known_servers::{Capacity, KnownServers},
         pool::{ChannelPool, lanes::Lanes},
         prompt::prompter::Prompter,
     },
@@ -96,7 +97,7 @@ impl RemoteHost {
         prefetches: bool,
         servers: &KnownServers,
     ) -> Arc<Self> {
-        let server = servers.entry(&first.peer.host_key);
+        let server = servers.entry(&first.peer.host_key, first.identification());
         let channels = ChannelPool::around(first, target, credentials, limit, prefetches, server);
         Arc::new(Self {
             lanes: Lanes::new(Arc::clone(&channels)),
@@ -125,7 +126,10 @@ impl RemoteHost {
     /// Returns true if each connection to the host has room for a single channel.
     #[must_use]
     pub fn has_single_channels(&self) -> bool {
-        self.first().is_single_channel() || self.channels.server.takes_one_command()
+        matches!(
+            self.capacity(),
+            Some(Capacity::OneCommand | Capacity::OneChannel)
+        )
     }
 
     /// Returns the host's name, the user and other facts of the first connection.
@@ -191,6 +195,11 @@ impl RemoteHost {
     /// Keeps no connection for forwards ready any more.
     pub fn release_lanes(&self) {
         self.lanes.release();
+    }
+
+    /// Forgets what earlier connections showed about the server, so that the next one is examined.
+    pub fn forget_server(&self) {
+        self.channels.server.forget();
     }
 
     /// Closes every connection to the host with a disconnect message.

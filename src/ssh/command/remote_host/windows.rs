@@ -12,7 +12,7 @@ use crate::{
         sentinel::Sentinel,
         stop::StopReport,
     },
-    ssh::{command::limits::StopReason, known_servers::CommandsPerConnection},
+    ssh::{command::limits::StopReason, known_servers::Capacity},
 };
 
 /// Time limit of the probe. PowerShell reads the profile of the account first.
@@ -39,7 +39,10 @@ impl RemoteHost {
     ///
     /// # Errors
     /// Returns what is known for now, and the next caller is to try again.
-    pub(super) async fn find_any_shell(self: &Arc<Self>) -> Result<ShellProbe, ShellProbe> {
+    pub(super) async fn find_any_shell(
+        self: &Arc<Self>,
+        is_needed: bool,
+    ) -> Result<ShellProbe, ShellProbe> {
         // The probes for other shells only make these say that they know no such command.
         if self.first().serves_windows()
             && let Some(windows) = self.ask_windows().await
@@ -47,9 +50,9 @@ impl RemoteHost {
             return Ok(windows);
         }
 
-        let found = self.find_shell().await?;
-        let may_ask = found.may_be_windows
-            && self.commands_per_connection() == Some(CommandsPerConnection::Several);
+        let found = self.find_shell(is_needed).await?;
+        let may_ask =
+            found.may_be_windows && !matches!(self.capacity(), None | Some(Capacity::OneCommand));
         if may_ask && let Some(windows) = self.ask_windows().await {
             return Ok(windows);
         }

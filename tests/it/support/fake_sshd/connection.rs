@@ -130,7 +130,9 @@ impl Connection {
             slot,
         } = self.channels.get_mut(&channel)?.idle.take()?;
 
+        let after_first = self.server.settings.after_first;
         Some(ChannelEnd {
+            ends_connection: matches!(after_first, AfterFirst::Ends | AfterFirst::Breaks),
             session: session.handle(),
             output,
             input,
@@ -310,14 +312,22 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Error> {
         let after_first = self.server.settings.after_first;
-        if self.had_channel && after_first != AfterFirst::GoesOn {
+        let is_too_much = match after_first {
+            AfterFirst::GoesOn => false,
+            AfterFirst::BreaksMeanwhile => {
+                self.slots.available_permits() < self.server.settings.max_sessions
+            }
+            AfterFirst::Ends | AfterFirst::Breaks => self.had_channel,
+        };
+        self.had_channel = true;
+
+        if is_too_much {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
-            if after_first == AfterFirst::Breaks {
+            if after_first != AfterFirst::Ends {
                 session.disconnect(Disconnect::ByApplication, "a second channel", "")?;
             }
             return Ok(());
         }
-        self.had_channel = true;
 
         if self.server.withholds_channels.load(Ordering::SeqCst) {
             lock(&self.server.withheld).push(reply);
@@ -486,7 +496,11 @@ impl Handler for Connection {
             open.has_terminal = true;
             return session.channel_success(channel);
         }
-        session.channel_failure(channel)
+        if self.server.settings.pretends_terminals {
+            session.channel_success(channel)
+        } else {
+            session.channel_failure(channel)
+        }
     }
 
     async fn env_request(
@@ -503,8 +517,11 @@ impl Handler for Connection {
         &mut self,
         channel: ChannelId,
         data: &[u8],
-        _session: &mut Session,
+        session: &mut Session,
     ) -> Result<(), Error> {
+        if self.server.settings.pretends_terminals {
+            session.data(channel, data.to_vec())?;
+        }
         if let Some(open) = self.channels.get(&channel) {
             let _ = open.input.send(Input::Data(data.to_vec()));
         }
@@ -525,12 +542,9 @@ impl Handler for Connection {
     async fn channel_close(
         &mut self,
         channel: ChannelId,
-        session: &mut Session,
+        _session: &mut Session,
     ) -> Result<(), Error> {
         self.channels.remove(&channel);
-        if self.server.settings.after_first != AfterFirst::GoesOn {
-            session.disconnect(Disconnect::ByApplication, "", "")?;
-        }
         Ok(())
     }
 }

@@ -42,6 +42,8 @@ pub(crate) enum AfterFirst {
     Ends,
     /// It breaks at a second channel, and ends with the first, as libssh's example does.
     Breaks,
+    /// It breaks at a second channel while the first is open, and goes on after the first.
+    BreaksMeanwhile,
 }
 
 /// What a `FakeSshd` is and whom it lets in.
@@ -66,6 +68,8 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) max_sessions: usize,
     /// Whether `signal` requests (RFC 4254 section 6.9) reach the process; many servers ignore them.
     pub(crate) honour_signals: bool,
+    /// Whether it grants a terminal and only echoes what comes, as Apache MINA does.
+    pub(crate) pretends_terminals: bool,
     /// What it does after the first channel of a connection.
     pub(crate) after_first: AfterFirst,
     /// Whether it refuses to run any.
@@ -98,6 +102,7 @@ pub(crate) struct FakeSshdSettings {
 impl Default for FakeSshdSettings {
     fn default() -> Self {
         Self {
+            // Most tests are about what happens with OpenSSH, which is not asked what it takes.
             software: "SSH-2.0-OpenSSH_FakeSshd",
             host_key: keys::ed25519(),
             user: "agent".to_owned(),
@@ -106,6 +111,7 @@ impl Default for FakeSshdSettings {
             home: None,
             max_sessions: 10,
             honour_signals: true,
+            pretends_terminals: false,
             after_first: AfterFirst::GoesOn,
             refuses_commands: false,
             device: None,

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 
 use russh::server::{Handle, Msg};
-use russh::{ChannelWriteHalf, Sig};
+use russh::{ChannelWriteHalf, Disconnect, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::process::Child;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -26,6 +26,8 @@ pub(super) struct ChannelEnd {
     pub(super) input: UnboundedReceiver<Input>,
     /// Ends when the client has closed the channel or is gone.
     pub(super) closed: oneshot::Receiver<()>,
+    /// Whether the connection ends with the channel.
+    pub(super) ends_connection: bool,
     /// The place among the `max_sessions`.
     pub(super) slot: Option<OwnedSemaphorePermit>,
 }
@@ -96,6 +98,12 @@ pub(super) async fn stream(
 async fn close(mut end: ChannelEnd) {
     drop(end.slot.take());
     let _ = end.session.close(end.output.id()).await;
+    if end.ends_connection {
+        let _ = end
+            .session
+            .disconnect(Disconnect::ByApplication, String::new(), String::new())
+            .await;
+    }
 }
 
 /// Writes what the client sends, until the channel is closed; after EOF, or when nobody reads, it discards.

@@ -6,11 +6,14 @@ use super::running::{FrameEnd, RunningFrame};
 use crate::{
     capture::Captured,
     framing::stream::Stream,
-    ssh::command::{
-        exec::CommandResult,
-        exit_status::{Ending, ExitStatus},
-        output::CommandOutput,
-        shell::{ShellResult, task::ShellTask},
+    ssh::{
+        command::{
+            exec::CommandResult,
+            exit_status::{Ending, ExitStatus},
+            output::CommandOutput,
+            shell::{ShellResult, task::ShellTask},
+        },
+        error::SshError,
     },
 };
 
@@ -101,7 +104,14 @@ impl ShellTask {
             (FrameEnd::ConnectionLost, _) => {
                 // russh ends the channels just before it reports the reason.
                 tokio::task::yield_now().await;
-                Ending::ConnectionLost(self.slot.connection().reason())
+                let connection = self.slot.connection();
+                let reason = if connection.has_ended_at_second_channel().await {
+                    Some(SshError::SecondChannel.to_string())
+                } else {
+                    connection.reason()
+                };
+
+                Ending::ConnectionLost(reason)
             }
             (FrameEnd::Complete | FrameEnd::ShellEnded, Some(reason)) => {
                 let status = exit_code.or_else(|| running.status.clone());
