@@ -41,4 +41,5 @@ mod sudo;
 mod support;
 mod terminal;
 mod transfer;
+mod windows;
 mod words;

@@ -77,6 +77,9 @@ impl WindowsShell {
 }
 
 /// Writes the line for cmd.exe, which reads no second line.
+///
+/// cmd.exe replaces the variables of a line before the line runs. So a command that is to see
+/// another directory or environment is run by a second cmd.exe.
 fn cmd_line(
     command: &str,
     directory: Option<&str>,
@@ -109,7 +112,12 @@ fn cmd_line(
         quote_for_cmd(&mut line, value);
         line.push('&');
     }
-    line.push_str(command);
+    if directory.is_none() && environment.is_empty() {
+        line.push_str(command);
+    } else {
+        line.push_str("cmd /s /c ");
+        quote_for_cmd(&mut line, &format!("\"{command}\""));
+    }
 
     Ok(line)
 }
@@ -179,13 +187,13 @@ mod tests {
                 "dir",
                 Some("/C:/Program Files"),
                 &[],
-                r"echo>nul MARK&cd /d C:\Program^ Files&(if errorlevel 1 exit 1)&dir",
+                "echo>nul MARK&cd /d C:\\Program^ Files&(if errorlevel 1 exit 1)&cmd /s /c ^\"dir^\"",
             ),
             (
                 "echo %A%",
                 Some("~"),
                 &[("A", "x & y"), ("B", "")],
-                "echo>nul MARK&cd /d .&(if errorlevel 1 exit 1)&set A=x^ ^&^ y&set B=&echo %A%",
+                "echo>nul MARK&cd /d .&(if errorlevel 1 exit 1)&set A=x^ ^&^ y&set B=&cmd /s /c ^\"echo^ ^%^A^%^\"",
             ),
         ] {
             let written = script(WindowsShell::Cmd, command, directory, environment);

@@ -438,6 +438,7 @@ impl Handler for Connection {
         let files = sftp::Files::new(
             self.server.home.clone(),
             Arc::clone(&self.server.withholds_renames),
+            self.server.settings.is_windows,
         );
 
         let fault = self.server.settings.fault.as_ref().map(|make| make());

@@ -78,6 +78,8 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) device: Option<Device>,
     /// The shell that runs the commands, as `login_shell -c COMMAND`.
     pub(crate) login_shell: String,
+    /// Whether its SFTP has the paths and rules of Windows.
+    pub(crate) is_windows: bool,
     /// Text shown before authentication (`sshd_config` `Banner`).
     pub(crate) banner: Option<String>,
     /// The rounds of `keyboard-interactive`: prompts, whether they echo, and the right answers. None: it is not offered.
@@ -116,6 +118,7 @@ impl Default for FakeSshdSettings {
             refuses_commands: false,
             device: None,
             login_shell: "/bin/sh".to_owned(),
+            is_windows: false,
             banner: None,
             rounds: Vec::new(),
             steps: Vec::new(),

@@ -42,6 +42,8 @@ pub(super) struct Files {
     home: PathBuf,
     /// What has been renamed is never answered.
     withholds_renames: Arc<AtomicBool>,
+    /// Paths are `/C:/…`, which is the folder `C` of the home, and a file that is open is not replaced.
+    is_windows: bool,
     handles: HashMap<String, Open>,
     next_handle: u64,
 }
@@ -53,17 +55,40 @@ enum Open {
 
 impl Files {
     /// A session whose relative paths start at `home`.
-    pub(super) fn new(home: PathBuf, withholds_renames: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(home: PathBuf, withholds_renames: Arc<AtomicBool>, is_windows: bool) -> Self {
         Self {
             home,
             withholds_renames,
+            is_windows,
             handles: HashMap::new(),
             next_handle: 0,
         }
     }
 
     fn path(&self, path: &str) -> PathBuf {
-        self.home.join(path)
+        if !self.is_windows {
+            return self.home.join(path);
+        }
+
+        match path.strip_prefix("/C:") {
+            Some(below) => self.home.join("C").join(below.trim_start_matches('/')),
+            None if path.starts_with('/') => self.home.join("no drive"),
+            None => self.home.join("C/Users/me").join(path),
+        }
+    }
+
+    /// Whether a file is open, and Windows lets nobody rename it.
+    fn is_in_use(&self, path: &Path) -> bool {
+        let identity = |found: Metadata| (found.dev(), found.ino());
+        let wanted = fs::metadata(path).map(identity);
+        let open = |open: &Open| match open {
+            Open::File { file, .. } => {
+                file.metadata().ok().map(identity) == wanted.as_ref().ok().copied()
+            }
+            Open::Folder(_) => false,
+        };
+
+        self.is_windows && wanted.is_ok() && self.handles.values().any(open)
     }
 
     fn file(&self, handle: &str) -> Result<&File, StatusCode> {
@@ -298,6 +323,11 @@ impl Handler for Files {
 
     async fn realpath(&mut self, id: u32, path: String) -> Result<Name, StatusCode> {
         let path = real_path(&self.path(&path)).map_err(status)?;
+        if let Ok(below) = path.strip_prefix(self.home.join("C"))
+            && self.is_windows
+        {
+            return Ok(name(id, &Path::new("/C:").join(below)));
+        }
         Ok(name(id, &path))
     }
 
@@ -337,6 +367,9 @@ impl Handler for Files {
         match request.as_str() {
             POSIX_RENAME => {
                 let (old, new) = (self.path(&field()?), self.path(&field()?));
+                if self.is_in_use(&old) || self.is_in_use(&new) {
+                    return Err(StatusCode::PermissionDenied);
+                }
                 let renamed = done(id, fs::rename(old, new)).map(Packet::Status);
                 if renamed.is_ok() && self.withholds_renames.load(Ordering::SeqCst) {
                     std::future::pending::<()>().await;
