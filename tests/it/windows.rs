@@ -13,11 +13,14 @@ use crate::support::{
     processes,
 };
 
-const SOFTWARE: &str = "SSH-2.0-OpenSSH_for_Windows_9.5";
+pub(crate) const SOFTWARE: &str = "SSH-2.0-OpenSSH_for_Windows_9.5";
 const SHELLS: [&str; 2] = ["cmd", "powershell"];
 
 /// A host with this login shell, and the folder of a program that runs it.
-fn windows(shell: &str, software: &'static str) -> (TestHost<FakeSshd>, tempfile::TempDir) {
+pub(crate) fn windows(
+    shell: &str,
+    software: &'static str,
+) -> (TestHost<FakeSshd>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("shell");
     let settings = FakeSshdSettings {

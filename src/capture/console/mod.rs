@@ -44,14 +44,13 @@ impl ConsoleDecoder {
         })
     }
 
-    /// Creates a decoder for another part of the same stream.
-    #[must_use]
-    pub fn for_part(&self) -> Self {
-        Self {
-            held: Vec::new(),
-            has_decoded: false,
-            ..self.clone()
-        }
+    /// Decodes another part of the same stream by itself.
+    pub fn decode_part(&mut self, bytes: &[u8]) -> Vec<u8> {
+        (self.held, self.has_decoded) = (Vec::new(), false);
+        let mut text = self.push(bytes);
+        text.extend(self.finish());
+
+        text
     }
 
     /// Returns the name of the encoding from which bytes were decoded; `None` if there were none.

@@ -9,6 +9,7 @@ use crate::support::{
     keys::{ed25519, known_hosts_line},
     open_sshd::{OpenSshd, OpenSshdSettings},
 };
+use crate::windows::{SOFTWARE, windows};
 
 #[tokio::test]
 async fn a_working_host_is_reported_from_configuration_to_channels() {
@@ -281,5 +282,26 @@ async fn what_an_unknown_server_takes_is_said() {
         };
         let host = TestHost::fake_with(settings, "");
         doctor(&host.config, &[]).await.says(true, &parts);
+    }
+}
+
+#[tokio::test]
+async fn windows_is_named() {
+    for (shell, name) in [
+        ("cmd", "cmd.exe"),
+        ("powershell", "PowerShell 5.1.20348.2110"),
+    ] {
+        let (host, _folder) = windows(shell, SOFTWARE);
+        let output = doctor(&host.config, &[]).await;
+        output.says(
+            true,
+            &[
+                &format!("✓ login shell: {name}"),
+                "the host runs Windows 10.0.20348",
+                "ssh_shell: Windows has no bash or sh; ssh_exec runs commands",
+                "✓ files (SFTP)",
+            ],
+        );
+        assert!(!output.text.contains("startup files"), "{}", output.text);
     }
 }

@@ -9,6 +9,8 @@ mod probe;
 mod quoting;
 mod stop;
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -108,7 +110,7 @@ fn cmd_line(
         line.push_str("&(if errorlevel 1 exit 1)&");
     }
     for (name, value) in environment {
-        line.push_str(&format!("set {name}="));
+        let _ = write!(line, "set {name}=");
         quote_for_cmd(&mut line, value);
         line.push('&');
     }
@@ -140,7 +142,7 @@ fn powershell_text(
         text.push(';');
     }
     for (name, value) in environment {
-        text.push_str(&format!("$env:{name}="));
+        let _ = write!(text, "$env:{name}=");
         quote_for_powershell(&mut text, value);
         text.push(';');
     }
@@ -152,10 +154,11 @@ fn powershell_text(
     }
 
     text.push_str(command);
-    text.push_str(&format!(
+    let _ = write!(
+        text,
         "\nif(!$?){{if($LASTEXITCODE){{exit $LASTEXITCODE}}exit 1}} <#{}#>",
         mark.as_str()
-    ));
+    );
 
     text
 }

@@ -1,5 +1,7 @@
 //! Quoting for cmd.exe and PowerShell.
 
+use std::fmt::Write as _;
+
 /// Appends a text in which cmd.exe sees no special character, for a line of its own (`/c`) and not
 /// for a batch file.
 ///
@@ -34,7 +36,7 @@ pub(super) fn quote_for_powershell(line: &mut String, text: &str) {
         if is_plain(before, letter) {
             line.push(letter);
         } else {
-            line.push_str(&format!("'+[char]{}+'", u32::from(letter)));
+            let _ = write!(line, "'+[char]{}+'", u32::from(letter));
         }
         before = letter;
     }

@@ -320,27 +320,22 @@ impl Output {
             _ => separable(&bytes),
         };
 
-        let decoder = self.lock().streams.stdout.decoder.clone();
-        let mut decoder = decoder.map(|decoder| decoder.for_part());
+        let mut decoder = self.lock().streams.stdout.decoder.clone();
         // Units of two bytes have their line ends elsewhere.
         let whole = match decoder.as_ref().map(ConsoleDecoder::unit_bytes) {
             Some(2) => bytes.get(..bytes.len() & !1).unwrap_or(&bytes),
             _ => whole,
         };
-        let decoded = decoder.as_mut().map(|decoder| {
-            let mut decoded = decoder.push(whole);
-            decoded.extend(decoder.finish());
-            decoded
-        });
+        let utf8 = decoder.as_mut().map(|decoder| decoder.decode_part(whole));
+        let readable = utf8.as_deref().unwrap_or(whole);
 
         let (mut renderer, mut text) = (Renderer::new(self.style), Vec::new());
-        renderer.push(decoded.as_deref().unwrap_or(whole), &mut text);
+        renderer.push(readable, &mut text);
         renderer.finish(&mut text);
         let mut shown = Capture::new(text.len(), 0);
         shown.push(&text);
         let total = self.lock().streams.stdout.total;
-        let beginning = decoded.as_deref().unwrap_or(whole);
-        let beginning = beginning.iter().copied().take(BEGINNING).collect();
+        let beginning = readable.iter().copied().take(BEGINNING).collect();
         let mut shown = shown.finish().with_original(total, beginning);
         shown.decoded_from = decoder.and_then(|decoder| decoder.decoded_from());
 

@@ -152,8 +152,8 @@ impl OutputStream {
 
         match &mut self.decoder {
             Some(decoder) => {
-                let decoded = decoder.push(bytes);
-                self.show(&decoded)
+                let text = decoder.push(bytes);
+                self.show(&text)
             }
             None => self.show(bytes),
         }

@@ -37,7 +37,7 @@ impl RemoteHost {
     pub(in crate::ssh) async fn login_shell_for(self: &Arc<Self>, is_needed: bool) -> ShellProbe {
         let shell = self
             .login_shell
-            .get_or_try_init(|| self.find_any_shell(is_needed));
+            .get_or_try_init(|| Box::pin(self.find_any_shell(is_needed)));
 
         match shell.await {
             Ok(probe) => probe.clone(),
