@@ -7,14 +7,15 @@ use self::code_pages::{CodePage, code_page};
 /// Decoder from the encoding of a Windows program to UTF-8, fed with bytes on arrival.
 ///
 /// A stream whose first character has a second byte of zero, or that has a byte order mark, is
-/// UTF-16. Every other stream may mix UTF-8, which stays as it is, with bytes of the code page.
+/// UTF-16. Every other stream is UTF-8 up to the first portion that is not, and is in the code page
+/// from there on: letters of a code page may look like UTF-8 next to others that do not.
 #[derive(Debug, Clone)]
 pub struct ConsoleDecoder {
     page: &'static CodePage,
     encoding: StreamEncoding,
     /// Bytes of a character that is not complete.
     held: Vec<u8>,
-    /// True once a byte was decoded.
+    /// True once something was not UTF-8.
     has_decoded: bool,
 }
 
@@ -111,7 +112,7 @@ impl ConsoleDecoder {
         match self.encoding {
             StreamEncoding::Utf16 { is_big_endian } => self.utf16(&bytes, is_big_endian, is_end),
             StreamEncoding::Binary => bytes,
-            StreamEncoding::Unknown | StreamEncoding::Bytes => self.bytes(&bytes, is_end),
+            StreamEncoding::Unknown | StreamEncoding::Bytes => self.bytes(bytes, is_end),
         }
     }
 
@@ -142,24 +143,21 @@ impl ConsoleDecoder {
         text.into_bytes()
     }
 
-    /// Decodes what is not UTF-8 by the code page. A cut character is held back.
-    fn bytes(&mut self, bytes: &[u8], is_end: bool) -> Vec<u8> {
-        let mut text = String::with_capacity(bytes.len());
-        let mut chunks = bytes.utf8_chunks().peekable();
-
-        while let Some(chunk) = chunks.next() {
-            text.push_str(chunk.valid());
-            let invalid = chunk.invalid();
-            let may_go_on = chunks.peek().is_none() && !is_end;
-            if may_go_on && std::str::from_utf8(invalid).is_err_and(|it| it.error_len().is_none()) {
-                self.held = invalid.to_vec();
-                break;
+    /// Decodes by the code page, once something is not UTF-8. A cut character is held back before.
+    fn bytes(&mut self, bytes: Vec<u8>, is_end: bool) -> Vec<u8> {
+        if !self.has_decoded {
+            match std::str::from_utf8(&bytes) {
+                Ok(_) => return bytes,
+                Err(error) if error.error_len().is_none() && !is_end => {
+                    let (whole, cut) = bytes.split_at(error.valid_up_to());
+                    self.held = cut.to_vec();
+                    return whole.to_vec();
+                }
+                Err(_) => self.has_decoded = true,
             }
-
-            self.has_decoded |= !invalid.is_empty();
-            text.extend(invalid.iter().map(|byte| self.letter(*byte)));
         }
 
+        let text: String = bytes.iter().map(|byte| self.letter(*byte)).collect();
         text.into_bytes()
     }
 
