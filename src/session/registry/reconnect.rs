@@ -34,6 +34,13 @@ impl SessionRegistry {
         caller: &Caller,
         mut on_retry: impl FnMut(&SessionError),
     ) -> Result<(SessionStatus, Reconnected, Option<String>), SessionError> {
+        // The default session may be another one by the next attempt.
+        let default = match name {
+            Some(_) => None,
+            None => self.lookup(None).await.ok(),
+        };
+        let name = name.or(default.as_ref().map(|session| session.saved.name.as_str()));
+
         let deadline = Instant::now() + wait;
         let left = || deadline.saturating_duration_since(Instant::now());
         let mut pause = FIRST_PAUSE;
