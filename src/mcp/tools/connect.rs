@@ -34,7 +34,7 @@ struct ConnectParams {
     key_path: Option<String>,
     #[schemars(with = "Option<String>")]
     passphrase: Option<Password>,
-    /// Only if keys do not work; kept in memory
+    /// If keys do not work; kept in memory
     #[schemars(with = "Option<String>")]
     password: Option<Password>,
     /// Default 30000
@@ -55,8 +55,8 @@ struct ConnectResult {
 pub(super) fn tool() -> Tool {
     super::describe::<ConnectParams>(
         NAME,
-        "Open a named SSH session to a remote server, as `ssh` would: its config, keys, agent and known_hosts. It is \
-         saved (without secrets) and reconnects by itself.",
+        "Open a named SSH session to a remote server, as `ssh` would: its config, keys, agent and known_hosts. Saved \
+         (without secrets); reconnects by itself.",
         Effect::Harmless,
     )
 }

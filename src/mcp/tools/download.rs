@@ -30,7 +30,7 @@ struct DownloadParams {
 pub(super) fn tool() -> Tool {
     super::describe::<DownloadParams>(
         NAME,
-        "Copy a file or directory from the remote server to this machine or session:/path (SFTP), as cp -r.",
+        "Copy a file or directory from the remote server to this machine or session:/path, as cp -r.",
         Effect::Destructive,
     )
 }

@@ -39,7 +39,7 @@ const MAX_DIALS: usize = 16;
 struct ExecParams {
     command: String,
     session: Option<String>,
-    /// In all of these at once; `web*` is a pattern
+    /// All of these at once; `web*` is a pattern
     sessions: Option<Vec<String>>,
     cwd: Option<String>,
     env: Option<BTreeMap<String, String>>,
@@ -57,7 +57,7 @@ struct ExecParams {
     /// A job at once
     #[serde(default)]
     background: bool,
-    /// A job that outlives the link and this program
+    /// A job that outlives this program
     #[serde(default)]
     detach: bool,
 }
@@ -65,7 +65,7 @@ struct ExecParams {
 pub(super) fn tool() -> Tool {
     let tool = super::describe::<ExecParams>(
         NAME,
-        "Run a command on the remote server over SSH in a channel of its own, without state; several run at once.",
+        "Run a command on the remote server in a channel of its own, without state; several run at once.",
         Effect::Destructive,
     );
     super::found_by(

@@ -190,7 +190,7 @@ pub(in crate::mcp) fn as_json(listing: SessionListing) -> String {
 pub(super) fn tool() -> Tool {
     super::describe::<SessionsParams>(
         NAME,
-        "List SSH sessions with their state, the default, and the hosts of ssh_config.",
+        "List SSH sessions, their state, the default, and the hosts of ssh_config.",
         Effect::ReadsOnly,
     )
 }

@@ -28,7 +28,7 @@ struct SetDefaultResult {
 pub(super) fn tool() -> Tool {
     super::describe::<SetDefaultParams>(
         NAME,
-        "Choose the session that is used when none is named.",
+        "Choose the session used when none is named.",
         Effect::Harmless,
     )
 }

@@ -30,7 +30,7 @@ struct UploadParams {
 pub(super) fn tool() -> Tool {
     super::describe::<UploadParams>(
         NAME,
-        "Copy a local (or session:/path) file or directory to the remote server (SFTP), as cp -r.",
+        "Copy a local (or session:/path) file or directory to the remote server, as cp -r.",
         Effect::Destructive,
     )
 }

@@ -35,7 +35,7 @@ struct JobParams {
     session: Option<String>,
     /// Default 45000
     wait_ms: Option<WaitParam>,
-    /// Read stdout from this byte; default: what is new
+    /// Stdout from this byte; default: what is new
     offset: Option<u64>,
     /// For its stdin; keys as \u0003, \u001b[A
     input: Option<String>,
