@@ -15,14 +15,21 @@ use super::{
     stop::Process,
 };
 
-/// Command for starting the shell on an exec channel: bash if installed, else `sh`.
+/// Command for starting the shell: bash if installed, else `sh`.
+///
+/// `-i` without a terminal gives no prompt, no startup files and no job control. It lets SIGINT and
+/// a failed expansion abort a command without ending the shell.
+pub const START_SHELL: &str = "if command -v bash >/dev/null 2>&1; then \
+     exec bash --noprofile --norc --noediting -i; else exec sh -i; fi";
+
+/// Writes the command line for starting the shell on an exec channel.
 ///
 /// It is one line with a single pair of single quotes and neither `!` nor a backslash. So sh, bash,
-/// zsh, fish and csh as login shells all read it the same. `-i` without a terminal gives no prompt,
-/// no startup files and no job control. It lets SIGINT and a failed expansion abort a command
-/// without ending the shell.
-pub const LAUNCH: &str = "exec /bin/sh -c 'if command -v bash >/dev/null 2>&1; then \
-     exec bash --noprofile --norc --noediting -i; else exec sh -i; fi'";
+/// zsh, fish and csh as login shells all read it the same.
+#[must_use]
+pub fn launch() -> String {
+    format!("exec /bin/sh -c '{START_SHELL}'")
+}
 
 /// Trap by which a shell other than bash gives up a command on SIGURG. A trap runs as soon as a
 /// child has ended in any way. bash has the same trap in [`driver`], because it heeds a SIGINT of
@@ -332,8 +339,8 @@ mod tests {
 
     #[test]
     fn the_launch_line_reads_the_same_in_every_login_shell() {
-        assert_eq!(LAUNCH.matches('\'').count(), 2);
-        assert!(!LAUNCH.contains(['!', '\\', '\n']));
+        assert_eq!(launch().matches('\'').count(), 2);
+        assert!(!launch().contains(['!', '\\', '\n']));
     }
 
     #[test]

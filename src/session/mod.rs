@@ -18,6 +18,7 @@ pub mod reconnect;
 pub mod registry;
 pub mod saved;
 mod servers;
+pub mod shell_name;
 pub mod shown_files;
 pub mod status;
 pub mod store;

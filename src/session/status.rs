@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
+use super::shell_name::ShellName;
 use crate::{framing::exec::HostFacts, ssh::connect::connection::Peer};
 
 /// State of a session's connection.
@@ -51,7 +52,7 @@ pub struct ShellStatus {
     /// Name of the session.
     pub session: String,
     /// Name of the shell.
-    pub name: String,
+    pub name: ShellName,
     /// State of the shell.
     pub state: ShellState,
     /// Working directory after the last command, as the shell spells the path.

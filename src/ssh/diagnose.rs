@@ -272,7 +272,7 @@ fn name_login_shell(probe: ShellProbe, trace: &StageTrace) {
 
 /// Starts the persistent shell of a session, and records the kind of shell.
 async fn persistent_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
-    match host.start_shell(&unbounded()).await {
+    match host.start_shell(None, &unbounded()).await {
         Err(SshError::ExecScript(ExecScriptError::NotOnWindows(_))) => {
             trace.skip(|| "Windows has no bash or sh; ssh_exec runs commands".to_owned());
         }

@@ -21,7 +21,7 @@ use super::{
 /// Command line for running every script of this module. The script comes through stdin, followed
 /// by its own stdin.
 ///
-/// It reads the same in every login shell, for the reasons of [`LAUNCH`](super::script::LAUNCH).
+/// It reads the same in every login shell, for the reasons of [`launch`](super::script::launch).
 pub const LAUNCH: &str = "exec /bin/sh -c 'IFS= read -r line; eval \"$line\"'";
 
 /// Most bytes of a job's output in an answer.

@@ -6,8 +6,12 @@
 //! sudo that wants no password never gets one, because the command would read it.
 
 mod event;
+mod user;
 
-pub use self::event::{SudoEvent, SudoListener};
+pub use self::{
+    event::{SudoEvent, SudoListener},
+    user::SudoUser,
+};
 use super::{
     exec::{
         ExecScript, ExecScriptError, Input, LoginShell, MAX_ARGUMENT, MAX_LINE_BYTES, UnixOnly,
@@ -111,10 +115,37 @@ impl LoginShell {
 /// Writes the command line for running a script from stdin as root, in any login shell.
 #[must_use]
 pub fn root_shell(mark: &Sentinel) -> String {
-    let (prompt, mark) = (prompt(mark), mark.as_str());
+    let (prompt, announcement) = (prompt(mark), started_mark(mark));
+    format!("exec sudo -S -p '{prompt}' -- /bin/sh -c '{announcement}; exec /bin/sh'")
+}
+
+/// Writes the command line for running `program`, a command of `sh`, as another user, in any login
+/// shell. The program runs in the home directory of that user, or in `/` if the directory cannot be
+/// entered. It holds neither single quotes nor `!` nor a line end.
+///
+/// A sudo that takes the user for another is not obeyed: the program does not run.
+#[must_use]
+pub fn shell_as(user: &SudoUser, mark: &Sentinel, program: &str) -> String {
+    let (prompt, announcement) = (prompt(mark), started_mark(mark));
     format!(
-        "exec sudo -S -p '{prompt}' -- /bin/sh -c 'printf \"\\036%s:%s\\036%s;\" {mark} \"$$\" {mark} >&2; exec /bin/sh'"
+        "exec sudo -S -p '{prompt}' -u '{user}' -- /bin/sh -c '[ \"$(id -u)\" = \"$(id -u \"$1\")\" ] || \
+         {{ echo \"the shell belongs to $(id -un)\" >&2; exit 1; }}; cd 2>/dev/null || cd /; \
+         {announcement}; {program}' sh '{user}'"
     )
+}
+
+/// Writes the command line for running a script from stdin as another user, in any login shell,
+/// where sudo wants no password.
+#[must_use]
+pub fn shell_without_password(user: Option<&SudoUser>) -> String {
+    let option = user.map(|user| format!("-u '{user}' ")).unwrap_or_default();
+    format!("exec sudo -n {option}-- /bin/sh")
+}
+
+/// Writes the command by which a shell says that sudo has started it.
+fn started_mark(mark: &Sentinel) -> String {
+    let mark = mark.as_str();
+    format!("printf \"\\036%s:%s\\036%s;\" {mark} \"$$\" {mark} >&2")
 }
 
 /// Writes the prompt for sudo. `%p` stands for the account whose password sudo wants: the user's,
@@ -132,6 +163,7 @@ fn prompt(mark: &Sentinel) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::framing::script::START_SHELL;
 
     const DIGITS: &str = "07070707070707070707070707070707";
 
@@ -194,6 +226,27 @@ mod tests {
                 "{directory}: {after}"
             );
         }
+    }
+
+    #[test]
+    fn a_shell_of_another_user_reads_the_same_in_every_login_shell() {
+        let user = SudoUser::parse("www-data").unwrap();
+        let line = shell_as(&user, &mark(), START_SHELL);
+        assert!(line.starts_with(&format!(
+            "exec sudo -S -p '{}' -u 'www-data' -- /bin/sh -c '",
+            marked("?%p")
+        )));
+
+        // Three texts in quotes, and the last word.
+        assert_eq!(line.matches('\'').count(), 8);
+        assert!(!line.contains(['!', '\n']));
+        assert!(line.ends_with("fi' sh 'www-data'"), "{line}");
+
+        assert_eq!(
+            shell_without_password(Some(&user)),
+            "exec sudo -n -u 'www-data' -- /bin/sh"
+        );
+        assert_eq!(shell_without_password(None), "exec sudo -n -- /bin/sh");
     }
 
     #[test]

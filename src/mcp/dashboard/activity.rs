@@ -136,7 +136,7 @@ impl From<Overview> for Activity {
             },
             cwd: String::from_utf8_lossy(&shell.directory).into_owned(),
             session: shell.session.clone(),
-            shell: shell.name.clone(),
+            shell: shell.name.to_string(),
         });
 
         Self {

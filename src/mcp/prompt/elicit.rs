@@ -291,7 +291,7 @@ fn what(prompt: &SecretPrompt) -> String {
         Purpose::Password => "Password".to_owned(),
         Purpose::Passphrase(file) => format!("Passphrase of the key file {file}"),
         Purpose::KeyboardInteractive(_) => "Answers to the server's questions".to_owned(),
-        Purpose::Sudo(_) => "Password to act as root (sudo)".to_owned(),
+        Purpose::Sudo(what) => format!("Password to act as {} (sudo)", what.user),
         Purpose::Program(_) => "Secret for a running program".to_owned(),
     }
 }

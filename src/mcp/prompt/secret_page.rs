@@ -272,7 +272,7 @@ impl SecretPage {
         // taken.
         match parts.method {
             _ if self.closing.is_cancelled() => too_late(),
-            Method::GET => page(StatusCode::OK, self.title(), &self.form()),
+            Method::GET => page(StatusCode::OK, &self.title(), &self.form()),
             Method::POST => self.accept_answer(body).await,
             _ => page(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -348,12 +348,12 @@ impl SecretPage {
     }
 
     /// Returns the title of the page.
-    fn title(&self) -> &'static str {
-        match self.prompt.purpose {
-            Purpose::Sudo(_) => "Run as root",
-            Purpose::Program(_) => "Secret for a program",
+    fn title(&self) -> String {
+        match &self.prompt.purpose {
+            Purpose::Sudo(what) => format!("Run as {}", what.user),
+            Purpose::Program(_) => "Secret for a program".to_owned(),
             Purpose::Password | Purpose::Passphrase(_) | Purpose::KeyboardInteractive(_) => {
-                "SSH log-in"
+                "SSH log-in".to_owned()
             }
         }
     }
@@ -390,7 +390,8 @@ impl SecretPage {
                 });
 
                 format!(
-                    "<p>The agent wants to run this as root (sudo):</p><blockquote>{}</blockquote>{}",
+                    "<p>The agent wants to run this as {} (sudo):</p><blockquote>{}</blockquote>{}",
+                    escape_html(&what.user),
                     what.command.html(),
                     details.collect::<String>()
                 )
@@ -408,17 +409,17 @@ impl SecretPage {
         let (button, lasts) = match &prompt.purpose {
             // The password stays in memory until the session ends, so one answer permits later
             // commands as well.
-            Purpose::Sudo(_) => (
-                "Run as root",
+            Purpose::Sudo(what) => (
+                format!("Run as {}", escape_html(&what.user)),
                 ". Until the session is disconnected, the agent can run more as root with it",
             ),
             // The agent has chosen the program, which may be one that passes secrets on.
             Purpose::Program(_) => (
-                "Send",
+                "Send".to_owned(),
                 " to hide it where the program shows it. Type it only if you know the program: it can keep what it reads",
             ),
             Purpose::Password | Purpose::Passphrase(_) | Purpose::KeyboardInteractive(_) => {
-                ("Log in", "")
+                ("Log in".to_owned(), "")
             }
         };
 

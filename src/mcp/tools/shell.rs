@@ -6,12 +6,13 @@ use serde::Deserialize;
 
 use super::{Effect, command};
 use crate::{
+    foreign_text::escape_line,
     mcp::call::{
         Call,
         params::{Milliseconds, WaitParam},
         tool_error::ToolError,
     },
-    session::live::DEFAULT_SHELL,
+    session::shell_name::{DEFAULT_SHELL, ShellName},
     ssh::command::spec::CommandSpec,
 };
 
@@ -25,7 +26,11 @@ struct ShellParams {
     /// Name; each has its own state
     shell: Option<String>,
     stdin: Option<String>,
-    /// Stop the command then, keep the shell
+    #[serde(default)]
+    sudo: bool,
+    /// As this user
+    user: Option<String>,
+    /// Stop the command then
     timeout_ms: Option<Milliseconds>,
     /// Then go on as a job; default 45000
     wait_ms: Option<WaitParam>,
@@ -49,11 +54,11 @@ pub(super) fn tool() -> Tool {
 /// The arguments are wrong, or the command was not run.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ShellParams = super::arguments(NAME, &mut call)?;
+    let shell = params.name()?;
     let opened = call
         .registry
         .open(params.session.as_deref(), &call.caller)
         .await?;
-    let shell = params.shell.unwrap_or_else(|| DEFAULT_SHELL.to_owned());
 
     let spec = CommandSpec {
         command: params.command,
@@ -73,4 +78,28 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         command::CallWait::from_params(params.wait_ms.map(WaitParam::duration), false),
     )
     .await
+}
+
+impl ShellParams {
+    /// Returns the name of the shell, with its user.
+    ///
+    /// # Errors
+    /// There can be no user of that name.
+    fn name(&self) -> Result<ShellName, ToolError> {
+        let name = ShellName {
+            name: self
+                .shell
+                .clone()
+                .unwrap_or_else(|| DEFAULT_SHELL.to_owned()),
+            user: None,
+        };
+
+        name.of_user(self.sudo, self.user.as_deref()).ok_or_else(|| {
+            let user = escape_line(self.user.as_deref().unwrap_or_default());
+            ToolError::new(
+                format!("ssh_shell: {user:?} is not the name of a user"),
+                "give the name of an account of the host, such as \"postgres\"; sudo: true is root",
+            )
+        })
+    }
 }

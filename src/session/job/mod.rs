@@ -35,6 +35,7 @@ use super::{
     caller::Caller,
     detached::{Detached, Feed, JobId},
     error::SessionError,
+    shell_name::ShellName,
 };
 pub use crate::framing::stop::{FirstSignal, Signal};
 use crate::{
@@ -71,7 +72,7 @@ pub struct Job {
     /// Name of the session in which the command runs.
     pub session: String,
     /// Name of the shell in which the command runs. `None` if the command has a channel of its own.
-    pub shell: Option<String>,
+    pub shell: Option<ShellName>,
     /// Text of the command.
     pub command: String,
     /// Time at which the command was started.

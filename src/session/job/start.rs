@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    session::detached::Detached,
+    session::{detached::Detached, shell_name::ShellName},
     ssh::command::{output::Output, spec::CommandSpec},
 };
 
@@ -13,7 +13,7 @@ pub struct JobSpec<'a> {
     /// Name of the session in which the command runs.
     pub session: String,
     /// Name of the shell in which the command runs. `None` if the command has a channel of its own.
-    pub shell: Option<String>,
+    pub shell: Option<ShellName>,
     /// Command to run.
     pub command: &'a CommandSpec,
     /// Output of the command.

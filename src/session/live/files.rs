@@ -7,10 +7,10 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{DEFAULT_SHELL, LiveSession};
+use super::LiveSession;
 use crate::{
     lock::lock,
-    session::{caller::Caller, error::SessionError, shown_files::ShownFile},
+    session::{caller::Caller, error::SessionError, shell_name::ShellName, shown_files::ShownFile},
     ssh::{
         command::{
             limits::{Signals, StopConditions},
@@ -196,7 +196,7 @@ impl LiveSession {
 
     /// Returns the directory of the default shell after its last command. Empty if there was none.
     async fn directory(&self) -> Vec<u8> {
-        let slot = lock(&self.shells).get(DEFAULT_SHELL).cloned();
+        let slot = lock(&self.shells).get(&ShellName::main()).cloned();
         match slot {
             Some(slot) => slot.lock().await.directory.clone(),
             None => Vec::new(),

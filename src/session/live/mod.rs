@@ -10,6 +10,7 @@ pub mod forwards;
 mod lane;
 mod lending;
 mod search;
+mod shells;
 mod single_flight;
 mod status;
 mod transfers;
@@ -40,7 +41,8 @@ pub use self::{
     lending::LendError,
 };
 use super::{
-    error::SessionError, saved::SavedSession, servers::SavedServers, shown_files::ShownFiles,
+    error::SessionError, saved::SavedSession, servers::SavedServers, shell_name::ShellName,
+    shown_files::ShownFiles,
 };
 use crate::{
     forward::address::ConnectAddress,
@@ -62,9 +64,6 @@ use crate::{
 
 /// Default time limit for connecting.
 pub const CONNECT_LIMIT: Duration = Duration::from_secs(30);
-
-/// Name of the shell that is meant by a caller who names none.
-pub const DEFAULT_SHELL: &str = "main";
 
 /// First pause before the next connection attempt for work outliving a connection. The pause
 /// doubles each time, up to [`MAX_PAUSE`].
@@ -124,7 +123,7 @@ pub struct LiveSession {
     /// Password typed for sudo, kept until the session is disconnected.
     sudo: Mutex<SudoMemory>,
     /// Slots of the shells by name; each is locked while its shell starts.
-    shells: Mutex<HashMap<String, Arc<AsyncMutex<ShellSlot>>>>,
+    shells: Mutex<HashMap<ShellName, Arc<AsyncMutex<ShellSlot>>>>,
     /// Facts about the last connection, for listings. Locked for an assignment only.
     last: Mutex<ConnectionInfo>,
     /// Temporary files left on the remote host by transfers whose link was lost. Removed over the

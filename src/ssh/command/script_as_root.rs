@@ -17,11 +17,10 @@ use super::{
     exit_status::ExitStatus,
     remote_host::RemoteHost,
     script::RemoteScript,
-    sudo::{SudoReply, SudoResponder, SudoSources},
+    sudo::{SudoReply, SudoResponder, SudoRights, SudoSources},
 };
 use crate::{
-    framing::sudo::{SudoEvent, SudoListener, root_shell},
-    password::Password,
+    framing::sudo::{SudoEvent, SudoListener, root_shell, shell_as, shell_without_password},
     ssh::{
         connect::connection::Connection, error::SshError, pool::Priority, prompt::as_root::AsRoot,
     },
@@ -177,24 +176,39 @@ impl RemoteHost {
         .await
     }
 
-    /// Runs a `sh` script as root, with the password accepted by sudo for another command. `None`
-    /// means that sudo wanted no password. The password is sent only if sudo asks, and only once.
-    /// With `hurry` the script follows the password at once, so that it arrives even if nobody
-    /// waits for the answer.
+    /// Runs a `sh` script: through sudo with these rights, or as the user of the log-in without any.
+    ///
+    /// # Errors
+    /// See [`run_helper`](Self::run_helper) and [`run_helper_as`](Self::run_helper_as).
+    pub(in crate::ssh) async fn run_helper_of(
+        self: &Arc<Self>,
+        rights: Option<&SudoRights>,
+        script: String,
+        limit: Duration,
+    ) -> Result<Vec<u8>, SshError> {
+        match rights {
+            Some(rights) => self.run_helper_as(rights, script, limit, false).await,
+            None => self.run_helper("exec /bin/sh", script, limit).await,
+        }
+    }
+
+    /// Runs a `sh` script through sudo with these rights. The password is sent only if sudo asks, and
+    /// only once. With `hurry` the script follows the password at once, so that it arrives even if
+    /// nobody waits for the answer.
     ///
     /// # Errors
     /// See [`run_helper`](Self::run_helper). If sudo refuses, the answer is empty.
-    pub(in crate::ssh) async fn run_helper_as_root(
+    pub(in crate::ssh) async fn run_helper_as(
         self: &Arc<Self>,
-        password: Option<&Password>,
+        rights: &SudoRights,
         script: String,
         limit: Duration,
         hurry: bool,
     ) -> Result<Vec<u8>, SshError> {
+        let SudoRights { user, password } = rights;
         let Some(password) = password else {
-            return self
-                .run_helper("exec sudo -n -- /bin/sh", script, limit)
-                .await;
+            let command = shell_without_password(user.as_ref());
+            return self.run_helper(&command, script, limit).await;
         };
 
         // Control priority, because this script may be the one that stops the work that takes all
@@ -203,7 +217,11 @@ impl RemoteHost {
             let mark = random_sentinel()?;
             let (channel, _slot) = self.channels.open_channel(Priority::Control).await?;
             let (mut read, write) = channel.split();
-            write.exec(true, root_shell(&mark)).await?;
+            let command = match user {
+                Some(user) => shell_as(user, &mark, "exec /bin/sh"),
+                None => root_shell(&mark),
+            };
+            write.exec(true, command).await?;
 
             let mut listener = SudoListener::of_root_shell(&mark);
             let mut responder = SudoResponder::with_password(password.clone());

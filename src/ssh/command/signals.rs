@@ -7,12 +7,9 @@ use tokio::{sync::oneshot, time::sleep};
 use super::{
     limits::StopReason,
     remote_host::{RemoteHost, stops::PendingStop},
+    sudo::SudoRights,
 };
-use crate::{
-    framing::stop::{self, StopReport, StopRequest, StopTarget},
-    password::Password,
-    ssh::error::SshError,
-};
+use crate::framing::stop::{self, StopReport, StopRequest, StopTarget};
 
 /// Time limit of a script which sends a single signal.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
@@ -21,40 +18,44 @@ const SEND_LIMIT: Duration = Duration::from_secs(10);
 const COLLECT_TIME: Duration = Duration::from_millis(10);
 
 impl RemoteHost {
-    /// Stops the processes of a command; `None` if no script could run. `password` is the password
-    /// that sudo accepted for the command, because only root may stop root's processes.
+    /// Stops the processes of a command; `None` if no script could run. `rights` are those of the
+    /// command's sudo, because only root may stop root's processes.
     pub(in crate::ssh) async fn stop_processes(
         self: &Arc<Self>,
         target: &StopTarget<'_>,
-        password: Option<&Password>,
+        rights: Option<&SudoRights>,
         stop: StopReason,
     ) -> Option<StopReport> {
         let request = StopRequest::new(target, stop.first_signal(), stop.grace_tenths());
+        let Some(rights) = rights else {
+            return self.stop_with_others(request, stop).await;
+        };
+
         // Only root may signal root's processes, so this script runs through sudo and cannot share
         // with others.
-        if let StopTarget::Sudo { sudo, lived, .. } = target {
-            let script = stop::script(std::slice::from_ref(&request));
-            let limit = time_limit(stop.grace_tenths(), stop == StopReason::Ending);
-            let answer = self
-                .run_helper_as_root(password, script, limit, stop == StopReason::Ending)
-                .await;
+        let script = stop::script(std::slice::from_ref(&request));
+        let limit = time_limit(stop.grace_tenths(), stop == StopReason::Ending);
+        let answer = self
+            .run_helper_as(rights, script, limit, stop == StopReason::Ending)
+            .await;
 
-            if let Some(report) = read_report(answer.ok().as_deref(), 0) {
-                return Some(report);
-            }
-
-            // The user who started sudo may signal it, and sudo passes INT and TERM on.
-            let request = StopRequest::new(
-                &StopTarget::Exec {
-                    process: sudo.clone(),
-                    lived: *lived,
-                },
-                stop.first_signal(),
-                stop.grace_tenths(),
-            );
-
-            return self.stop_with_others(request, stop).await;
+        if let Some(report) = read_report(answer.ok().as_deref(), 0) {
+            return Some(report);
         }
+
+        // The user who started sudo may signal it, and sudo passes INT and TERM on. A shell would
+        // heed neither.
+        let StopTarget::Sudo { sudo, lived, .. } = target else {
+            return None;
+        };
+        let request = StopRequest::new(
+            &StopTarget::Exec {
+                process: sudo.clone(),
+                lived: *lived,
+            },
+            stop.first_signal(),
+            stop.grace_tenths(),
+        );
 
         self.stop_with_others(request, stop).await
     }
@@ -104,19 +105,11 @@ impl RemoteHost {
     pub(in crate::ssh) async fn signal_processes(
         self: &Arc<Self>,
         target: &StopTarget<'_>,
-        password: Option<&Password>,
+        rights: Option<&SudoRights>,
         name: &str,
     ) {
         let script = stop::send(target, name);
-        let _: Result<_, SshError> = match target {
-            StopTarget::Sudo { .. } => {
-                self.run_helper_as_root(password, script, SEND_LIMIT, false)
-                    .await
-            }
-            StopTarget::Exec { .. } | StopTarget::Shell { .. } => {
-                self.run_helper("exec /bin/sh", script, SEND_LIMIT).await
-            }
-        };
+        let _ = self.run_helper_of(rights, script, SEND_LIMIT).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{
-    framing::sudo::SudoEvent,
+    framing::sudo::{SudoEvent, SudoUser},
     password::Password,
     ssh::{
         connect::connection::Peer,
@@ -41,6 +41,44 @@ pub struct SudoSources {
     pub given: Option<Password>,
     /// Way to ask the user.
     pub prompter: Prompter,
+}
+
+/// Means of a helper script to act once more as the user as whom sudo runs a command or a shell.
+#[derive(Debug, Clone)]
+pub(in crate::ssh) struct SudoRights {
+    /// User of the script; `None` is root.
+    pub(super) user: Option<SudoUser>,
+    /// Password for sudo; `None` if none is known, because sudo has not asked.
+    pub(super) password: Option<KnownPassword>,
+}
+
+/// Password for sudo which needs no question to the user.
+#[derive(Debug, Clone)]
+pub(super) struct KnownPassword {
+    /// Account whose password it is; `None` if the password answers any prompt.
+    pub(super) account: Option<String>,
+    pub(super) password: Password,
+}
+
+impl SudoSources {
+    /// Returns the password with which sudo would be answered first if it asked `user`; `None` if the
+    /// user of this machine would be asked.
+    pub(super) fn known(&self, user: &str) -> Option<KnownPassword> {
+        // A locked memory is that of a question, whose answer nobody knows yet.
+        let typed = self
+            .memory
+            .0
+            .try_lock()
+            .ok()
+            .and_then(|typed| typed.clone());
+        let given = || Some((user.to_owned(), self.given.clone()?));
+        let (account, password) = typed.or_else(given)?;
+
+        Some(KnownPassword {
+            account: Some(account),
+            password,
+        })
+    }
 }
 
 /// Reply to an event of sudo.
@@ -89,13 +127,16 @@ impl SudoResponder {
         }
     }
 
-    /// Creates the answers for a sudo that gets one password at the first prompt, and then nothing
-    /// more.
-    pub(super) fn with_password(password: Password) -> Self {
-        Self::from_sources(SudoSources {
-            given: Some(password),
-            ..SudoSources::default()
-        })
+    /// Creates the answers for a sudo that gets one password at the first prompt for its account, and
+    /// then nothing more.
+    pub(super) fn with_password(known: KnownPassword) -> Self {
+        Self {
+            given_account: known.account,
+            ..Self::from_sources(SudoSources {
+                given: Some(known.password),
+                ..SudoSources::default()
+            })
+        }
     }
 
     /// Creates answers which give the given password to any prompt, and do not ask the user.

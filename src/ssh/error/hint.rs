@@ -223,7 +223,7 @@ impl SshError {
                  pty: true and command \"\"; otherwise put `[ -t 0 ] || return` at the beginning of \
                  ~/.bashrc, ~/.zshenv or the like; ssh_upload can replace the file"
             }
-            Self::Sudo { refusal, .. } => sudo_hint(*refusal),
+            Self::Sudo { refusal, said } => sudo_hint(*refusal, said.raw()),
             Self::ShellStart(words) => words_hint(words)
                 .unwrap_or("use ssh_exec, which may still work: the account may be restricted"),
             _ => "call again",
@@ -365,7 +365,11 @@ fn credentials_to_set_up(remaining: &str, ssh: &str) -> String {
 }
 
 /// Returns the hint after sudo did not run a command.
-fn sudo_hint(refusal: SudoRefusal) -> &'static str {
+fn sudo_hint(refusal: SudoRefusal, said: &str) -> &'static str {
+    let is_other_program = ["usage:", "Usage:", "unknown option", "invalid option"]
+        .iter()
+        .any(|words| said.contains(words));
+
     match refusal {
         SudoRefusal::Unanswered => {
             "pass password to ssh_connect, or set SSH_ASKPASS or use a client with URL elicitation, \
@@ -377,11 +381,19 @@ fn sudo_hint(refusal: SudoRefusal) -> &'static str {
             "have the person find out why the key has changed and fix known_hosts; then connect \
              again"
         }
-        SudoRefusal::Missing => "install sudo there, or connect as root",
+        SudoRefusal::Missing => "install sudo there, or connect as root or the user that you need",
+        SudoRefusal::Refused if said.contains("unknown user") => {
+            "name an account that the host has; `getent passwd` lists them"
+        }
+        // doas and the like ask on a terminal only.
+        SudoRefusal::Refused if is_other_program => {
+            "the host's sudo takes no password over stdin, as doas and su do not: run it with ssh_exec \
+             and pty: true, and answer its prompt with ssh_job"
+        }
         SudoRefusal::Refused => {
-            "check with sudo -l that the account may run its shell; for a rule that allows one \
+            "check with sudo -l that the account may run its shell, or /bin/sh for ssh_shell; for a rule that allows one \
              command, run `sudo -n COMMAND` without the parameter sudo; where sudo wants a \
-             terminal, add pty"
+             terminal, use ssh_exec with pty: true"
         }
     }
 }

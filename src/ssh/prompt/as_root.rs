@@ -1,9 +1,11 @@
-//! Description, for the user, of a command that is to run as root.
+//! Description, for the user, of a command that is to run as root or another user.
 
 use std::fmt;
 
 use crate::foreign_text::{ForeignText, escape_line};
 
+/// Name of the superuser.
+const ROOT: &str = "root";
 /// Most characters shown of the command.
 const MAX_COMMAND_CHARS: usize = 4000;
 /// Most characters shown of each other detail.
@@ -11,10 +13,12 @@ const MAX_REST_CHARS: usize = 500;
 /// Most environment variables shown.
 const MAX_VARIABLES: usize = 50;
 
-/// Description of everything to run as root once the user answers. Each detail is a single line
+/// Description of everything that sudo runs once the user answers. Each detail is a single line
 /// with control characters spelled out. A text that is too long is cut, and says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsRoot {
+    /// User as whom sudo runs the command, mostly root.
+    pub user: String,
     /// Command, which may have several lines.
     pub command: ForeignText,
     /// Other details, as pairs of a label and a text.
@@ -64,8 +68,23 @@ impl AsRoot {
         }
 
         Self {
+            user: ROOT.to_owned(),
             command: cut(command, MAX_COMMAND_CHARS).into(),
             details,
+        }
+    }
+
+    /// Describes the first command of a persistent shell of `user`.
+    pub(in crate::ssh) fn of_shell(user: &str, command: &str, stdin: &[u8]) -> Self {
+        let mut shown = Self::new(command, None, &[], stdin, false);
+        shown.details.push((
+            "In a shell that stays".to_owned(),
+            "later commands run in it without this question".to_owned(),
+        ));
+
+        Self {
+            user: user.to_owned(),
+            ..shown
         }
     }
 }
@@ -75,6 +94,7 @@ impl AsRoot {
     pub(in crate::ssh) fn of_file(action: &str, path: &[u8]) -> Self {
         let path = String::from_utf8_lossy(path);
         Self {
+            user: ROOT.to_owned(),
             command: format!("{action} the file {}", spelled_out(&path)).into(),
             details: Vec::new(),
         }
@@ -85,7 +105,7 @@ impl fmt::Display for AsRoot {
     /// Writes the details first and the command last. So no line of the command passes for a detail
     /// after it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("to run as root")?;
+        write!(f, "to run as {}", self.user)?;
         for (what, text) in &self.details {
             write!(f, "\n{what}: {text}")?;
         }

@@ -209,8 +209,8 @@ async fn a_client_that_looks_before_it_says_hello_is_served() {
     assert_eq!(tools(&mut client).await.len(), 14);
 }
 
-/// As many as the contract allows.
-const MAX_LIST_BYTES: usize = 7_500;
+/// Some less than the contract allows, which counts the whole answer.
+const MAX_LIST_BYTES: usize = 7_460;
 
 #[tokio::test]
 async fn the_catalogue_is_small_and_says_honestly_what_each_tool_does() {

@@ -8,7 +8,7 @@ mod hosts;
 mod log_in;
 mod model;
 mod own_words;
-mod reconnect;
+pub(crate) mod reconnect;
 mod refused;
 mod silent;
 mod waiting;

@@ -81,7 +81,7 @@ async fn a_connection_dropped_while_idle_is_replaced_at_the_next_call() {
     }
 }
 
-pub(super) async fn eventually_disconnected(client: &mut McpClient) {
+pub(crate) async fn eventually_disconnected(client: &mut McpClient) {
     let started = std::time::Instant::now();
     while list(client).await[0].1 != "disconnected" {
         assert!(

@@ -3,6 +3,8 @@
 mod asking;
 mod files;
 mod secrecy;
+mod shell;
+mod shell_errors;
 mod stop;
 
 use serde_json::{Value, json};

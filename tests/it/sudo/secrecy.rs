@@ -98,11 +98,16 @@ async fn the_password_is_in_no_argument_environment_file_or_answer() {
         answers.push(program.call("ssh_exec", as_root(parameters)).await.ok());
     }
 
-    assert!(
-        answers[0].stdout().starts_with("0\nsudo -S "),
-        "{:?}",
-        answers[0]
-    );
+    for parameters in [
+        json!({"command": "id -u; tr '\\0' ' ' < /proc/$PPID/cmdline; cat /proc/$PPID/environ; set", "sudo": true}),
+        json!({"command": "(trap '' INT TERM; sleep 75.6)", "user": "www-data", "timeoutMs": 1000}),
+    ] {
+        answers.push(program.call("ssh_shell", parameters).await.ok());
+    }
+
+    for answer in [&answers[0], &answers[4]] {
+        assert!(answer.stdout().starts_with("0\nsudo -S "), "{answer:?}");
+    }
 
     // An error does not tell it either: where the right one does not help, or it is a wrong one.
     host.sshd.allow("", "");
@@ -111,6 +116,9 @@ async fn the_password_is_in_no_argument_environment_file_or_answer() {
             .call("ssh_exec", as_root(json!({"command": "id"})))
             .await,
     );
+
+    let shell = json!({"command": "id", "sudo": true, "shell": "b"});
+    answers.push(program.call("ssh_shell", shell.clone()).await);
 
     host.sshd.allow("ALL=(ALL) ALL", "");
     fs::write(&answer, format!("{TELLTALE} wrong")).unwrap();
@@ -124,6 +132,9 @@ async fn the_password_is_in_no_argument_environment_file_or_answer() {
         answers.push(refused);
     }
 
+    let refused = program.call("ssh_shell", shell).await;
+    assert!(refused.text().contains("3 incorrect"), "{refused:?}");
+    answers.push(refused);
     stop.store(true, Ordering::Relaxed);
     let (looks, found) = watching.join().unwrap();
     assert!(looks > 3 && found.is_none(), "{looks} looks: {found:?}");

@@ -20,7 +20,7 @@ use crate::{
 const SECONDS: Duration = Duration::from_secs(8);
 
 /// Commands that do not end of themselves; `word` is an argument of each of their processes.
-fn stubborn(word: &str) -> [String; 5] {
+pub(super) fn stubborn(word: &str) -> [String; 5] {
     [
         format!("sleep {word}"),
         format!("trap '' INT TERM; sleep {word}; sleep {word}"),
@@ -30,7 +30,12 @@ fn stubborn(word: &str) -> [String; 5] {
     ]
 }
 
-fn assert_stopped(bench: &ConnectedHost<SudoHost>, result: &ToolResult, how: &str, word: &str) {
+pub(super) fn assert_stopped(
+    bench: &ConnectedHost<SudoHost>,
+    result: &ToolResult,
+    how: &str,
+    word: &str,
+) {
     assert_eq!(status(result), how, "{result:?}");
     assert_eq!(
         (result.outcome()["processGone"].as_bool(), code(result)),

@@ -156,7 +156,7 @@ async fn a_terminal_or_sudo_password_is_suggested_where_it_is_missing() {
             says("sudo: a terminal is required to read the password"),
             plain(),
             1,
-            "ssh_exec with sudo: true",
+            "use sudo: true",
         ),
         ("ssh_exec", says("a password is required"), plain(), 1, ""),
         (
@@ -388,7 +388,7 @@ async fn a_file_that_only_root_may_write_is_written_with_sudo() {
     for (tool, command, part) in [
         ("ssh_exec", "sudo id -u", "use sudo: true, without sudo"),
         ("ssh_exec", "sudo -n id -u", "use sudo: true, without sudo"),
-        ("ssh_shell", "sudo id -u", "ssh_exec with sudo: true"),
+        ("ssh_shell", "sudo id -u", "use sudo: true"),
     ] {
         let refused = bench.mcp.call(tool, json!({"command": command})).await.ok();
         assert!(

@@ -70,7 +70,7 @@ pub(super) fn interactive_hint(command: &str, silent: bool) -> Option<String> {
 
     let how = match wanted {
         InteractiveProgram::OtherUser => {
-            "you are still the same user; ssh_exec with sudo: true runs a command as root"
+            "you are still the same user; ssh_shell with sudo: true is a shell of root, with user of another user"
         }
         InteractiveProgram::OtherGroup => {
             "the group has not changed; ssh_reconnect with fresh: true logs in with new groups"

@@ -79,7 +79,7 @@ const COMMANDS: &[HintRule] = &[
     ),
     (
         |failed| failed.wants_sudo_password() && failed.in_shell,
-        "to give sudo its password, use ssh_exec with sudo: true, without sudo in the command",
+        "to give sudo its password, use sudo: true, without sudo in the command; it is a shell of its own",
     ),
     (
         |failed| failed.wants_sudo_password(),

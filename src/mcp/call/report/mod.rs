@@ -25,7 +25,10 @@ pub(in crate::mcp) use self::{
 use super::{Call, hints, tool_error::ToolError};
 use crate::{
     capture::{Captured, Nature},
-    session::job::{FinishedJob, Job, JobEnd},
+    session::{
+        job::{FinishedJob, Job, JobEnd},
+        shell_name::ShellName,
+    },
     ssh::command::{
         exit_status::Ending,
         output::{CommandOutput, UnseenOutput},
@@ -48,7 +51,7 @@ pub(in crate::mcp) struct CommandReport<'a> {
     /// Name of the job; `None` if later calls cannot ask for the command.
     pub(in crate::mcp) job: Option<&'a str>,
     /// Name of the shell; `None` for a separate channel.
-    pub(in crate::mcp) shell: Option<&'a str>,
+    pub(in crate::mcp) shell: Option<&'a ShellName>,
     /// Output in the answer: what the client has not been shown yet, or asked for by offset.
     pub(in crate::mcp) unseen: UnseenOutput,
     /// True if the output comes from a terminal, whose lines are folded.
@@ -158,7 +161,7 @@ impl<'a> CommandReport<'a> {
             session: &job.session,
             names_session: call.registry.is_one_of_many(),
             job: None,
-            shell: job.shell.as_deref(),
+            shell: job.shell.as_ref(),
             unseen: UnseenOutput {
                 output: match &state {
                     CommandState::Ended(finished) => finished.command.output.clone(),
@@ -326,6 +329,7 @@ mod tests {
             notice: None,
         };
 
+        let shell_name = ShellName::main();
         let shell = directory.map(|directory| ShellEnd {
             directory: directory.to_vec(),
             between: Captured::default(),
@@ -338,7 +342,7 @@ mod tests {
             session: "s",
             names_session: false,
             job: None,
-            shell: directory.map(|_| "main"),
+            shell: directory.map(|_| &shell_name),
             unseen: UnseenOutput {
                 output,
                 ..UnseenOutput::default()

@@ -62,6 +62,9 @@ pub(super) struct CommandOutcome {
     /// Name of the shell; `None` for a separate channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     shell: Option<String>,
+    /// User to whom the shell belongs; `None` for a separate channel and for the user of the log-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
     /// Working directory of the shell after the command, escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
     cwd: Option<String>,
@@ -125,9 +128,15 @@ impl CommandReport<'_> {
                 .filter(|command| command.stopped)
                 .map(|command| command.process_gone),
             notice: self.notices(),
-            shell: self.shell.map(str::to_owned),
+            shell: self.shell.map(|shell| shell.name.clone()),
+            user: self.other_user().map(str::to_owned),
             cwd: self.directory(),
         }
+    }
+
+    /// Returns the user to whom the shell belongs, if that is another than the user of the log-in.
+    pub(super) fn other_user(&self) -> Option<&str> {
+        Some(self.shell?.user.as_ref()?.name())
     }
 
     /// Returns all remarks on the command in one text. Returns `None` if there are none.

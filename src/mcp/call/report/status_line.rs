@@ -44,6 +44,7 @@ impl CommandReport<'_> {
                 .then(|| format!("session {}", self.session)),
         );
 
+        parts.extend(self.other_user().map(|user| format!("as {user}")));
         parts.extend(job.map(|job| format!("job {job}")));
         parts.extend(self.detached.then(|| "detached".to_owned()));
         parts.extend(time);

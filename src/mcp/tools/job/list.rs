@@ -204,7 +204,7 @@ impl From<&Job> for JobResult {
         Self {
             job: job.id.clone(),
             session: job.session.clone(),
-            shell: job.shell.clone(),
+            shell: job.shell.as_ref().map(ToString::to_string),
             command: first_part(&job.command),
             status: match job.ended().as_deref() {
                 None if job.shell.is_some() && !job.is_sent() => "queued",

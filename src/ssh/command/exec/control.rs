@@ -15,11 +15,11 @@ use crate::{
         sentinel::Sentinel,
         stop::{StopReport, StopTarget},
     },
-    password::Password,
     ssh::command::{
         limits::StopReason,
         remote_host::RemoteHost,
         stop_ladder::{StepResult, StopAction, StopEvent, StopLadder, StopScope, StopStep},
+        sudo::SudoRights,
     },
 };
 
@@ -189,7 +189,7 @@ impl CommandControl {
         let target = known.ok().and_then(|known| known.ok()?.target())?;
 
         self.host
-            .stop_processes(&target, self.password().as_ref(), reason)
+            .stop_processes(&target, self.rights(&target).as_ref(), reason)
             .await
     }
 
@@ -200,15 +200,16 @@ impl CommandControl {
         match target {
             Some(target) => {
                 self.host
-                    .signal_processes(&target, self.password().as_ref(), name)
+                    .signal_processes(&target, self.rights(&target).as_ref(), name)
                     .await;
             }
             None => drop(self.write.signal(Sig::Custom(name.to_owned())).await),
         }
     }
 
-    /// Returns the password accepted by sudo for this command, if any.
-    fn password(&self) -> Option<Password> {
-        self.sudo.as_ref().and_then(SudoState::password)
+    /// Returns the means to signal processes of root; `None` for processes of the user.
+    fn rights(&self, target: &StopTarget<'_>) -> Option<SudoRights> {
+        let sudo = self.sudo.as_ref()?;
+        matches!(target, StopTarget::Sudo { .. }).then(|| sudo.rights(None))
     }
 }

@@ -9,17 +9,17 @@ use tokio::{
 };
 
 use crate::{
-    framing::sudo::SudoEvent,
+    framing::sudo::{SudoEvent, SudoUser},
     password::Password,
     ssh::{
         command::{
             exit_status::ExitStatus,
             remote_host::RemoteHost,
-            sudo::{SudoReply, SudoResponder, SudoSources},
+            sudo::{KnownPassword, SudoReply, SudoResponder, SudoRights, SudoSources},
         },
         error::SudoRefusal,
         pool::ChannelSlot,
-        prompt::as_root::AsRoot,
+        prompt::prompter::{AsRoot, Prompter},
     },
 };
 
@@ -57,6 +57,10 @@ pub(in crate::ssh::command) struct SudoState {
     outcome: watch::Receiver<Option<SudoOutcome>>,
     /// True if the host gets no password, because the host key has changed.
     withholds_passwords: bool,
+    /// Sources of passwords, without the way to ask the user.
+    sources: SudoSources,
+    /// User of the log-in.
+    login_user: String,
 }
 
 impl SudoExchange {
@@ -77,6 +81,11 @@ impl SudoExchange {
         };
 
         let (send_outcome, outcome) = watch::channel(None);
+        let quiet_sources = SudoSources {
+            prompter: Prompter::default(),
+            ..sources.clone()
+        };
+
         (
             Self {
                 responder: SudoResponder::new(sources, host.peer(), shown),
@@ -85,6 +94,8 @@ impl SudoExchange {
             SudoState {
                 outcome,
                 withholds_passwords,
+                sources: quiet_sources,
+                login_user: host.peer().user.clone(),
             },
         )
     }
@@ -109,11 +120,25 @@ impl SudoState {
         self.outcome.borrow().is_none()
     }
 
-    /// Returns the password accepted by sudo for this command, if any.
-    pub(super) fn password(&self) -> Option<Password> {
-        match &*self.outcome.borrow() {
+    /// Returns the means to act once more as `user`, who is root if `None`.
+    pub(in crate::ssh::command) fn rights(&self, user: Option<&SudoUser>) -> SudoRights {
+        let accepted = match &*self.outcome.borrow() {
             Some(SudoOutcome::Authenticated(password)) => password.clone(),
             _ => None,
+        };
+
+        // A sudo that did not ask may have remembered an earlier answer, and may ask the next time.
+        let password = match accepted {
+            Some(password) => Some(KnownPassword {
+                account: None,
+                password,
+            }),
+            None => self.sources.known(&self.login_user),
+        };
+
+        SudoRights {
+            user: user.cloned(),
+            password,
         }
     }
 

@@ -3,6 +3,7 @@
 //! [`Shell`] sends requests, and `ShellTask` owns the channel. Dropping the last [`Shell`] ends the
 //! shell.
 
+mod as_user;
 mod frame;
 mod message;
 mod restore;
@@ -16,13 +17,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::sync::{mpsc, oneshot};
 
 use self::task::ShellTask;
-pub use self::{snapshotter::KnownState, turn::ShellTurn};
+pub use self::{as_user::ShellUser, snapshotter::KnownState, turn::ShellTurn};
 use super::{
     exec::CommandResult,
     exit_status::Ending,
@@ -172,13 +170,15 @@ impl Shell {
 }
 
 impl RemoteHost {
-    /// Starts a shell, unless a condition for stopping the shell's first command is met before.
+    /// Starts a shell, unless a condition for stopping the shell's first command is met before. With
+    /// a `user`, sudo starts the shell as that user.
     ///
     /// # Errors
-    /// Fails if the channel is refused, no shell gets ready in time, or a condition in `conditions`
-    /// is met.
+    /// Fails if the channel is refused, sudo refuses, no shell gets ready in time, or a condition in
+    /// `conditions` is met.
     pub async fn start_shell(
         self: &Arc<Self>,
+        user: Option<ShellUser>,
         conditions: &StopConditions,
     ) -> Result<Shell, SshError> {
         // Asked only where the answer may be Windows: a question is not free on every server.
@@ -193,15 +193,28 @@ impl RemoteHost {
         let (connection, (read, write)) = (Arc::clone(slot.connection()), channel.split());
         let mut words = UnexpectedOutput::default();
         let write = Arc::new(write);
-        let started = timeout(
-            START_LIMIT,
-            ShellTask::start(Arc::clone(self), slot, read, Arc::clone(&write), &mut words),
-        )
-        .await;
+        let is_sudo = user.is_some();
+        let start = ShellTask::start(
+            Arc::clone(self),
+            slot,
+            read,
+            Arc::clone(&write),
+            user,
+            &mut words,
+        );
 
-        let Ok(task) = started else {
+        // The clock stands still while the user is asked for sudo's password, which can be cancelled.
+        let started = tokio::select! {
+            started = start => Some(started),
+            () = conditions.met(), if is_sudo => Some(Err(SshError::Cancelled)),
+            () = conditions.pause.sleep(START_LIMIT) => None,
+        };
+
+        if !matches!(started, Some(Ok(_))) {
             let _ = write.close().await;
+        }
 
+        let Some(task) = started else {
             // The link is checked before it is blamed: a startup file may wait for an answer, or
             // for a network drive.
             return Err(if connection.answers(ALIVE_LIMIT).await {

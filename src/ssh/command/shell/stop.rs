@@ -4,13 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{task::JoinHandle, time::Instant};
 
-use super::task::ShellTask;
+use super::{as_user::ShellSudo, task::ShellTask};
 use crate::{
     framing::stop::{self, Process, StopReport, StopTarget},
     ssh::command::{
         limits::StopReason,
         remote_host::RemoteHost,
         stop_ladder::{END_AFTER_OUTPUT, END_AFTER_STOP, StepResult, StopStep},
+        sudo::SudoRights,
     },
 };
 
@@ -39,21 +40,23 @@ impl ShellTask {
             Arc::clone(&self.write),
         );
 
+        let rights = self.rights();
         tokio::spawn(async move {
+            let rights = rights.as_ref();
             let report = match step {
-                StopStep::Look => return look(&host, &process).await,
-                StopStep::Interrupt => interrupt(&host, &process).await,
+                StopStep::Look => return look(&host, &process, rights).await,
+                StopStep::Interrupt => interrupt(&host, &process, rights).await,
                 StopStep::Processes => {
                     let target = StopTarget::Shell {
                         process,
                         jobs: &jobs,
                         age,
                     };
-                    host.stop_processes(&target, None, reason).await
+                    host.stop_processes(&target, rights, reason).await
                 }
                 StopStep::Kill => {
                     let target = StopTarget::Exec { process, lived };
-                    host.stop_processes(&target, None, reason).await
+                    host.stop_processes(&target, rights, reason).await
                 }
                 StopStep::Request(_) => None,
             };
@@ -78,7 +81,7 @@ impl ShellTask {
             self.jobs.clone(),
         );
 
-        let age = self.age(sent);
+        let (age, rights) = (self.age(sent), self.rights());
         tokio::spawn(async move {
             host.signal_processes(
                 &StopTarget::Shell {
@@ -86,11 +89,17 @@ impl ShellTask {
                     jobs: &jobs,
                     age,
                 },
-                None,
+                rights.as_ref(),
                 name,
             )
             .await;
         });
+    }
+
+    /// Returns the means to signal the shell's processes; `None` if they belong to the user of the
+    /// log-in.
+    fn rights(&self) -> Option<SudoRights> {
+        self.sudo.as_ref().map(ShellSudo::rights)
     }
 
     /// Returns the least time for which the shell had been running at `sent`.
@@ -100,9 +109,9 @@ impl ShellTask {
 }
 
 /// Checks if the shell computes.
-async fn look(host: &Arc<RemoteHost>, shell: &Process) -> StepResult {
+async fn look(host: &Arc<RemoteHost>, shell: &Process, rights: Option<&SudoRights>) -> StepResult {
     let answer = host
-        .run_helper("exec /bin/sh", stop::look(shell), END_AFTER_OUTPUT)
+        .run_helper_of(rights, stop::look(shell), END_AFTER_OUTPUT)
         .await;
 
     match answer {
@@ -112,8 +121,12 @@ async fn look(host: &Arc<RemoteHost>, shell: &Process) -> StepResult {
 }
 
 /// Interrupts the shell itself; `None` if no script could run.
-async fn interrupt(host: &Arc<RemoteHost>, shell: &Process) -> Option<StopReport> {
-    host.run_helper("exec /bin/sh", stop::interrupt(shell), END_AFTER_STOP)
+async fn interrupt(
+    host: &Arc<RemoteHost>,
+    shell: &Process,
+    rights: Option<&SudoRights>,
+) -> Option<StopReport> {
+    host.run_helper_of(rights, stop::interrupt(shell), END_AFTER_STOP)
         .await
         .ok()
         .map(|_| StopReport::Unsure)

@@ -7,6 +7,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     ShellJob, ShellResult, ShellRunError,
+    as_user::{ShellSudo, ShellUser},
     message::ShellMessage,
     snapshotter::{SnapshotTrigger, Snapshotter},
 };
@@ -50,6 +51,8 @@ pub(super) struct ShellTask {
     pub(super) streams: ShellDescriptors,
     /// Options and traps mentioned by commands so far.
     pub(super) mentioned: Mentioned,
+    /// The sudo around the shell; `None` if the shell belongs to the user of the log-in.
+    pub(super) sudo: Option<ShellSudo>,
     /// Process of the shell.
     pub(super) process: Process,
     /// Time at which the shell was seen to be ready, some time after the start.
@@ -67,17 +70,24 @@ pub(super) struct ShellTask {
 }
 
 impl ShellTask {
-    /// Launches a shell on the channel, and waits until the shell is ready. Unexpected output goes
-    /// into `words`.
+    /// Launches a shell on the channel, as another user if there is a `user`, and waits until the
+    /// shell is ready. Unexpected output goes into `words`.
     pub(super) async fn start(
         host: Arc<RemoteHost>,
         slot: ChannelSlot,
         mut read: ChannelReadHalf,
         write: Arc<ChannelWriteHalf<Msg>>,
+        user: Option<ShellUser>,
         words: &mut UnexpectedOutput,
     ) -> Result<Self, SshError> {
+        let sudo = if let Some(user) = user {
+            Some(user.start(&host, &slot, &mut read, &write, words).await?)
+        } else {
+            slot.connection().command(&write, script::launch()).await?;
+            None
+        };
+
         let sentinel = random_sentinel()?;
-        slot.connection().command(&write, script::LAUNCH).await?;
         write.data_bytes(script::start(&sentinel)).await?;
         let (mut stdout, mut stderr) =
             (StreamDecoder::new(&sentinel), StreamDecoder::new(&sentinel));
@@ -145,6 +155,7 @@ impl ShellTask {
             kind,
             streams: ShellDescriptors::from_number(kind, number),
             mentioned: Mentioned::default(),
+            sudo,
             process,
             started: Instant::now(),
             previous_status: 0,
