@@ -82,6 +82,7 @@ async function column(server, binary, asked) {
     await server.start(stage);
     ours = await Ours.start(binary, stage);
     const plain = new Plain(stage);
+    if (!(await plain.connects())) throw new Stop('plain ssh does not connect to it either');
     const execWorks = once(async () => {
       const { command, input, stdout } = speech.exec;
       return fits(stdout, (await plain.ssh([command], { input })).stdout.toString());

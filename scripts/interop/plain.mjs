@@ -25,6 +25,13 @@ export class Plain {
     return run('ssh', ['-F', this.stage.sshConfig, ...flags, this.stage.name, ...args], input, patienceMs);
   }
 
+  /** Whether `ssh` logs in. */
+  async connects() {
+    const flags = ['-v', '-N', '-o', 'PermitLocalCommand=yes', '-o', 'LocalCommand=kill $PPID'];
+    const { stderr } = await this.ssh([], { flags, patienceMs: 20_000 });
+    return stderr.includes('Authenticated to ');
+  }
+
   /** Runs `ssh`, which keeps its stdin open, for a caller who ends it. */
   start(args, flags) {
     return spawn('ssh', ['-F', this.stage.sshConfig, ...flags, this.stage.name, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });

@@ -1,4 +1,7 @@
-"""Twisted Conch as the server of a Unix system, as `twistd conch` is one: PORT HOST_KEY AUTHORIZED_KEYS. For root."""
+"""Twisted Conch as the server of a Unix system, as `twistd conch` is one: PORT HOST_KEY AUTHORIZED_KEYS [sftp]. For root.
+
+Without `sftp` it is as it comes: its SFTP begins, and then fails at every path, because it takes a home for an object.
+"""
 
 import sys
 
@@ -11,10 +14,16 @@ from twisted.python import log
 port, host_key, authorized_keys = sys.argv[1:4]
 
 
-class Realm(unix.UnixSSHRealm):
-    def requestAvatar(self, username, mind, *interfaces):
-        name = username.decode() if isinstance(username, bytes) else username
-        return super().requestAvatar(name, mind, *interfaces)
+class Home(str):
+    """A home that is a text and has a path, so that all of Conch can use it."""
+
+    @property
+    def path(self):
+        return str(self)
+
+
+if 'sftp' in sys.argv:
+    unix.UnixConchUser.getHomeDir = lambda self: Home(self.pwdData[5])
 
 
 class Factory(factory.SSHFactory):
@@ -23,7 +32,7 @@ class Factory(factory.SSHFactory):
         self.privateKeys = {key.sshType(): key}
         self.publicKeys = {key.sshType(): key.public()}
         allowed = checkers.InMemorySSHKeyDB({b'guest': [keys.Key.fromFile(authorized_keys)]})
-        self.portal = Portal(Realm(), [checkers.SSHPublicKeyChecker(allowed)])
+        self.portal = Portal(unix.UnixSSHRealm(), [checkers.SSHPublicKeyChecker(allowed)])
 
     def getPrimes(self):
         return {}

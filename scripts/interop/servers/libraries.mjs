@@ -9,6 +9,7 @@ import { root } from '../../lib/repository.mjs';
 import { installSsh2 } from '../../ssh2.mjs';
 import { erlang as expressions } from '../speech.mjs';
 
+const TWISTED = ['twisted[conch]==26.10.0'];
 const PYTHON = ['asyncssh==2.24.1', 'paramiko==5.1.0'];
 const program = (name) => join(root, 'scripts/interop/programs', name);
 
@@ -32,17 +33,21 @@ const ssh2 = {
   },
 };
 
-/** Debian's Twisted, with its Python: it becomes the account, which may be kept out of a person's own. */
-const conch = {
-  name: 'Twisted Conch',
-  async start(stage) {
-    const python = '/usr/bin/python3';
-    const isThere = () => isRight(python, ['-c', 'import twisted.conch']);
-    needAll([{ name: 'Twisted', debianPackage: 'python3-twisted', isThere }], 'elsewhere install Twisted');
-    const args = [stage.file('host_key'), stage.file('id.pub')];
-    await stage.start((port) => [python, program('conch_server.py'), String(port), ...args]);
-  },
-};
+const conch = { name: 'Twisted Conch', start: (stage) => startConch(stage, ['sftp']) };
+/** Its own account of Unix users, whose SFTP begins and then fails at every path. */
+const unixConch = { name: "Conch's Unix users", start: (stage) => startConch(stage, []) };
+
+/**
+ * PyPI's Twisted: the SFTP of Debian 12's knows no home. With the system's Python, because it becomes the account, which may
+ * be kept out of a person's own, and without the packages of the system.
+ */
+async function startConch(stage, more) {
+  const python = await installedPython('interop-twisted', TWISTED);
+  const packages = execFileSync(python, ['-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], { encoding: 'utf8' });
+  const env = { PYTHONPATH: packages.trim(), PYTHONDONTWRITEBYTECODE: '1' };
+  const args = [stage.file('host_key'), stage.file('id.pub'), ...more];
+  await stage.start((port) => ['/usr/bin/python3', '-S', program('conch_server.py'), String(port), ...args], { env });
+}
 
 /** The example of libssh's own source, which Debian has. */
 const libssh = {
@@ -98,4 +103,4 @@ function isRight(name, args) {
   }
 }
 
-export const libraries = [asyncssh, paramiko, ssh2, conch, libssh, erlang];
+export const libraries = [asyncssh, paramiko, ssh2, conch, unixConch, libssh, erlang];
