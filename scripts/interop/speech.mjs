@@ -54,7 +54,7 @@ export const erlang = {
 /** Windows' cmd.exe. */
 export const cmd = {
   exec: { command: 'echo a  b& echo problem>&2& exit 3', stdout: 'a  b\r\n', stderr: 'problem\r\n', status: 3 },
-  stdin: () => ({ command: 'set /p line=& call echo got %line%', input: 'a line\r\n', stdout: /got a line *\r?\n$/ }),
+  stdin: () => ({ command: 'more', input: 'a line\r\nanother\r\n', stdout: 'a line\r\nanother\r\n' }),
   sleep: (seconds) => ({ command: `ping -n ${seconds} 127.0.0.1`, process: new RegExp(`ping.* -n ${seconds} `, 'i') }),
   slow: { command: 'echo one& ping -n 3 127.0.0.1 > nul& echo two', stdout: /^one\r?\n(.*\r?\n)?two\r?\n$/ },
   detached: posix.detached,

@@ -129,6 +129,8 @@ export class Stage {
     this.link.cut();
     if (!this.#child) return;
     for (const { pid } of tree(this.#child.pid).reverse()) kill(pid);
+    // What has left its parent, as daemons do.
+    processes(({ status }) => new RegExp(`^Uid:\\t${ID}\\b`, 'm').test(status)).forEach(kill);
   }
 
   async #speaks(port) {
@@ -145,17 +147,20 @@ export class Stage {
 
 /** The processes of this machine whose command is this one, whoever runs them. */
 export function running(pattern) {
+  return processes(({ command, status }) => pattern.test(command) && !/^State:\tZ/m.test(status));
+}
+
+function processes(are) {
+  const about = (pid, file) => readFileSync(`/proc/${pid}/${file}`, 'latin1');
   return readdirSync('/proc')
-    .filter(Number)
+    .map(Number)
     .filter((pid) => {
       try {
-        const words = readFileSync(`/proc/${pid}/cmdline`, 'latin1').replaceAll('\0', ' ').trim();
-        return pattern.test(words) && !/^State:\tZ/m.test(readFileSync(`/proc/${pid}/status`, 'latin1'));
+        return pid > 0 && are({ command: about(pid, 'cmdline').replaceAll('\0', ' ').trim(), status: about(pid, 'status') });
       } catch {
         return false; // It has ended meanwhile.
       }
-    })
-    .map(Number);
+    });
 }
 
 /** Waits for a condition, and says whether it came about. */

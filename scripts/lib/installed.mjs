@@ -82,6 +82,28 @@ export function installedCrate(crate, version) {
 }
 
 /**
+ * Unpacks Debian packages into `target/installed/NAME`, once: programs that the machine itself need not have.
+ *
+ * @param {string} name
+ * @param {string[]} packages
+ * @returns {Promise<string>} the folder that is their root; a Stop where they cannot be had
+ */
+export function unpackedDebs(name, packages) {
+  return once(name, packages.join(), async (folder) => {
+    const here = { cwd: folder, timeout: PATIENCE_MS };
+    const args = ['-o', 'APT::Sandbox::User=root', '-qq', 'download', ...packages];
+    const ending = run({ command: 'apt-get', args }, here);
+    const ended = await ending.catch(({ message }) => ({ signal: message, stderr: '' }));
+    if (ended.status !== 0) return `apt-get download failed: ${lastWords(ended)}`;
+    for (const archive of readdirSync(folder).filter((file) => file.endsWith('.deb'))) {
+      const { status, stderr } = await run({ command: 'dpkg', args: ['-x', archive, folder] }, here);
+      if (status !== 0) return `dpkg -x ${archive} failed: ${stderr}`;
+      rmSync(join(folder, archive));
+    }
+  });
+}
+
+/**
  * Fetches the source of a Debian package into `target/installed/NAME-source`, once.
  *
  * @param {string} debianPackage

@@ -1,11 +1,16 @@
 // Debian's OpenSSH, and accounts of it that are not like others.
 
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { needProgram } from '../../lib/programs.mjs';
+import { needAll, needProgram } from '../../lib/programs.mjs';
+import { Stop, UNAVAILABLE } from '../../lib/repository.mjs';
+import { Plain } from '../plain.mjs';
 import { cmd, git } from '../speech.mjs';
 import { HOME, USER } from '../stage.mjs';
+
+/** Debian keeps it off the PATH. */
+const WINE = '/usr/lib/wine/wine64';
 
 /** The login shell, and what installs it. */
 function account(name, program, debianPackage, more = {}) {
@@ -63,6 +68,22 @@ async function startChroot(stage) {
   await startSshd(stage, [`Match User ${USER}`, `ChrootDirectory ${HOME}`, 'ForceCommand internal-sftp', 'DisableForwarding yes']);
 }
 
+/** Windows' command line as the login shell, as far as wine has it: `-c` is how sshd starts a shell. */
+const CMD = `#!/bin/sh
+export WINEPREFIX=${HOME}/.wine WINEDEBUG=-all DISPLAY=
+[ "$1" = -c ] && exec ${WINE} cmd.exe /c "$2"
+exec ${WINE} cmd.exe
+`;
+
+async function startWine(stage) {
+  needAll([{ name: 'wine64', debianPackage: 'wine64', isThere: () => existsSync(WINE) }], 'elsewhere install wine');
+  writeFileSync(join(stage.home, 'cmd'), CMD, { mode: 0o755 });
+  await startSshd(stage);
+  // The first start makes the files of a Windows, which takes long.
+  const { status, words } = await new Plain(stage).ssh(['ver']);
+  if (status !== 0) throw new Stop(`wine does not start: ${words.slice(-300)}`, UNAVAILABLE);
+}
+
 export const openssh = [
   account('OpenSSH'),
   account('rbash', 'rbash', 'bash'),
@@ -72,5 +93,6 @@ export const openssh = [
   account('busybox', 'busybox', 'busybox', { shell: () => `${HOME}/bin/ash`, start: startBusybox }),
   account('git-shell', 'git-shell', 'git', { speech: git, start: startGit }),
   account('nologin', 'nologin', 'login'),
+  account("wine's cmd.exe", undefined, undefined, { shell: () => `${HOME}/cmd`, speech: cmd, start: startWine }),
   account('sftp-only chroot', undefined, undefined, { start: startChroot, folder: '/files' }),
 ];
