@@ -11,7 +11,7 @@
 import { mkdirSync, writeFileSync, chmodSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { absentLines, matrix, remarks } from './interop/matrix.mjs';
+import { absentLines, matrix, remarks, write } from './interop/matrix.mjs';
 import { Ours } from './interop/ours.mjs';
 import { Plain } from './interop/plain.mjs';
 import { rows } from './interop/rows.mjs';
@@ -37,6 +37,7 @@ try {
   const binary = values.binary ? resolve(values.binary) : built();
   // Servers look for files of the account there, as the account.
   chmodSync(scratch, 0o711);
+  if (values.write && values.only.length > 0) throw new Stop('--write needs all of it, and --only leaves out some', 2);
   const [chosen, asked] = choice(values.only);
   const columns = [];
   for (const server of chosen) columns.push(await column(server, binary, asked));
@@ -49,6 +50,7 @@ try {
   ]) {
     if (lines.length > 0) console.log(`\n${title}:\n${lines.join('\n')}`);
   }
+  if (values.write) write(columns, names);
   process.exit(remarks(columns, 'wrong').length > 0 ? 1 : 0);
 } catch (error) {
   fail('interop', error);
@@ -104,7 +106,7 @@ async function column(server, binary, asked) {
     stage?.stop();
   }
   console.log(` (${seconds(Date.now() - start)})`);
-  return { name, cells };
+  return { name, identification: stage.identification, cells };
 }
 
 function once(ask) {

@@ -1,18 +1,20 @@
 // The matrix, for a terminal and for the manual.
 
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { table } from '../../benches/lib/markdown.mjs';
-import { root } from '../lib/repository.mjs';
+import { Stop, root } from '../lib/repository.mjs';
 
 const PAGE = join(root, 'docs/interop.md');
 const [BEGIN, END] = ['<!-- written by `npm run interop -- --write` -->', '<!-- the end of what is written -->'];
 const MARKS = { right: '✓', refused: '–', wrong: '✗' };
+/** Of an answer, in the manual. */
+const SHOWN = 200;
 
 /**
  * @typedef {object} Column what one server did
  * @property {string} name
- * @property {string} [version]
+ * @property {string} [identification] what it says it is
  * @property {string} [absent] why it is not here
  * @property {Map<string, { word: string, text: string }>} cells by the names of the rows
  */
@@ -23,19 +25,54 @@ const MARKS = { right: '✓', refused: '–', wrong: '✗' };
  */
 export function matrix(columns, rows) {
   const here = columns.filter(({ absent }) => !absent);
-  const lines = here.map(({ name, cells }) => [name, ...rows.map((row) => MARKS[cells.get(row)?.word] ?? ' ')]);
-  return table(['server', ...rows], lines);
+  const lines = here.map(({ name, identification, cells }) => {
+    return [name, identification, ...rows.map((row) => MARKS[cells.get(row)?.word] ?? ' ')];
+  });
+  return table(['server', 'calls itself', ...rows], lines);
 }
 
-export function absentLines(columns) {
-  return columns.filter(({ absent }) => absent).map(({ name, absent }) => `- ${name}: ${absent}`);
-}
-
-/** What is refused, and for whom. */
+/** A line for each cell of that kind. */
 export function remarks(columns, word) {
   const lines = [];
   for (const { name, cells } of columns) {
     for (const [row, cell] of cells) if (cell.word === word) lines.push(`- ${name}, ${row}: ${cell.text}`);
   }
   return lines;
+}
+
+export function absentLines(columns) {
+  return columns.filter(({ absent }) => absent).map(({ name, absent }) => `- ${name}: ${absent}`);
+}
+
+/** Writes all of it into the manual. */
+export function write(columns, rows) {
+  const page = readFileSync(PAGE, 'utf8');
+  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Stop(`${PAGE} has no place for the matrix`);
+  const parts = [
+    matrix(columns, rows),
+    ...section('Wrong', groups(columns, 'wrong')),
+    ...section('Refused', groups(columns, 'refused')),
+    ...section('Not here', absentLines(columns)),
+  ];
+  writeFileSync(PAGE, `${page.slice(0, begin)}${BEGIN}\n\n${parts.join('\n\n')}\n\n${page.slice(end)}`);
+}
+
+function section(title, lines) {
+  return lines.length > 0 ? [`## ${title}`, lines.join('\n')] : [];
+}
+
+/** A line for each server, with the first answer of that kind. */
+function groups(columns, word) {
+  return columns.flatMap(({ name, cells }) => {
+    const those = [...cells].filter(([, cell]) => cell.word === word);
+    if (those.length === 0) return [];
+    return `- ${name}: ${those.map(([row]) => row).join(', ')}. ${those[0][0]}: \`${shown(those[0][1].text)}\``;
+  });
+}
+
+/** Without what differs from run to run, and without what Markdown would take for its own. */
+function shown(text) {
+  const same = text.replace(/session "[^"]*": /, '').replaceAll(/\/tmp\/mcp-ssh-sessions-[^/]*/g, '…').replaceAll('`', "'");
+  return same.length > SHOWN ? `${same.slice(0, SHOWN)} …` : same;
 }

@@ -34,6 +34,8 @@ exec "$@"
 export class Stage {
   /** What the server has written. */
   log = '';
+  /** What it says it is. */
+  identification = '';
 
   #child;
 
@@ -138,7 +140,9 @@ export class Stage {
     for (const end = Date.now() + PATIENCE_MS; Date.now() < end; await sleep(100)) {
       if (this.#child.exitCode !== null) break;
       problem = await greeting(port).catch((error) => error.message);
-      if (problem?.startsWith('SSH-')) return;
+      if (!problem?.startsWith('SSH-')) continue;
+      this.identification = problem.split(/\r?\n/)[0].replace(/^SSH-[^-]*-/, '');
+      return;
     }
     const ended = this.#child.exitCode === null ? problem : `status ${this.#child.exitCode}`;
     throw new Stop(`it does not start (${ended}): ${this.log.slice(-600).replaceAll('\n', ' ')}`);
