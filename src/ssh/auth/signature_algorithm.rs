@@ -65,8 +65,8 @@ pub(super) fn check(config: &EffectiveConfig) -> Result<(), SshError> {
 }
 
 /// Returns the signature algorithm for a key; `None` if the configuration allows none. A server
-/// which announces nothing is offered SHA-2, and SHA-1 is used only if the server accepts nothing
-/// else.
+/// which announces nothing gets SHA-1 if the configuration allows SHA-1, as from `ssh`, and SHA-2
+/// otherwise. A server which announces SHA-2 never gets SHA-1.
 pub(super) fn signature_algorithm(
     key: &Algorithm,
     certificate: bool,
@@ -75,8 +75,12 @@ pub(super) fn signature_algorithm(
 ) -> Option<Algorithm> {
     let [sha512, sha256, sha1] = &RSA;
 
+    let allowed = &config.pubkey_accepted_algorithms;
+    let sha1_is_allowed = allowed.contains(&name(sha1, certificate));
+
     // Only RSA keys have a choice. A server without an announcement is old, but may know SHA-2.
     let candidates = match (key, server) {
+        (Algorithm::Rsa { .. }, ServerHash::Unannounced) if sha1_is_allowed => vec![sha1],
         (
             Algorithm::Rsa { .. },
             ServerHash::Unannounced | ServerHash::Announced(Some(HashAlg::Sha512)),
@@ -85,8 +89,6 @@ pub(super) fn signature_algorithm(
         (Algorithm::Rsa { .. }, ServerHash::Announced(None)) => vec![sha1],
         (other, _) => vec![other],
     };
-
-    let allowed = &config.pubkey_accepted_algorithms;
 
     // The order of the configuration decides among the algorithms which the server accepts.
     let rank = |algorithm: &Algorithm| {
@@ -171,7 +173,9 @@ mod tests {
             ("rsa-sha2-512", false, Some(sha256), None),
             ("rsa-sha2-512", false, Some(None), None),
             ("ssh-rsa", false, Some(None), Some(None)),
-            ("ssh-rsa", false, None, None),
+            ("rsa-sha2-512,ssh-rsa", false, None, Some(None)),
+            ("rsa-sha2-512,ssh-rsa", false, Some(sha512), Some(sha512)),
+            ("rsa-sha2-512", false, None, Some(sha512)),
             (certificates, false, None, None),
             (certificates, true, Some(sha512), Some(sha256)),
         ] {

@@ -108,3 +108,96 @@ fn host_keys() -> Vec<String> {
     let names = Preferred::DEFAULT.key.iter();
     names.map(|key| key.as_str().to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Page of the manual that lists what is missing.
+    const MANUAL: &str = include_str!("../../../docs/algorithms.md");
+
+    fn kinds() -> [(AlgorithmKind, &'static str); 4] {
+        [
+            (AlgorithmKind::Kex, "kex"),
+            (AlgorithmKind::Cipher, "cipher"),
+            (AlgorithmKind::Mac, "mac"),
+            (AlgorithmKind::Key, "HostKeyAlgorithms"),
+        ]
+    }
+
+    #[test]
+    fn the_manual_lists_every_algorithm_that_is_missing() {
+        let listed: Vec<_> = MANUAL
+            .lines()
+            .filter(|line| line.starts_with("| "))
+            .flat_map(|line| line.split('|').nth(2))
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+
+        for (kind, query) in kinds() {
+            let supported = Negotiation::new(&kind, &[]).supported;
+            let has = |name: &str| supported.split(',').any(|other| other == name);
+            assert!(!listed.iter().any(|name| has(name)), "{listed:?}");
+
+            let output = Command::new("ssh").args(["-Q", query]).output().unwrap();
+            let names = String::from_utf8(output.stdout).unwrap();
+            assert!(names.lines().count() > 3, "{query}: {names}");
+
+            // The manual has the certificates of security keys in words.
+            for name in names.lines().filter(|name| !name.contains("cert")) {
+                let there = has(name) || listed.contains(&name);
+                assert!(there, "{name} is neither supported nor in the manual");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_helps_the_side_that_lacks_something() {
+        for (kind, theirs, cause, line) in [
+            (
+                AlgorithmKind::Kex,
+                "sntrup761x25519-sha512",
+                "this program does not have any that the server offers",
+                "sshd_config: `KexAlgorithms +curve25519-sha256`",
+            ),
+            (
+                AlgorithmKind::Kex,
+                "sntrup761x25519-sha512,diffie-hellman-group1-sha1",
+                "does not allow diffie-hellman-group1-sha1, which both sides have",
+                "ssh_config, if an older algorithm is acceptable: `KexAlgorithms +diffie-hellman-group1-sha1`",
+            ),
+            (
+                AlgorithmKind::Cipher,
+                "none,3des-cbc",
+                "does not allow 3des-cbc",
+                "`Ciphers +3des-cbc`",
+            ),
+            (
+                AlgorithmKind::Mac,
+                "umac-64@openssh.com,hmac-md5",
+                "does not have any",
+                "`MACs +hmac-sha2-256`",
+            ),
+            (
+                AlgorithmKind::Key,
+                "ssh-dss",
+                "does not have any",
+                "`ssh-keygen -A`",
+            ),
+            (
+                AlgorithmKind::Compression,
+                "zlib",
+                "does not allow zlib",
+                "`Compression yes`",
+            ),
+        ] {
+            let theirs: Vec<_> = theirs.split(',').map(str::to_owned).collect();
+            let negotiation = Negotiation::new(&kind, &theirs);
+            let (said, remedy) = (negotiation.cause(), negotiation.remedy());
+            assert!(said.contains(cause), "{said}");
+            assert!(remedy.contains(line), "{remedy}");
+        }
+    }
+}
