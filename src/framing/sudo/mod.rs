@@ -217,12 +217,14 @@ mod tests {
             let line = line(LoginShell::Posix, Some(directory));
             let (before, after) = line.split_once("exec sudo").unwrap();
             assert!(
-                before.ends_with(&format!("unset __mcp __mcp_u{outside}")),
+                before.ends_with(&format!("unset __mcp __mcp_u __mcp_n{outside}")),
                 "{directory}: {before}"
             );
 
             assert!(
-                after.ends_with(&format!("unset __mcp __mcp_u; {inside}echo it'\\''s'")),
+                after.ends_with(&format!(
+                    "unset __mcp __mcp_u __mcp_n; {inside}echo it'\\''s'"
+                )),
                 "{directory}: {after}"
             );
         }
