@@ -2,6 +2,8 @@
 
 use russh::{AlgorithmKind, Preferred, cipher, compression, kex, mac};
 
+use super::SshError;
+
 /// Failed negotiation of one kind of algorithm (RFC 4253, section 7.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Negotiation {
@@ -62,7 +64,7 @@ impl Negotiation {
     }
 
     /// Returns the line for a configuration, with the side that needs it.
-    pub(super) fn remedy(&self) -> String {
+    fn remedy(&self) -> String {
         let option = self.option;
         match (&self.not_allowed, option) {
             (Some(_), "Compression") => {
@@ -81,6 +83,26 @@ impl Negotiation {
                 "add this line to the server's sshd_config: `{option} +{}`",
                 common(option)
             ),
+        }
+    }
+}
+
+impl SshError {
+    /// Returns the instruction that helps after an error about algorithms; empty for any other.
+    pub(super) fn algorithm_remedy(&self) -> String {
+        match self {
+            Self::NoCommonAlgorithm { negotiation, .. } => negotiation.remedy(),
+            Self::UnsupportedAlgorithms {
+                option, supported, ..
+            } => format!(
+                "add one that this program has to {option} of this host in ssh_config: \
+                 `{option} {}`",
+                supported.split(',').next().unwrap_or_default()
+            ),
+            Self::HostKeySignature => "add this line for the host to ssh_config, if the server \
+                 has such a key: `HostKeyAlgorithms ssh-ed25519`"
+                .into(),
+            _ => String::new(),
         }
     }
 }
@@ -132,7 +154,7 @@ mod tests {
         let listed: Vec<_> = MANUAL
             .lines()
             .filter(|line| line.starts_with("| "))
-            .flat_map(|line| line.split('|').nth(2))
+            .filter_map(|line| line.split('|').nth(2))
             .flat_map(|cell| cell.split('`').skip(1).step_by(2))
             .collect();
 

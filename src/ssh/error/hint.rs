@@ -107,20 +107,9 @@ impl SshError {
                  they are, try again: the link was cut or the server is busy (MaxStartups, \
                  PerSourcePenalties, LoginGraceTime)"
                 .into(),
-            Self::NoCommonAlgorithm { negotiation, .. } => {
-                audience.by_person(&negotiation.remedy())
-            }
-            Self::UnsupportedAlgorithms {
-                option, supported, ..
-            } => audience.by_person(&format!(
-                "add one that this program has to {option} of this host in ssh_config: \
-                 `{option} {}`",
-                supported.split(',').next().unwrap_or_default()
-            )),
-            Self::HostKeySignature => audience.by_person(
-                "add this line for the host to ssh_config, if the server has such a key: \
-                 `HostKeyAlgorithms ssh-ed25519`",
-            ),
+            Self::NoCommonAlgorithm { .. }
+            | Self::UnsupportedAlgorithms { .. }
+            | Self::HostKeySignature => audience.by_person(&self.algorithm_remedy()),
             Self::HostKey(error) => host_key_hint(error, audience),
             Self::KeyFile {
                 path,

@@ -151,7 +151,7 @@ pub enum SshError {
     #[error("{}; offered to the server: {ours}; offered by the server: {theirs}", .negotiation.cause())]
     NoCommonAlgorithm {
         /// Kind of algorithm, and what would help.
-        negotiation: Negotiation,
+        negotiation: Box<Negotiation>,
         /// Algorithms offered by this program, comma-separated.
         ours: String,
         /// Algorithms offered by the server, comma-separated.
@@ -410,7 +410,7 @@ impl From<russh::Error> for SshError {
     fn from(error: russh::Error) -> Self {
         match error {
             russh::Error::NoCommonAlgo { kind, ours, theirs } => Self::NoCommonAlgorithm {
-                negotiation: Negotiation::new(&kind, &theirs),
+                negotiation: Box::new(Negotiation::new(&kind, &theirs)),
                 ours: ours.join(","),
                 theirs: excerpt(theirs.join(",")),
             },
