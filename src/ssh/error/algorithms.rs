@@ -71,7 +71,7 @@ impl Negotiation {
                 "add this line for the host to ssh_config: `Compression yes`".into()
             }
             (Some(name), _) => format!(
-                "add this line for the host to ssh_config, if an older algorithm is acceptable: \
+                "add this line for the host to ssh_config, if that algorithm is acceptable: \
                  `{option} +{name}`"
             ),
             (None, "HostKeyAlgorithms") => {
@@ -188,7 +188,7 @@ mod tests {
                 AlgorithmKind::Kex,
                 "sntrup761x25519-sha512,diffie-hellman-group1-sha1",
                 "does not allow diffie-hellman-group1-sha1, which both sides have",
-                "ssh_config, if an older algorithm is acceptable: `KexAlgorithms +diffie-hellman-group1-sha1`",
+                "ssh_config, if that algorithm is acceptable: `KexAlgorithms +diffie-hellman-group1-sha1`",
             ),
             (
                 AlgorithmKind::Cipher,
