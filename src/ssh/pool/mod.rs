@@ -5,6 +5,7 @@
 //! Only the opening of a channel is ever tried again over another connection, never a request sent
 //! over it.
 
+mod capacity;
 mod extra;
 pub(super) mod lanes;
 mod policy;
@@ -127,33 +128,6 @@ impl ChannelPool {
     /// Returns the first connection, for channels that do not count towards `MaxSessions`.
     pub(super) fn first_shared(&self) -> Arc<Connection> {
         Arc::clone(&self.first)
-    }
-
-    /// Returns the capacity of a connection to the server; `None` if not known.
-    pub(super) fn capacity(&self) -> Option<Capacity> {
-        self.server.capacity().or(self.first.usual_capacity())
-    }
-
-    /// Returns true if the connection ends with its first channel.
-    fn takes_one_command(&self) -> bool {
-        self.capacity() == Some(Capacity::OneCommand)
-    }
-
-    /// Returns the limit of channels on a connection; `None` if no limit is known.
-    fn limit(&self, state: &PoolState) -> Option<usize> {
-        match self.capacity() {
-            Some(Capacity::OneCommand | Capacity::OneChannel) => Some(1),
-            Some(Capacity::ManyChannels) | None => state.limit(),
-        }
-    }
-
-    /// Learns that the server takes one channel over a connection.
-    fn takes_one_channel(&self) {
-        self.server.learn(|server| {
-            if server.capacity != Some(Capacity::OneCommand) {
-                server.capacity = Some(Capacity::OneChannel);
-            }
-        });
     }
 
     /// Returns true if no channel is opened for work any more, because the first connection has
