@@ -206,6 +206,31 @@ async fn a_command_is_stopped_as_its_user_and_the_shell_stays() {
 }
 
 #[tokio::test]
+async fn where_nobody_becomes_root_again_nothing_is_promised() {
+    let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
+        return;
+    };
+    bench.shell("V=kept; cd /usr", as_root(plain())).await;
+    let limit = as_root(json!({"timeoutMs": 2000}));
+    let call = bench.begin("ssh_shell", "sleep 81.5", limit).await;
+    eventually("it runs", || !bench.sshd.running("81.5").is_empty()).await;
+    bench.sshd.allow("", "");
+
+    let result = bench.mcp.finish(call).await.ok();
+    assert_eq!(status(&result), "timedOut", "{result:?}");
+    let gone = bench.sshd.running("81.5").is_empty();
+    assert!(
+        gone || result.outcome()["processGone"] != true,
+        "{result:?}"
+    );
+    assert_eq!(bench.shell("echo own", plain()).await.stdout(), "own\n");
+
+    bench.sshd.allow("ALL=(ALL) ALL", "");
+    let anew = bench.shell("pwd", as_root(plain())).await;
+    assert_eq!(anew.stdout(), "/usr\n", "{anew:?}");
+}
+
+#[tokio::test]
 async fn a_shell_that_computes_is_stopped_as_its_user() {
     let Some(mut bench) = with_password(SudoHostSettings::default()).await else {
         return;
