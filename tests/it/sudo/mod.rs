@@ -5,6 +5,7 @@ mod files;
 mod secrecy;
 mod shell;
 mod shell_errors;
+mod shell_stop;
 mod stop;
 
 use serde_json::{Value, json};

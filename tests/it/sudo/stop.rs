@@ -30,6 +30,15 @@ pub(super) fn stubborn(word: &str) -> [String; 5] {
     ]
 }
 
+/// Commands that do not end of themselves, and leave the shell its traps.
+pub(super) fn stubborn_in_shell(word: &str) -> [String; 3] {
+    [
+        format!("sleep {word}"),
+        format!("(trap '' INT TERM; sleep {word}; sleep {word})"),
+        format!("setsid sh -c 'trap \"\" INT TERM; sleep {word}'; :"),
+    ]
+}
+
 pub(super) fn assert_stopped(
     bench: &ConnectedHost<SudoHost>,
     result: &ToolResult,
