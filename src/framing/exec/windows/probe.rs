@@ -125,7 +125,7 @@ mod tests {
                 Some(437),
             ),
             (
-                "\r\n\r\nMicrosoft Windows [Versi\u{fffd}n 6.3.9600]\r\nAktive Codepage: 850.\r\n",
+                "\r\n\r\nMicrosoft Windows [version 6.3.9600]\r\nPage de codes active : 850\r\n",
                 "6.3.9600",
                 Some(850),
             ),

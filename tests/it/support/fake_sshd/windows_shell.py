@@ -145,7 +145,7 @@ def cmd_statement(statement, errorlevel):
             out("\r\nMicrosoft Windows [Version 10.0.20348.2113]\r\n")
             return 0
         case "chcp":
-            out("Aktive Codepage: 850.\r\n")
+            out("Page de codes active : 850\r\n")
             return 0
         case "type":
             sys.stdout.buffer.write(open(here(rest), "rb").read())
