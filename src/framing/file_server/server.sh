@@ -3,6 +3,7 @@
 LC_ALL=C LANG=C LANGUAGE=; export LC_ALL LANG LANGUAGE
 unalias -a 2>/dev/null
 unset CDPATH
+[ -d "$HOME/." ] && cd "$HOME"
 set +e +f +u +C
 M='MARK' N='
 '
@@ -20,10 +21,10 @@ fp() { p=/proc/$$/fd/$1; [ -e "$p" ] || p=$2; }
 
 # Facts of a path: -L follows a link, -P does not.
 st() {
-  if [ "$1" = -L ]; then set -- "$2" -L; else set -- "$2"; fi
+  if [ "$1" = -L ]; then L=L; else L=; fi
   case $S in
-  l) l=$(ls -ldn$2 "$1") || return; fl "$l"; printf '%s\n' "$l" ;;
-  *) stat $2 "-$S" "$F" "$1" ;;
+  l) l=$(ls "-ldn$L" "$2") || return; fl "$l"; printf '%s\n' "$l" ;;
+  *) stat ${L:+-L} "-$S" "$F" "$2" ;;
   esac
 }
 # Shortens a line of `ls -n` to the facts.

@@ -128,7 +128,9 @@ fn explained(error: &SessionError) -> ToolError {
         TransferError::Remote { .. } | TransferError::Ended { .. } => {
             "call again, or use ssh_exec with sed -n or tail"
         }
-        TransferError::NoSftp | TransferError::Start(_) => "use ssh_exec with cat, sed -n or ls",
+        TransferError::NoSftp | TransferError::NoShell(_) | TransferError::Start(_) => {
+            "use ssh_exec with cat, sed -n or ls"
+        }
         TransferError::Tree(_) => "use ssh_exec with find and a pattern",
         _ => return explained,
     };

@@ -216,7 +216,7 @@ fn explained(error: &SessionError) -> ToolError {
         TransferError::Remote { .. } | TransferError::Ended { .. } => {
             "call again, or use ssh_exec with grep -rn or find"
         }
-        TransferError::NoSftp | TransferError::Start(_) => {
+        TransferError::NoSftp | TransferError::NoShell(_) | TransferError::Start(_) => {
             "the host has neither grep nor SFTP; look at files with ssh_read"
         }
         TransferError::Tree(_) => "search a directory with fewer entries",

@@ -92,6 +92,14 @@ async fn a_file_is_read_as_with_sftp() {
     assert!(far.text().contains("lines 150000–150001 of 200000"));
 
     both.same("/proc/version", plain()).await;
+
+    let longer = long.repeat(3);
+    let path = both.write("longer", longer.as_bytes());
+    for (offset, first) in [(450_000, "450000\tline 49999 "), (-200_000, "line 0 ")] {
+        let more = json!({"offset": offset, "limit": 2});
+        let read = both.without.read(&path, more).await.ok();
+        assert!(read.text().contains(first), "{offset}: {}", read.text());
+    }
 }
 
 #[tokio::test]

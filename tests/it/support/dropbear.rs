@@ -3,6 +3,7 @@
 //! It takes home and login shell from the password file alone. `nss_wrapper`, a library to preload, shows it another one,
 //! so that the person's own home and `~/.ssh` are not touched.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,8 @@ pub(crate) struct Dropbear {
 
 impl Dropbear {
     /// Starts it on a free port, for a user with this home and this login shell (one of `/etc/shells`).
-    pub(crate) fn start(home: &Path, login_shell: &Path) -> Self {
+    /// The words of `before` begin its command line.
+    pub(crate) fn start(home: &Path, login_shell: &Path, before: &[String]) -> Self {
         let dropbear =
             program("dropbear").expect("dropbear is missing: install it (Debian: dropbear-bin)");
 
@@ -71,8 +73,9 @@ impl Dropbear {
         let log = file("log");
 
         let listening = Listening::start(&log, |port| {
-            let mut command = Command::new(&dropbear);
-            command.env("LD_PRELOAD", NSS_WRAPPER);
+            let mut words = before.iter().map(OsStr::new).chain([dropbear.as_os_str()]);
+            let mut command = Command::new(words.next().expect("a program"));
+            command.args(words).env("LD_PRELOAD", NSS_WRAPPER);
             command
                 .env("NSS_WRAPPER_PASSWD", file("passwd"))
                 .env("NSS_WRAPPER_GROUP", file("group"));

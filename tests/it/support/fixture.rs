@@ -170,8 +170,13 @@ impl TestHost<FakeSshd> {
 impl TestHost<Dropbear> {
     /// Starts Dropbear with this login shell.
     pub(crate) fn dropbear(login_shell: &Path) -> Self {
+        Self::dropbear_after(&[], login_shell)
+    }
+
+    /// Does the same, with these words before the command of the server.
+    pub(crate) fn dropbear_after(before: &[String], login_shell: &Path) -> Self {
         let (folder, home) = folder_with_home();
-        let sshd = Dropbear::start(&home, login_shell);
+        let sshd = Dropbear::start(&home, login_shell, before);
 
         Self {
             port: sshd.port(),

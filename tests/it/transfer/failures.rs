@@ -115,7 +115,11 @@ async fn what_cannot_be_moved_is_refused_with_its_reason() {
 
 #[tokio::test]
 async fn a_cancelled_transfer_leaves_the_old_file_and_no_litter() {
-    let mut bench = TestHost::openssh().connect().await;
+    cancelled(TestHost::openssh().connect().await).await;
+}
+
+/// Cancels an upload and a download of a long file that are under way.
+pub(super) async fn cancelled<S>(mut bench: ConnectedHost<S>) {
     fs::write(bench.remote("target"), "old").unwrap();
     fs::create_dir(bench.local("here")).unwrap();
     fs::write(bench.local("here/target"), "old").unwrap();
@@ -431,10 +435,10 @@ async fn an_sftp_only_server_moves_files_and_compares_them_by_size() {
 }
 
 #[tokio::test]
-async fn a_server_without_sftp_is_said() {
-    let mut bench = TestHost::openssh_with(|settings| settings.sftp = "/bin/false".to_owned())
-        .connect()
-        .await;
+async fn a_server_without_sftp_and_without_a_shell_is_said() {
+    let host =
+        TestHost::openssh_with(|settings| settings.extra_config += "\nForceCommand /bin/false");
+    let mut bench = host.connect().await;
     fs::write(bench.local("file"), "x").unwrap();
     let result = bench.try_upload(&bench.local("file"), "x").await;
     assert!(

@@ -155,6 +155,27 @@ impl RemoteFiles {
         Ok(Self { client: opened? })
     }
 
+    /// Starts SFTP, or else the file server in the host's shell.
+    ///
+    /// # Errors
+    /// The host has neither, the connection ends, or the call is stopped.
+    pub(super) async fn open_either(
+        host: &Arc<RemoteHost>,
+        conditions: &StopConditions,
+    ) -> Result<Self, TransferError> {
+        let client = SftpClient::open_either(host, conditions).await?;
+        Ok(Self { client })
+    }
+
+    /// Starts the file server in the host's shell.
+    ///
+    /// # Errors
+    /// The host has none, or the connection ends.
+    async fn open_by_shell(host: &Arc<RemoteHost>) -> Result<Self, TransferError> {
+        let client = SftpClient::begin_by_shell(host).await?;
+        Ok(Self { client })
+    }
+
     /// Returns true if the channel works and may stay open without use. A server with one channel
     /// for each connection needs it for other work.
     #[must_use]

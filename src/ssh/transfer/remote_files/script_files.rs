@@ -27,7 +27,7 @@ const MAX_FACTS_BYTES: usize = 64 * 1024;
 pub struct ScriptFiles {
     pub(super) host: Arc<RemoteHost>,
     /// Sources of sudo's password; `None` if the programs run as the account.
-    root: Option<SudoSources>,
+    pub(super) root: Option<SudoSources>,
 }
 
 impl ScriptFiles {

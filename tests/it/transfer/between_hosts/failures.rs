@@ -170,8 +170,9 @@ async fn disconnecting_either_session_ends_the_copy() {
 }
 
 #[tokio::test]
-async fn a_side_without_sftp_is_named() {
-    let without = || TestHost::openssh_with(|settings| settings.sftp = "/bin/true".into());
+async fn a_side_without_sftp_and_without_a_shell_is_named() {
+    let without =
+        || TestHost::openssh_with(|settings| settings.extra_config += "\nForceCommand /bin/false");
     let mut bench = TwoHosts::of(without(), TestHost::openssh()).await;
     let refused = bench.up("~/file", "~", json!({})).await;
     assert_refused(&refused, &["session \"web\": ", "SFTP"]);

@@ -66,7 +66,7 @@ impl<A, B> TwoHosts<A, B> {
     }
 
     /// Copies by `ssh_download` from `web` to `db`.
-    async fn down(&mut self, from: &str, to: &str) -> ToolResult {
+    pub(super) async fn down(&mut self, from: &str, to: &str) -> ToolResult {
         let local = format!("db:{to}");
         let arguments = json!({"remotePath": from, "localPath": local, "session": "web"});
         self.mcp.call("ssh_download", arguments).await

@@ -95,6 +95,8 @@ pub enum SearchEngine {
     Find,
     /// This program, which read the files over SFTP.
     Sftp,
+    /// This program, which read the files by `/bin/sh`.
+    Shell,
 }
 
 impl SearchEngine {
@@ -106,6 +108,7 @@ impl SearchEngine {
             Self::Grep => "grep",
             Self::Find => "find",
             Self::Sftp => "SFTP",
+            Self::Shell => "/bin/sh",
         }
     }
 }
@@ -143,7 +146,7 @@ pub async fn search(
         {
             return Ok(result);
         }
-        let files = RemoteFiles::open(host, conditions).await?;
+        let files = RemoteFiles::open_either(host, conditions).await?;
         files.search(request).await
     });
 

@@ -117,7 +117,11 @@ impl RemoteFiles {
             request.path.clone().into_bytes()
         };
         Ok(SearchResult {
-            engine: SearchEngine::Sftp,
+            engine: if self.client.is_by_shell() {
+                SearchEngine::Shell
+            } else {
+                SearchEngine::Sftp
+            },
             hits: walk.reader.finish(name_root, &shown_root),
             ended: walk.ended,
             problems: walk.problems,
