@@ -6,8 +6,8 @@
 //! side can guess. [`exec`] writes the script of a command on a channel of its own, and [`sudo`]
 //! the script of a command as root. [`stop`] writes the script that ends a running command,
 //! [`detached`] those for commands that live on the remote machine, [`digest`] the one that compares
-//! a file, [`file_server`] the one that serves files, [`read_file`] those that show one, [`edit_file`] those that change one, and [`search`] the
-//! one that searches a tree.
+//! a file, [`file_server`] the one that serves files, [`read_file`] those that show one, [`edit_file`]
+//! those that change one, and [`search`] the one that searches a tree.
 
 pub mod decoder;
 pub mod detached;

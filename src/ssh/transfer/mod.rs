@@ -1,5 +1,6 @@
 //! Moves files over the SFTP subsystem (draft-ietf-secsh-filexfer-02), with many requests in
-//! flight, and reads [`RemoteFiles`] for tools that show them.
+//! flight, and reads [`RemoteFiles`] for tools that show them. On a host without SFTP, its shell
+//! carries the requests out.
 //!
 //! A [`FileTransfer`] outlives the connection over which it began. After that connection is lost,
 //! the next attempt continues where the last attempt stopped.

@@ -55,6 +55,4 @@ for number, line in enumerate(lines):
         status = b"fine"
     if mode == "end":
         sys.exit(0)
-    if mode == "number":
-        number += 1
     say(content + b"\n%s.%d %s \n" % (mark, number, status))
