@@ -7,13 +7,17 @@
 
 mod answer;
 mod facts;
+mod line;
+mod request;
 mod time;
 
+use self::line::{Line, umask};
 pub use self::{
     answer::{Answer, Answers, BadAnswer},
     facts::{PathFacts, entries, facts},
+    request::{Changes, FileRequest, Opening, Position},
 };
-use super::{quoting::quote, sentinel::Sentinel};
+use super::sentinel::Sentinel;
 
 /// Files that the server can have open at the same time: the descriptors 3 to 8.
 pub const SLOTS: std::ops::RangeInclusive<u8> = 3..=8;
@@ -47,130 +51,6 @@ enum Reader {
     Head,
     /// `tail` and `head`, which read the path.
     Tail,
-}
-
-/// Request to the server. Paths are absolute, or begin in the directory in which the shell started,
-/// which is the home directory.
-#[derive(Debug, Clone, Copy)]
-pub enum FileRequest<'a> {
-    /// Facts of a path; read by [`facts`].
-    Facts {
-        /// Path.
-        path: &'a [u8],
-        /// True if a link is followed.
-        follows: bool,
-    },
-    /// Facts of an open file.
-    FactsOfOpen {
-        /// Descriptor of the file.
-        slot: u8,
-        /// Path under which it was opened.
-        path: &'a [u8],
-    },
-    /// Entries of a directory; read by [`entries`].
-    List(&'a [u8]),
-    /// Path without links. The last name need not exist.
-    Resolve(&'a [u8]),
-    /// Destination of a link.
-    Destination(&'a [u8]),
-    /// Makes a directory.
-    MakeDirectory {
-        /// Path.
-        path: &'a [u8],
-        /// Permission bits that it has at most.
-        mode: u32,
-    },
-    /// Removes a file or a link.
-    Remove(&'a [u8]),
-    /// Renames a file.
-    Rename {
-        /// Old path.
-        from: &'a [u8],
-        /// New path.
-        to: &'a [u8],
-        /// True if the file takes the place of an existing file.
-        replaces: bool,
-    },
-    /// Makes a symbolic link.
-    Link {
-        /// Destination, as stored.
-        target: &'a [u8],
-        /// Path of the link.
-        link: &'a [u8],
-    },
-    /// Changes a file.
-    Change {
-        /// Descriptor if the file is open.
-        slot: Option<u8>,
-        /// Path.
-        path: &'a [u8],
-        /// Properties to set.
-        changes: Changes,
-    },
-    /// Opens a file.
-    Open {
-        /// Descriptor, one of [`SLOTS`] that is free.
-        slot: u8,
-        /// Path.
-        path: &'a [u8],
-        /// Form of opening it.
-        opening: Opening,
-    },
-    /// Reads from an open file.
-    Read {
-        /// Descriptor of the file.
-        slot: u8,
-        /// Path under which it was opened.
-        path: &'a [u8],
-        /// Offset of the first byte.
-        offset: u64,
-        /// Number of bytes at most.
-        length: u32,
-        /// Way to the offset.
-        position: Position,
-    },
-    /// Writes the content of the open file with this descriptor to the disk.
-    Flush(u8),
-    /// Closes the file with this descriptor.
-    Close(u8),
-}
-
-/// Properties of a file to set. `None` leaves a property as it is.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Changes {
-    /// Length in bytes.
-    pub size: Option<u64>,
-    /// User id and group id.
-    pub owner: Option<(u32, u32)>,
-    /// Permission bits.
-    pub mode: Option<u32>,
-    /// Times of the last modification and of the last access, in seconds since 1970.
-    pub times: Option<(u32, u32)>,
-}
-
-/// Form of opening a file.
-#[derive(Debug, Clone, Copy)]
-pub enum Opening {
-    /// Existing file, for reading.
-    Read,
-    /// Existing file, for writing without loss of its content.
-    Write,
-    /// New file with at most these permission bits, for writing. Fails if the path exists, even as
-    /// a link.
-    Create(u32),
-    /// New file with at most these permission bits, or an existing file without its content.
-    Replace(u32),
-}
-
-/// Way to the offset of a read or write, from the position of the open file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Position {
-    /// The file is at the offset.
-    There,
-    /// The offset is this many bytes ahead.
-    Ahead(u64),
-    /// The file is opened again, and the offset is this many bytes from the beginning.
-    FromStart(u64),
 }
 
 /// Returns the script for a shell that reads it from stdin. The shell then takes requests.
@@ -300,7 +180,7 @@ impl ServerTools {
             line.push(&format!("wp {slot} '"));
             for &byte in part {
                 if byte.is_ascii_alphanumeric() || byte == b' ' {
-                    line.0.push(byte);
+                    line.push_byte(byte);
                 } else {
                     // `%b` of printf takes four octal digits.
                     line.push(&format!("\\0{byte:03o}"));
@@ -345,111 +225,51 @@ impl ServerTools {
     }
 }
 
-/// A line with a request, whose last command ends the answer.
-#[derive(Debug, Default)]
-struct Line(Vec<u8>);
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
 
-impl Line {
-    fn push(&mut self, text: &str) {
-        self.0.extend_from_slice(text.as_bytes());
-    }
+    use super::*;
 
-    /// Appends commands of the shell and paths, none of which a program takes for an option.
-    fn words(&mut self, commands: &str, paths: &[&[u8]]) {
-        self.push(commands);
-        for (number, path) in paths.iter().enumerate() {
-            if number > 0 {
-                self.push(" ");
-            }
-
-            if path.starts_with(b"/") {
-                self.text(path);
-            } else {
-                self.text(&[b"./", *path].concat());
+    proptest! {
+        #[test]
+        fn any_path_stays_in_its_line(path in prop::collection::vec(1_u8.., 0..40), size in any::<u64>()) {
+            let path = path.as_slice();
+            let changes = Changes { size: Some(size), mode: Some(0o644), ..Changes::default() };
+            let tools = ServerTools::parse(b"dd").unwrap();
+            for request in [
+                FileRequest::Facts { path, follows: true },
+                FileRequest::Rename { from: path, to: path, replaces: true },
+                FileRequest::Link { target: path, link: path },
+                FileRequest::Change { slot: Some(3), path, changes },
+                FileRequest::Open { slot: 3, path, opening: Opening::Create(0o600) },
+                FileRequest::Read { slot: 3, path, offset: 1, length: 2, position: Position::FromStart(1) },
+            ] {
+                let line = tools.line(request);
+                prop_assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
             }
         }
     }
 
-    /// Appends a text in quotes. A line end would end the request.
-    fn text(&mut self, text: &[u8]) {
-        for (number, part) in text.split(|byte| *byte == b'\n').enumerate() {
-            if number > 0 {
-                self.push("\"$N\"");
-            }
-            quote(&mut self.0, part);
+    #[test]
+    fn content_is_sent_as_text_where_no_program_takes_it() {
+        let text = ServerTools::parse(b"pt").unwrap();
+        let line = text.write(3, b"/x", Position::There, b"a'\n\0 9");
+        assert_eq!(line, b"wp 3 'a\\0047\\0012\\0000 9'; z\n");
+
+        let program = ServerTools::parse(b"dd").unwrap();
+        let line = program.write(3, b"/x", Position::Ahead(7), b"a\n");
+        assert_eq!(line, b"sw 3 7; wr 3 2; z\na\n");
+    }
+
+    #[test]
+    fn a_new_file_has_no_more_bits_than_its_mode() {
+        for (mode, expected) in [
+            (0o644, "u-x,g-wx,o-wx"),
+            (0o700, "g-rwx,o-rwx"),
+            (0o777, "$(umask)"),
+        ] {
+            assert_eq!(umask(mode), expected);
         }
-    }
-
-    /// Appends the way to an offset, by the function `moves`.
-    fn go(&mut self, operator: &str, moves: &str, slot: u8, path: &[u8], position: Position) {
-        let ahead = match position {
-            Position::There => 0,
-            Position::Ahead(bytes) => bytes,
-            Position::FromStart(bytes) => {
-                // The same file, even if another one has its path by now.
-                self.push(&format!(
-                    "{{ command exec {slot}{operator}/proc/$$/fd/{slot}; }} 2>/dev/null || \
-                     {{ command exec {slot}{operator}"
-                ));
-                self.words("", &[path]);
-                self.push("; } 2>/dev/null; ");
-                bytes
-            }
-        };
-        if ahead > 0 {
-            self.push(&format!("{moves} {slot} {ahead}; "));
-        }
-    }
-
-    /// Appends the changes to the file at `$p`. The owner comes first, because a new owner clears
-    /// bits of the mode, and the times last.
-    fn change(&mut self, changes: Changes) {
-        let Changes {
-            size,
-            owner,
-            mode,
-            times,
-        } = changes;
-
-        let size = size.map(|size| format!("cu {size}"));
-        let owner = owner.map(|(user, group)| format!("chown {user}:{group}"));
-        // Five digits clear the bits that four leave as they are on a directory.
-        let mode = mode.map(|mode| format!("chmod {:05o}", mode & 0o7777));
-        let times = times.map(|(modified, accessed)| {
-            format!(
-                "tm {} {}",
-                time::for_touch(modified),
-                time::for_touch(accessed)
-            )
-        });
-
-        for change in [size, owner, mode, times].into_iter().flatten() {
-            self.push(&format!("; [ $s != 0 ] || r {change} \"$p\""));
-        }
-    }
-
-    fn end(mut self) -> Vec<u8> {
-        self.push("; z\n");
-        self.0
-    }
-}
-
-/// Returns the symbolic mask that takes the bits outside of `mode` from new files.
-fn umask(mode: u32) -> String {
-    let who = [('u', 6), ('g', 3), ('o', 0)].into_iter();
-    let clauses = who.filter_map(|(who, shift)| {
-        let bits = [(4, 'r'), (2, 'w'), (1, 'x')].into_iter();
-        let denied: String = bits
-            .filter(|(bit, _)| (mode >> shift) & bit == 0)
-            .map(|(_, letter)| letter)
-            .collect();
-        (!denied.is_empty()).then(|| format!("{who}-{denied}"))
-    });
-
-    let mask = clauses.collect::<Vec<_>>().join(",");
-    if mask.is_empty() {
-        "$(umask)".to_owned()
-    } else {
-        mask
     }
 }

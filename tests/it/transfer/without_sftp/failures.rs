@@ -150,7 +150,6 @@ async fn a_host_that_lies_writes_nothing_elsewhere() {
         ("status", false),
         ("end", false),
     ] {
-        println!("{mode}");
         let folder = tempfile::tempdir().unwrap();
         let liar = folder.path().join("liar");
         fs::write(&liar, LIAR.replace("MODE", mode)).unwrap();

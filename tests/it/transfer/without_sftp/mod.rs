@@ -125,7 +125,6 @@ async fn all_arrives_by_busybox() {
 #[tokio::test]
 async fn all_arrives_by_every_shell() {
     for shell in ["dash", "bash", "mksh", "ksh", "zsh"] {
-        println!("{shell}");
         let tools = tools(&ALL, installed);
         if let Some(bench) = host_with(&installed(shell), tools.path()).await {
             all_arrives(bench, PLAIN, Names::Bytes).await;

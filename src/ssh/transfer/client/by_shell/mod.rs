@@ -1,6 +1,7 @@
 //! The requests of an [`SftpClient`](super::SftpClient) on a host without SFTP, carried out by its
 //! `/bin/sh`. Everything above this module is the same as with SFTP.
 
+mod open_file;
 mod reply;
 mod start;
 
@@ -11,11 +12,14 @@ use std::{
 
 use bytes::Bytes;
 
-use self::reply::{Expected, reply};
+use self::{
+    open_file::OpenFile,
+    reply::{Expected, reply},
+};
 use super::{RequestError, Shared};
 use crate::{
     framing::file_server::{
-        Answer, Answers, BadAnswer, Changes, FileRequest, Opening, Position, SLOTS, ServerTools,
+        Answer, Answers, BadAnswer, Changes, FileRequest, Opening, SLOTS, ServerTools,
     },
     lock::lock,
     sftp::{
@@ -48,23 +52,6 @@ struct State {
     /// Open files and directories by the number in their handle.
     open: HashMap<u32, OpenFile>,
     last_handle: u32,
-}
-
-/// Open file or directory.
-#[derive(Debug)]
-struct OpenFile {
-    path: Vec<u8>,
-    /// Descriptor in the shell. `None` for a directory, which is not open between requests.
-    slot: Option<u8>,
-    /// Offset at which the shell reads or writes next. `None` if unknown.
-    position: Option<u64>,
-    /// Number of reads that ended early. What was asked for after such a read, and before its
-    /// answer, was read from another offset.
-    early_ends: u32,
-    /// Number of reads without an answer.
-    reading: u32,
-    /// True after the entries of the directory were requested.
-    is_listed: bool,
 }
 
 impl ShellServer {
@@ -336,14 +323,7 @@ impl State {
     /// Enters an open file, and returns the number of its handle.
     fn number_of(&mut self, path: &[u8], slot: Option<u8>) -> u32 {
         self.last_handle = self.last_handle.wrapping_add(1);
-        let file = OpenFile {
-            path: path.to_vec(),
-            slot,
-            position: Some(0),
-            early_ends: 0,
-            reading: 0,
-            is_listed: false,
-        };
+        let file = OpenFile::new(path, slot);
         self.open.insert(self.last_handle, file);
         self.last_handle
     }
@@ -353,20 +333,6 @@ impl State {
         let file = number(handle).and_then(|number| self.open.get(&number));
         let file = file.ok_or_else(unknown_handle)?;
         Ok((file.slot.ok_or_else(unknown_handle)?, &file.path))
-    }
-}
-
-impl OpenFile {
-    /// Returns the way to `offset`, where `length` bytes are read or written next.
-    fn go(&mut self, offset: u64, length: u64) -> Position {
-        let position = match self.position {
-            Some(position) if position == offset => Position::There,
-            Some(position) if position < offset => Position::Ahead(offset - position),
-            _ => Position::FromStart(offset),
-        };
-        self.position = Some(offset.saturating_add(length));
-
-        position
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Expected {
         number: u32,
         offset: u64,
         length: u32,
-        /// See [`OpenFile::early_ends`](super::OpenFile::early_ends), when the request was made.
+        /// See [`OpenFile::early_ends`](super::open_file::OpenFile::early_ends), when the request was made.
         early_ends: u32,
     },
 }
