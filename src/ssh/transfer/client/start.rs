@@ -35,6 +35,8 @@ use crate::{
 
 /// Time limit for the server's version. If a startup file prints text, no version can ever be read.
 const START_LIMIT: Duration = Duration::from_secs(20);
+/// Reason for a failed start if the program of the subsystem is missing, or ends.
+const ENDED: &str = "the server ended at once";
 /// Time limit to read the output of another program instead of SFTP, for the error message.
 const DRAIN_LIMIT: Duration = Duration::from_millis(300);
 /// Time limit to read the output of a command on the same account.
@@ -87,8 +89,8 @@ impl SftpClient {
         }
 
         let refusal = match Self::begin(host).await {
-            // A host that is silent now would be so in a shell, too.
-            Err(TransferError::Start(reason)) if !reason.starts_with(&silent()) => {
+            // Any other answer is that of a server which is broken, and is reported as it is.
+            Err(TransferError::Start(reason)) if reason.starts_with(ENDED) => {
                 TransferError::Start(reason)
             }
             Err(TransferError::NoSftp) => TransferError::NoSftp,
@@ -297,7 +299,7 @@ async fn hear_version(
             }
             Some(ChannelMsg::Failure) => return Err(TransferError::NoSftp),
             Some(ChannelMsg::Eof | ChannelMsg::Close) | None => {
-                return Err(TransferError::Start("the server ended at once".to_owned()));
+                return Err(TransferError::Start(ENDED.to_owned()));
             }
             Some(_) => continue,
         }

@@ -941,7 +941,7 @@ async fn a_start_that_is_none_is_said() {
         row("zeros", DownloadFile, START, |_| {
             always(INIT, |_| vec![0; 1_000_000])
         }),
-        row("an end", DownloadFile, START, |_| {
+        row("an end", DownloadFile, Same, |_| {
             answering(INIT, |_, _, _| None)
         }),
         row("a refusal", DownloadFile, Badly("\\u{7}not today"), |_| {
