@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 /** 50 MB over a slow server, on a busy machine. */
-const PATIENCE_MS = 120_000;
+const PATIENCE_MS = 60_000;
 
 export class Plain {
   /** @param {import('./stage.mjs').Stage} stage */
