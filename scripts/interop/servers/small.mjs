@@ -17,7 +17,8 @@ const dropbear = {
   async start(stage) {
     const program = needProgram('dropbear', 'dropbear-bin');
     const key = stage.file('dropbear_key');
-    const said = execFileSync(needProgram('dropbearkey', 'dropbear-bin'), ['-t', 'ed25519', '-f', key], { encoding: 'utf8' });
+    const quiet = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] };
+    const said = execFileSync(needProgram('dropbearkey', 'dropbear-bin'), ['-t', 'ed25519', '-f', key], quiet);
     const hostKey = `${said.split('\n').find((line) => line.startsWith('ssh-'))}\n`;
     const args = ['-F', '-E', '-m', '-s', '-r', key, '-P', stage.file('pid')];
     await stage.start((port) => [program, ...args, '-p', `127.0.0.1:${port}`], { hostKey });
