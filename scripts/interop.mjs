@@ -33,12 +33,12 @@ try {
     options: { binary: { type: 'string' }, only: { type: 'string', multiple: true, default: [] }, write: { type: 'boolean' } },
   });
   if (process.platform !== 'linux' || process.getuid() !== 0) throw new Stop('it needs Linux, and root', UNAVAILABLE);
+  if (values.write && values.only.length > 0) throw new Stop('--write needs all of it, and --only leaves out some', 2);
+  const [chosen, asked] = choice(values.only);
   needProgram('ssh', 'openssh-client');
   const binary = values.binary ? resolve(values.binary) : built();
   // Servers look for files of the account there, as the account.
   chmodSync(scratch, 0o711);
-  if (values.write && values.only.length > 0) throw new Stop('--write needs all of it, and --only leaves out some', 2);
-  const [chosen, asked] = choice(values.only);
   const columns = [];
   for (const server of chosen) columns.push(await column(server, binary, asked));
   const names = asked.map(({ name }) => name);
@@ -81,7 +81,10 @@ async function column(server, binary, asked) {
     mkdirSync(local);
     writeFileSync(join(local, 'reached'), 'reached\n');
     stage.own();
-    await server.start(stage);
+    // A program that fails while it is set up is one that cannot be had.
+    await server.start(stage).catch((error) => {
+      throw error instanceof Stop ? error : new Stop(error.message.trim());
+    });
     ours = await Ours.start(binary, stage);
     const plain = new Plain(stage);
     if (!(await plain.connects())) throw new Stop('plain ssh does not connect to it either');
