@@ -81,7 +81,7 @@ impl Negotiation {
             }
             (None, _) => format!(
                 "add this line to the server's sshd_config: `{option} +{}`",
-                common(option)
+                common(option).unwrap_or("none")
             ),
         }
     }
@@ -97,7 +97,9 @@ impl SshError {
             } => format!(
                 "add one that this program has to {option} of this host in ssh_config: \
                  `{option} {}`",
-                supported.split(',').next().unwrap_or_default()
+                common(option)
+                    .or_else(|| supported.split(',').next())
+                    .unwrap_or_default()
             ),
             Self::HostKeySignature => "add this line for the host to ssh_config, if the server \
                  has such a key: `HostKeyAlgorithms ssh-ed25519`"
@@ -107,13 +109,13 @@ impl SshError {
     }
 }
 
-/// Returns an algorithm that this program and nearly every server have.
-fn common(option: &str) -> &'static str {
+/// Returns an algorithm of an option that this program and nearly every server have.
+fn common(option: &str) -> Option<&'static str> {
     match option {
-        "KexAlgorithms" => "curve25519-sha256",
-        "Ciphers" => "aes128-ctr",
-        "MACs" => "hmac-sha2-256",
-        _ => "none",
+        "KexAlgorithms" => Some("curve25519-sha256"),
+        "Ciphers" => Some("aes128-ctr"),
+        "MACs" => Some("hmac-sha2-256"),
+        _ => None,
     }
 }
 

@@ -179,7 +179,7 @@ async fn algorithms_that_only_one_side_has_are_named() {
                 "✗ configuration: this program does not have any algorithm that MACs allows",
                 "– server: not reached",
             ],
-            "next: add one that this program has to MACs of this host in ssh_config",
+            "next: add one that this program has to MACs of this host in ssh_config: `MACs hmac-sha2-256`",
         ),
     ] {
         let output = doctor(&sshd.write_ssh_config("box", options), &[]).await;
