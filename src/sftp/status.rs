@@ -66,6 +66,13 @@ impl Status {
         match self.code {
             StatusCode::NoSuchFile => "no such file or directory".to_owned(),
             StatusCode::PermissionDenied => "permission denied".to_owned(),
+            // OpenSSH's server says no more of many errors, such as a full disk.
+            StatusCode::Failure
+                if self.message.is_empty()
+                    || self.message.raw().eq_ignore_ascii_case("failure") =>
+            {
+                "the server reports a failure without a reason".to_owned()
+            }
             code if self.message.is_empty() => format!("{code:?}"),
             _ => self.message.clone().cut(MAX_REASON_BYTES).to_string(),
         }

@@ -363,6 +363,7 @@ fn in_place(reason: InPlaceReason) -> &'static str {
         InPlaceReason::Unseen => "its ACL and attributes cannot be seen",
         InPlaceReason::Directory => "no file can be created in its directory",
         InPlaceReason::NoRename => "the server does not rename over files",
+        InPlaceReason::NoRemove => "the server removes no files",
     }
 }
 

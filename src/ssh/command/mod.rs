@@ -3,6 +3,7 @@
 pub mod detached;
 pub mod exec;
 pub mod exit_status;
+pub(in crate::ssh) mod granted;
 pub mod limits;
 pub mod output;
 pub mod remote_host;

@@ -43,10 +43,11 @@ pub(in crate::ssh) async fn try_out(
 
     let abilities = SftpAbilities {
         opens: !opened.is_err_and(|error| error.is_refused()),
-        lists: lists_home(&client).await,
+        lists: client.is_listed(b".").await,
         writes: client.writes(&missing).await,
-        replaces: client.offers("posix-rename@openssh.com"),
+        // Tested first: the test may show that an offer is not kept.
         renames: client.renames(&missing, &other).await,
+        replaces: client.replaces(),
         removes: client.removes(&missing).await,
         flushes: client.offers("fsync@openssh.com"),
         shows_attributes: client.stat(b".").await.is_ok(),
@@ -69,17 +70,6 @@ pub(in crate::ssh) async fn try_out(
 /// The system provides no random number.
 pub(in crate::ssh::transfer) fn missing_name() -> Result<Vec<u8>, SshError> {
     Ok(format!("mcp-ssh-sessions-{}", random_sentinel()?.as_str()).into_bytes())
-}
-
-/// Returns true if the names in the home directory can be read.
-async fn lists_home(client: &SftpClient) -> bool {
-    let Ok(handle) = client.opendir(b".").await else {
-        return false;
-    };
-    let names = client.readdir(&handle).await;
-    client.close_read(&handle).await;
-
-    names.is_ok()
 }
 
 impl SftpAbilities {

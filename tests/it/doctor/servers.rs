@@ -3,13 +3,19 @@
 use std::fs;
 
 use super::doctor;
-use crate::support::{
-    fake_sshd::{AfterFirst, FakeSshdSettings},
-    fixture::TestHost,
-    keys::{ed25519, known_hosts_line},
-    open_sshd::{OpenSshd, OpenSshdSettings},
-};
+#[cfg(target_os = "linux")]
+use crate::support::other_sshd::{Make, OtherSshd};
 use crate::windows::{SOFTWARE, windows};
+use crate::{
+    support::{
+        checks::skipped,
+        fake_sshd::{AfterFirst, FakeSshdSettings},
+        fixture::TestHost,
+        keys::{ed25519, known_hosts_line},
+        open_sshd::{OpenSshd, OpenSshdSettings},
+    },
+    transfer::sftp_server,
+};
 
 #[tokio::test]
 async fn a_working_host_is_reported_from_configuration_to_channels() {
@@ -296,4 +302,67 @@ async fn windows_is_named() {
         );
         assert!(!output.text.contains("startup files"), "{}", output.text);
     }
+}
+
+#[tokio::test]
+async fn what_an_account_may_do_over_sftp_is_said() {
+    let Some(program) = sftp_server() else {
+        return skipped("no sftp-server program");
+    };
+
+    for (options, lines) in [
+        (
+            "-R",
+            &["✓ files (SFTP): read-only: files can be fetched, not sent"][..],
+        ),
+        (
+            "-P posix-rename,fsync,remove",
+            &[
+                "✓ files (SFTP): files can be moved",
+                "    no atomic replacement (no posix-rename)",
+                "    the account may not remove files",
+                "    no fsync",
+            ],
+        ),
+        (
+            "-P rename,posix-rename",
+            &[
+                "✓ files (SFTP): files can be moved",
+                "    no atomic replacement: the account may not rename",
+            ],
+        ),
+        (
+            "-P opendir,stat,realpath",
+            &[
+                "✓ files (SFTP): files can be moved, and directories cannot be listed",
+                "    no attributes are shown",
+                "    the home directory is not told",
+            ],
+        ),
+        (
+            "-P open",
+            &["✗ files (SFTP): the account may neither read nor write files"],
+        ),
+    ] {
+        let sshd = OpenSshd::start(&OpenSshdSettings {
+            sftp: format!("{program} {options}"),
+            ..OpenSshdSettings::default()
+        });
+        let config = sshd.write_ssh_config("box", "");
+        let output = doctor(&config, &[&sshd.known_hosts_path()]).await;
+        output.says(true, lines);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_for_files_alone_is_examined_to_the_end() {
+    let home = tempfile::tempdir().unwrap();
+    let sshd = OtherSshd::start(&Make::Proftpd, home.path());
+    let config = sshd.write_ssh_config("box", "");
+    let output = doctor(&config, &[home.path()]).await;
+    output.says(
+        true,
+        &["✗ ssh_shell: ", "✓ files (SFTP): files can be moved"],
+    );
 }

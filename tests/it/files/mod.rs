@@ -10,6 +10,9 @@ mod read_more;
 mod scripts;
 mod search;
 mod search_limits;
+// Servers of other makes are started there alone.
+#[cfg(target_os = "linux")]
+mod sftp_servers;
 mod shown;
 mod without_sftp;
 

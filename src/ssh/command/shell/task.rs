@@ -23,8 +23,8 @@ use crate::{
     },
     ssh::{
         command::{
-            exec::random_sentinel, exit_status::ExitStatus, remote_host::RemoteHost,
-            unexpected_output::UnexpectedOutput,
+            exec::random_sentinel, exit_status::ExitStatus, granted::granted,
+            remote_host::RemoteHost, unexpected_output::UnexpectedOutput,
         },
         error::SshError,
         pool::ChannelSlot,
@@ -84,6 +84,9 @@ impl ShellTask {
             Some(user.start(&host, &slot, &mut read, &write, words).await?)
         } else {
             slot.connection().command(&write, script::launch()).await?;
+            if !slot.connection().early_grant().is_set() {
+                granted(&mut read).await?;
+            }
             None
         };
 

@@ -7,8 +7,10 @@
 
 mod by_shell;
 mod open_files;
+mod probes;
 mod requests;
 mod start;
+mod substitutes;
 
 use std::{
     collections::HashMap,
@@ -83,6 +85,8 @@ pub(super) struct SftpClient {
     limits: ServerLimits,
     /// Result of the test if the server can rename. Empty until the first test.
     renames: OnceCell<bool>,
+    /// True if the server has refused the offered `posix-rename@openssh.com` in that test.
+    refuses_posix_rename: AtomicBool,
     /// Result of the test if the server removes files. Empty until the first test.
     removes: OnceCell<bool>,
     /// True if the server has once not answered a CLOSE in time.

@@ -23,9 +23,6 @@ const MAX_PATH_BYTES: usize = 4096;
 /// answers.
 const CLOSED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Mode of a link whose attributes are not known.
-const LINK: u32 = 0o120_777;
-
 /// Error for a reply whose type does not fit the request.
 const OTHER: Malformed = Malformed("it answers something else than was asked");
 
@@ -136,25 +133,6 @@ impl SftpClient {
         done(self.answer(answer).await?)
     }
 
-    /// Returns the attributes of a path. A link is not followed. A server without this request is
-    /// asked in other ways, which show little of a link.
-    pub(in crate::ssh::transfer) async fn lstat(
-        &self,
-        path: &[u8],
-    ) -> Result<Attributes, RequestError> {
-        let found = self.attributes(SftpRequest::Lstat(path)).await;
-        let Err(refused) = found else { return found };
-        if !refused.is_refused() {
-            return Err(refused);
-        }
-
-        let (link, found) = tokio::join!(self.readlink(path), self.stat(path));
-        if link.is_ok() {
-            return Ok(Attributes::mode(LINK));
-        }
-        found.map_err(|error| if error.is_refused() { refused } else { error })
-    }
-
     /// Returns the attributes of a path. A link is followed.
     pub(in crate::ssh::transfer) async fn stat(
         &self,
@@ -169,19 +147,6 @@ impl SftpClient {
         handle: &Handle,
     ) -> Result<Attributes, RequestError> {
         self.attributes(SftpRequest::Fstat(handle)).await
-    }
-
-    /// Returns the attributes of an open file, by its path if the server does not tell them by the
-    /// handle.
-    pub(in crate::ssh::transfer) async fn fstat_or_stat(
-        &self,
-        handle: &Handle,
-        path: &[u8],
-    ) -> Result<Attributes, RequestError> {
-        match self.fstat(handle).await {
-            Err(RequestError::Status(_)) => self.stat(path).await,
-            found => found,
-        }
     }
 
     /// Sets attributes of a path. A link is followed.
@@ -211,16 +176,6 @@ impl SftpClient {
     ) -> Result<(), RequestError> {
         self.extension("lsetstat@openssh.com")?;
         self.done(SftpRequest::Lsetstat(path, to)).await
-    }
-
-    /// Returns true if a path leads to a directory that the server lists, for servers which refuse
-    /// to show attributes.
-    pub(in crate::ssh::transfer) async fn is_listed(&self, path: &[u8]) -> bool {
-        let Ok(handle) = self.opendir(path).await else {
-            return false;
-        };
-        self.close_read(&handle).await;
-        true
     }
 
     /// Opens a directory.
@@ -398,52 +353,11 @@ impl SftpClient {
         }
     }
 
-    /// Returns true if the server can rename files. The first call tests this by a request to
-    /// rename the missing path `missing`.
-    pub(in crate::ssh::transfer) async fn renames(&self, missing: &[u8], to: &[u8]) -> bool {
-        let ask = async {
-            let posix = self.offers("posix-rename@openssh.com");
-            let renamed = if posix {
-                self.posix_rename(missing, to).await
-            } else {
-                self.rename(missing, to).await
-            };
-
-            // Any other error, such as a missing file, proves that the server has tried to rename.
-            !renamed.is_err_and(|error| error.is_refused())
-        };
-
-        self.is_openssh() || *self.renames.get_or_init(|| ask).await
-    }
-
-    /// Returns true if the account may remove files. The first call tests this by a request to
-    /// remove the missing path `missing`.
-    pub(in crate::ssh::transfer) async fn removes(&self, missing: &[u8]) -> bool {
-        let ask = async {
-            let removed = self.remove(missing).await;
-            !removed.is_err_and(|error| error.is_refused())
-        };
-
-        self.is_openssh() || *self.removes.get_or_init(|| ask).await
-    }
-
-    /// Returns true if the account may write files. This is tested by a request to open the missing
-    /// path `missing` without creating the file.
-    pub(in crate::ssh::transfer) async fn writes(&self, missing: &[u8]) -> bool {
-        match self
-            .open_file(missing, Access::Write, Attributes::default())
-            .await
-        {
-            Ok(handle) => {
-                self.close_read(&handle).await;
-                true
-            }
-            Err(error) => !error.is_refused(),
-        }
-    }
-
     /// Sends a request whose reply contains attributes.
-    async fn attributes(&self, request: SftpRequest<'_>) -> Result<Attributes, RequestError> {
+    pub(super) async fn attributes(
+        &self,
+        request: SftpRequest<'_>,
+    ) -> Result<Attributes, RequestError> {
         match self.ask(request).await? {
             SftpReply::Attributes(attributes) => Ok(attributes),
             other => Err(unexpected(other)),

@@ -246,6 +246,7 @@ impl SftpClient {
             openssh,
             limits,
             renames: OnceCell::new(),
+            refuses_posix_rename: AtomicBool::default(),
             removes: OnceCell::new(),
             leaves_closes_unanswered: AtomicBool::default(),
             round_trip,

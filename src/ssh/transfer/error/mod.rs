@@ -55,7 +55,7 @@ pub enum TransferError {
     #[error("SFTP does not start on the server: {0}")]
     Start(String),
     /// The account may not write over SFTP.
-    #[error("SFTP is read-only for this account; nothing was written")]
+    #[error("this account may not write files over SFTP; nothing was written")]
     ReadOnly,
     /// An operation on a local file failed.
     #[error("{doing} {path}: {source}", path = path.display())]
@@ -219,9 +219,9 @@ impl TransferError {
 
     /// Names the reason if a refused write was refused because the account may not write at all.
     pub(super) async fn or_read_only(self, client: &SftpClient) -> Self {
-        let message = match &self {
-            Self::Remote { message, .. } | Self::Edit(EditError::Failed { message, .. }) => message,
-            _ => return self,
+        let (Self::Remote { message, .. } | Self::Edit(EditError::Failed { message, .. })) = &self
+        else {
+            return self;
         };
         if !message.starts_with("permission denied") {
             return self;

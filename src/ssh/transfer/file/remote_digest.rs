@@ -13,7 +13,7 @@ use crate::{
     framing::digest::{self, FileFacts, READY},
     sftp::{attributes::Attributes, request::Access},
     ssh::{
-        command::remote_host::RemoteHost,
+        command::{granted::granted, remote_host::RemoteHost},
         transfer::{RemoteTemp, client::SftpClient, local::io_threads::Sum},
     },
 };
@@ -224,7 +224,8 @@ async fn run_script(
     // ProFTPD ends the connection when anything is written to a command that it has refused.
     timeout(BEGINS_WITHIN, granted(read))
         .await
-        .map_err(|_| NoDigest::Other)??;
+        .map_err(|_| NoDigest::Other)?
+        .map_err(|_| NoDigest::Refused)?;
 
     write
         .data_bytes(digest::BEGIN.as_bytes().to_vec())
@@ -260,17 +261,6 @@ async fn run_script(
         match read.wait().await {
             None | Some(ChannelMsg::Close) => return Ok(answer),
             message => append_output(message, &mut answer)?,
-        }
-    }
-}
-
-/// Waits until the server has granted the request (RFC 4254 section 5.4).
-async fn granted(read: &mut ChannelReadHalf) -> Result<(), NoDigest> {
-    loop {
-        match read.wait().await {
-            Some(ChannelMsg::Success) => return Ok(()),
-            Some(ChannelMsg::Failure | ChannelMsg::Close) | None => return Err(NoDigest::Refused),
-            Some(_) => {}
         }
     }
 }

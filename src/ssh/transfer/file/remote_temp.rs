@@ -109,7 +109,7 @@ impl RemoteTemp {
         &self,
         client: &SftpClient,
     ) -> Result<bool, NotReplaced> {
-        if client.offers("posix-rename@openssh.com") {
+        if client.replaces() {
             let renamed = client.posix_rename(&self.temporary, &self.target).await;
             return renamed.map(|()| true).map_err(NotReplaced::Refused);
         }
@@ -189,7 +189,7 @@ impl RemoteTemp {
     /// Removes the old file which was moved to another name. Returns true if such a file existed
     /// and is removed.
     pub(in crate::ssh::transfer) async fn remove_aside(&self, client: &SftpClient) -> bool {
-        !client.offers("posix-rename@openssh.com") && client.remove(&self.aside()).await.is_ok()
+        !client.replaces() && client.remove(&self.aside()).await.is_ok()
     }
 
     /// Removes the temporary file, with the target as it was. Returns false if the server no longer
@@ -218,6 +218,8 @@ impl RemoteTemp {
     /// Removes the temporary file with this client. Returns false if the server no longer answers.
     pub(in crate::ssh::transfer) async fn remove_with(&self, client: &SftpClient) -> bool {
         let all = async {
+            // The way of an earlier replacement may have to be found out over this channel.
+            self.can_replace(client).await;
             self.bring_back(client).await;
             let _ = client.remove(&self.temporary).await;
         };
@@ -233,7 +235,7 @@ impl RemoteTemp {
     /// Moves the old file back to the target. Removes the old file only if the new file is in
     /// place.
     async fn bring_back(&self, client: &SftpClient) {
-        if client.offers("posix-rename@openssh.com") {
+        if client.replaces() {
             return;
         }
 

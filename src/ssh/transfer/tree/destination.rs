@@ -79,7 +79,15 @@ pub(super) async fn remote(
 
     let (home, looked) = tokio::join!(client.realpath(b"."), client.stat(user_path.as_bytes()));
     let wanted = paths::absolute(wanted.as_bytes(), home.ok().as_deref());
-    let there = found(client, looked).map_err(client.failed("looking at", &wanted))?;
+    let looked = match looked {
+        // A drop box may take files without showing any.
+        Err(error) if error.is_refused() => {
+            let is_there = client.is_listed(user_path.as_bytes()).await;
+            Ok(is_there.then(attributes::Attributes::default))
+        }
+        looked => found(client, looked),
+    };
+    let there = looked.map_err(client.failed("looking at", &wanted))?;
 
     // A server may not tell the type of the path. Then a later step fails if it is not a directory.
     if there.is_some_and(|there| !matches!(there.kind(), FileType::Directory | FileType::Unknown)) {
@@ -148,8 +156,10 @@ pub(super) async fn make_remote(
     };
 
     // The links in the tree are not followed, so that content cannot leave the tree.
-    let Ok(there) = client.lstat(path).await else {
-        return Err(client.failed("making the directory", path)(refused));
+    let there = match client.lstat(path).await {
+        Ok(there) => there,
+        Err(error) if error.is_refused() && client.is_listed(path).await => return Ok(()),
+        Err(_) => return Err(client.failed("making the directory", path)(refused)),
     };
 
     if there.kind() != FileType::Directory {

@@ -37,7 +37,8 @@ pub(super) struct PendingUploads {
 type Temporaries = HashMap<Vec<u8>, (RemoteTemp, Arc<SftpClient>)>;
 
 impl PendingUploads {
-    /// Creates and records a temporary name next to the target.
+    /// Creates and records a temporary name next to the target. The name is hidden only on OpenSSH's
+    /// server, because some servers reject hidden names.
     ///
     /// # Errors
     /// The system provides no random number.
@@ -46,7 +47,10 @@ impl PendingUploads {
         target: &[u8],
         client: &Arc<SftpClient>,
     ) -> Result<RemoteTemp, SshError> {
-        let remote_temp = RemoteTemp::next_to(target)?;
+        let mut remote_temp = RemoteTemp::next_to(target)?;
+        if !client.is_openssh() {
+            remote_temp.show();
+        }
         self.lock().insert(
             remote_temp.temporary.clone(),
             (remote_temp.clone(), Arc::clone(client)),

@@ -250,7 +250,7 @@ async fn links_are_kept_and_never_followed() {
         row(
             "a link without a target",
             DownloadTree,
-            Badly("making the link"),
+            Badly("does not say where the link leads"),
             |_| linking("", &[(b"a", LINK)]),
         ),
         row(
@@ -1065,7 +1065,7 @@ async fn an_upload_that_fails_leaves_what_was_there() {
         row(
             "a file that cannot be made",
             UploadFile,
-            Badly("permission denied"),
+            Badly("this account may not write files over SFTP"),
             |_| always(OPEN, |id| status(id, DENIED, b"")),
         ),
         row(

@@ -470,7 +470,7 @@ async fn a_broken_write_in_place_is_reported_as_incomplete() {
     let target = bench.remote("target").display().to_string();
     let result = bench.try_upload(&bench.local("file"), &target).await;
     assert!(
-        result.is_error() && result.text().contains("permission denied"),
+        result.is_error() && result.text().contains("may not write files over SFTP"),
         "{}",
         result.text()
     );

@@ -23,6 +23,7 @@ use crate::{
         error::SshError,
         transfer::{
             RemoteTemp, TransferError,
+            abilities::missing_name,
             error::shown,
             remote_files::{RemoteFiles, ScriptFiles, path::unescaped},
         },
@@ -322,12 +323,14 @@ impl<'a> FileEditor<'a> {
             .into());
         }
 
-        let can_rename = sftp.files.client.offers("posix-rename@openssh.com");
+        let client = &sftp.files.client;
         let (probed, staged) = tokio::join!(self.probe(&old.path), async {
-            if can_rename {
-                sftp.stage(old, content).await
-            } else {
+            if !client.replaces() {
                 Ok(Err(InPlaceReason::NoRename))
+            } else if !client.removes(&missing_name()?).await {
+                Ok(Err(InPlaceReason::NoRemove))
+            } else {
+                sftp.stage(old, content).await
             }
         });
 

@@ -79,6 +79,8 @@ pub enum InPlaceReason {
     Directory,
     /// The server does not rename over a file.
     NoRename,
+    /// The account may not remove files, so that a temporary file would stay.
+    NoRemove,
 }
 
 /// Change that a caller asks for. Paths are as typed until

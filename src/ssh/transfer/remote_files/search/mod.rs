@@ -1,6 +1,7 @@
 //! Searches a tree: by the programs of the host, or else over SFTP.
 
 mod by_script;
+mod opened;
 mod over_sftp;
 mod problems;
 

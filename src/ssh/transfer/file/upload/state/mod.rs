@@ -127,6 +127,10 @@ impl UploadState {
         client: &Arc<SftpClient>,
         local: &mut SourceFile,
     ) -> Result<FileResult, TransferError> {
+        // Tested before a temporary file exists, because that file might then remain. After a lost
+        // connection, the new channel has to know the way of the replacement.
+        let renames = self.names.can_replace(client).await;
+
         // The rename may have succeeded before the connection was lost; sending all again would be
         // a waste.
         if let Some(complete) = self.complete
@@ -135,8 +139,7 @@ impl UploadState {
             return Ok(complete);
         }
 
-        // Tested before a temporary file exists, because that file might then remain.
-        if !self.made && !self.names.can_replace(client).await {
+        if !self.made && !renames {
             self.in_place = true;
         }
 

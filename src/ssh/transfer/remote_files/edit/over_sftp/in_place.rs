@@ -5,6 +5,7 @@ use crate::{
     sftp::{attributes::Attributes, request::Access},
     ssh::transfer::{
         RemoteTemp, TransferError,
+        abilities::missing_name,
         client::RequestError,
         error::shown,
         remote_files::edit::{EditError, InPlaceReason, LoadedFile, Written, temporary_name},
@@ -27,7 +28,7 @@ impl SftpFiles<'_> {
         let name = format!("{}.old", temporary_name(&old.path));
         let mut temp = RemoteTemp::named(&old.path, &name);
         // The copy of an earlier edit would be in the way for ever.
-        if !client.removes(&temp.visible()).await {
+        if !client.removes(&missing_name()?).await {
             temp = RemoteTemp::next_to(&old.path)?;
         }
         let backup = self.backup(old, &old.content, temp).await?;
@@ -39,7 +40,7 @@ impl SftpFiles<'_> {
             return Err(EditError::Changed(shown(&old.path)).into());
         }
 
-        let Err(error) = self.overwrite(old, content).await else {
+        let Err(error) = self.overwrite(old, content, old.content.len()).await else {
             let removed = client.remove(&backup).await;
             return Ok(Written {
                 in_place: Some(reason),
@@ -52,7 +53,7 @@ impl SftpFiles<'_> {
         let message = error.to_string();
         let is_as_before = is_refused
             && (matches!(self.files.is_unchanged(old).await, Ok(true))
-                || self.overwrite(old, &old.content).await.is_ok());
+                || self.put_back(old, content.len()).await);
         if is_as_before {
             let _ = client.remove(&backup).await;
             return Err(EditError::Failed {
@@ -71,44 +72,57 @@ impl SftpFiles<'_> {
         .into())
     }
 
-    /// Overwrites an existing file, and cuts it off after the new content.
-    async fn overwrite(&self, old: &LoadedFile, content: &[u8]) -> Result<(), RequestError> {
-        let is_shorter = content.len() < old.content.len();
-
-        // Some servers cut a file off only as they open it, whatever they answer later.
-        if is_shorter && !self.files.client.is_openssh() {
-            return self.overwrite_opened(Access::Replace, old, content).await;
-        }
-
-        match self.overwrite_opened(Access::Resume, old, content).await {
-            // Some accounts may not cut a file off later.
-            Err(error) if is_shorter && error.is_refused() => {
-                self.overwrite_opened(Access::Replace, old, content).await
-            }
-            written => written,
-        }
+    /// Writes the old content again after up to `written` bytes of another content. Returns true if
+    /// the file is as before.
+    async fn put_back(&self, old: &LoadedFile, written: usize) -> bool {
+        let most = written.max(old.content.len());
+        self.overwrite(old, &old.content, most).await.is_ok()
+            && matches!(self.files.is_unchanged(old).await, Ok(true))
     }
 
-    /// Overwrites an existing file, which is opened for this.
-    async fn overwrite_opened(
+    /// Overwrites an existing file of up to `most` bytes, and cuts it off after the new content.
+    async fn overwrite(
         &self,
-        access: Access,
         old: &LoadedFile,
         content: &[u8],
+        most: usize,
     ) -> Result<(), RequestError> {
         let client = &self.files.client;
-        let handle = client
-            .open_file(&old.path, access, Attributes::default())
-            .await?;
+        let is_shorter = content.len() < most;
+        let open = async |access| {
+            client
+                .open_file(&old.path, access, Attributes::default())
+                .await
+        };
+
+        // Some servers cut a file off only as they open it, whatever they answer later. Others open
+        // an existing file for writing only if it is replaced.
+        let opened = if is_shorter && !client.is_openssh() {
+            open(Access::Replace).await
+        } else {
+            match open(Access::Resume).await {
+                Err(RequestError::Status(_)) if !client.is_openssh() => open(Access::Replace).await,
+                opened => opened,
+            }
+        };
+        let handle = opened?;
 
         let written = async {
             self.write_all(&handle, content).await?;
-            if access == Access::Resume && content.len() < old.content.len() {
+            if is_shorter && client.is_openssh() {
                 let size = Attributes {
                     size: Some(content.len() as u64),
                     ..Attributes::default()
                 };
-                client.fsetstat(&handle, size).await?;
+                match client.fsetstat(&handle, size).await {
+                    // An account that may not set attributes cuts a file off as it opens it.
+                    Err(error) if error.is_refused() => {
+                        let cut_off = open(Access::Replace).await?;
+                        let written = self.write_all(&cut_off, content).await;
+                        written.and(client.close(&cut_off).await)?;
+                    }
+                    cut_off => cut_off?,
+                }
             }
 
             // Writing takes the bits of set-user-ID and set-group-ID away.
