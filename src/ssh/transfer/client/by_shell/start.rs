@@ -124,6 +124,7 @@ impl SftpClient {
             },
             renames: OnceCell::new(),
             removes: OnceCell::new(),
+            refuses_posix_rename: AtomicBool::default(),
             leaves_closes_unanswered: AtomicBool::default(),
             round_trip,
             shell: Some(server),
