@@ -222,14 +222,15 @@ impl LiveSession {
 
                 let first = last.first.or(Some(peer.connected_at));
                 // Counted before the old connection, to which the count belongs, is replaced.
-                let (useless, peer) = (last.useless(), Some(peer));
+                let (useless, farewell) = (last.useless(), last.farewell());
 
                 *last = ConnectionInfo {
                     first,
-                    peer,
+                    peer: Some(peer),
                     host: Some(Arc::clone(&host)),
                     error: None,
                     useless,
+                    farewell,
                 };
 
                 drop(last);
@@ -393,7 +394,8 @@ impl LiveSession {
     /// Returns the error to report if each of the last `times` connections was useless.
     fn closed_at_once(&self, times: u32) -> Option<SshError> {
         let last = lock(&self.last);
-        let reason = last.host.as_ref().and_then(|host| host.reason());
+        let reason = || last.host.as_ref().and_then(|host| host.reason());
+        let reason = last.farewell().or_else(reason);
         (last.useless() >= times).then_some(SshError::ClosedAtOnce { reason })
     }
 

@@ -158,6 +158,8 @@ struct ConnectionInfo {
     error: Option<String>,
     /// Number of useless connections in a row before the current connection.
     useless: u32,
+    /// Words with which the server ended the latest of these that had any.
+    farewell: Option<String>,
 }
 
 impl ConnectionInfo {
@@ -167,6 +169,12 @@ impl ConnectionInfo {
             Some(host) if host.was_useless() => self.useless + 1,
             _ => 0,
         }
+    }
+
+    /// Returns the words with which the server ended the latest useless connection that had any.
+    fn farewell(&self) -> Option<String> {
+        let host = self.host.as_ref().filter(|host| host.was_useless())?;
+        host.farewell().or_else(|| self.farewell.clone())
     }
 }
 

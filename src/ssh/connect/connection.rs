@@ -137,6 +137,11 @@ impl Connection {
         self.facts.reason()
     }
 
+    /// Returns the words with which the server ended the connection.
+    pub(in crate::ssh) fn farewell(&self) -> Option<String> {
+        self.facts.farewell.get().cloned()
+    }
+
     /// Returns true if every channel needs a connection of its own.
     ///
     /// Dropbear closes a channel on which nothing runs yet when a command on another channel ends

@@ -51,6 +51,9 @@ pub(in crate::ssh) struct ConnectionFacts {
     /// Reason for the end of the connection. A plain mutex, because the lock is held for an
     /// assignment only.
     ended: Mutex<Option<String>>,
+    /// Words with which the server ended the connection (`SSH_MSG_DISCONNECT`, RFC 4253, section
+    /// 11.1).
+    pub(in crate::ssh) farewell: OnceLock<String>,
     /// True if the server ended the connection in good order, rather than the network.
     pub(in crate::ssh) ended_in_order: AtomicBool,
     /// Number of channels being opened next to another one, although the server is not known to take
@@ -377,8 +380,9 @@ impl client::Handler for ClientHandler {
 
         let (text, result) = match reason {
             DisconnectReason::ReceivedDisconnect(received) => {
-                let message = excerpt(received.message);
-                (format!("the server said: {message}"), Ok(()))
+                let text = format!("the server said: {}", excerpt(received.message));
+                let _ = self.facts.farewell.set(text.clone());
+                (text, Ok(()))
             }
             DisconnectReason::Error(SshError::Lost(Some(cause))) => {
                 (cause.clone(), Err(SshError::Lost(Some(cause))))

@@ -181,6 +181,13 @@ impl RemoteHost {
         self.first().reason()
     }
 
+    /// Returns the words with which the server ended the first connection; `None` if there were none,
+    /// or if they were not read because a request met the closed connection first.
+    #[must_use]
+    pub fn farewell(&self) -> Option<String> {
+        self.first().farewell()
+    }
+
     /// Keeps a connection for forwards ready from now on, if the log-in allows that.
     pub fn keep_lane(&self) {
         self.lanes.keep();
