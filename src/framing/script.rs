@@ -24,11 +24,18 @@ pub const START_SHELL: &str = "if command -v bash >/dev/null 2>&1; then \
 
 /// Writes the command line for starting the shell on an exec channel.
 ///
-/// It is one line with a single pair of single quotes and neither `!` nor a backslash. So sh, bash,
+/// It is one line with whole pairs of single quotes and neither `!` nor a backslash. So sh, bash,
 /// zsh, fish and csh as login shells all read it the same.
 #[must_use]
 pub fn launch() -> String {
-    format!("exec /bin/sh -c '{START_SHELL}'")
+    in_any_shell(START_SHELL)
+}
+
+/// Writes a line by which any login shell runs a script of `sh`. The script holds no single quote.
+///
+/// A restricted shell such as rbash knows no `exec` and no path, but may know `sh`.
+pub(super) fn in_any_shell(script: &str) -> String {
+    format!("exec /bin/sh -c '{script}'; sh -c '{script}'")
 }
 
 /// Trap by which a shell other than bash gives up a command on SIGURG. A trap runs as soon as a
@@ -339,7 +346,7 @@ mod tests {
 
     #[test]
     fn the_launch_line_reads_the_same_in_every_login_shell() {
-        assert_eq!(launch().matches('\'').count(), 2);
+        assert_eq!(launch().matches('\'').count(), 4);
         assert!(!launch().contains(['!', '\\', '\n']));
     }
 

@@ -13,16 +13,20 @@ use self::answer::JobId;
 use super::{
     exec::{ExecScriptError, LoginShell, MAX_ARGUMENT, UnixOnly},
     quoting::quote,
+    script::in_any_shell,
     sentinel::Sentinel,
     stop,
     stream::Stream,
 };
 
-/// Command line for running every script of this module. The script comes through stdin, followed
-/// by its own stdin.
+/// Writes the command line for running every script of this module. The script comes through
+/// stdin, followed by its own stdin.
 ///
 /// It reads the same in every login shell, for the reasons of [`launch`](super::script::launch).
-pub const LAUNCH: &str = "exec /bin/sh -c 'IFS= read -r line; eval \"$line\"'";
+#[must_use]
+pub fn launch() -> String {
+    in_any_shell("IFS= read -r line; eval \"$line\"")
+}
 
 /// Most bytes of a job's output in an answer.
 pub const MAX_PORTION_BYTES: u64 = 4 * 1024 * 1024;
@@ -124,7 +128,7 @@ pub fn start(start: DetachedStart<'_>, mark: &Sentinel) -> Result<Vec<u8>, ExecS
         quote(&mut settings, text.as_bytes());
     }
 
-    // The order matters: `LAUNCH` reads the first script up to the mark, and `start.sh` reads the
+    // The order matters: `launch` reads the first script up to the mark, and `start.sh` reads the
     // rest by its length.
     let mut stream = compose(&settings, include_str!("start.sh"), mark);
     stream.append(&mut script);
@@ -227,7 +231,7 @@ pub fn remove(id: &JobId, mark: &Sentinel) -> Vec<u8> {
     )
 }
 
-/// Writes the input of [`LAUNCH`]: a line for reading the rest, and the rest. A script that was cut
+/// Writes the input of [`launch`]: a line for reading the rest, and the rest. A script that was cut
 /// off is not run.
 fn compose(settings: &[u8], script: &str, mark: &Sentinel) -> Vec<u8> {
     let mark = mark.as_str();

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     framing::{
         detached::{
-            self, DetachedStart, FeedOptions, LAUNCH, MAX_PORTION_BYTES,
+            self, DetachedStart, FeedOptions, MAX_PORTION_BYTES,
             answer::{self, DetachedJob, DetachedState, JobId, Refusal},
         },
         exec::{ExecScriptError, LoginShell},
@@ -343,7 +343,7 @@ impl RemoteHost {
         limit: Duration,
     ) -> Result<Vec<u8>, SshError> {
         self.run_script(RemoteScript {
-            command: LAUNCH.to_owned(),
+            command: detached::launch(),
             stdin,
             priority: Priority::Work,
             answer_end: mark.closing(),

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use mcp_ssh_sessions::framing::{
     detached::{
-        self, DetachedStart, LAUNCH,
+        self, DetachedStart,
         answer::{self, DetachedJob, DetachedState, JobId, Refusal},
+        launch,
     },
     exec::LoginShell,
     sentinel::Sentinel,
@@ -95,7 +96,7 @@ impl Machine {
         let question = replace(question, b"/bin/sh", sh.as_bytes());
         let mut command = Command::new(&self.shell);
         command
-            .args(["-c", &LAUNCH.replace("/bin/sh", &sh)])
+            .args(["-c", &launch().replace("/bin/sh", &sh)])
             .process_group(0)
             .current_dir(self.home());
 

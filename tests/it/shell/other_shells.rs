@@ -181,3 +181,26 @@ async fn an_account_without_a_shell_gets_a_clear_error() {
         (Some(1), "This account is currently not available.\n")
     );
 }
+
+#[tokio::test]
+async fn a_restricted_login_shell_starts_what_it_may_find() {
+    let folder = tempfile::tempdir().unwrap();
+    let rbash = folder.path().join("rbash");
+    symlink(programs::shell("bash"), &rbash).unwrap();
+    let mut bench = TestHost::fake_with_shell(&rbash.display().to_string())
+        .connect()
+        .await;
+
+    let refused = bench.exec("exec true", plain()).await;
+    assert!(refused.stderr().contains("restricted"), "{refused:?}");
+
+    let result = bench.shell("cd / && pwd", plain()).await;
+    assert_eq!(
+        (result.stdout(), code(&result)),
+        ("/\n".to_owned(), Some(0))
+    );
+
+    let job = json!({"detach": true, "waitMs": 60_000});
+    let result = bench.exec("echo done", job).await;
+    assert_eq!(result.stdout(), "done\n", "{result:?}");
+}
