@@ -59,7 +59,7 @@ fn learned<S>(host: &TestHost<S>) -> Value {
 
 #[tokio::test]
 async fn one_command_for_each_connection_is_enough() {
-    for after_first in [AfterFirst::Ends, AfterFirst::Breaks] {
+    for after_first in [AfterFirst::Ends, AfterFirst::Breaks, AfterFirst::Refuses] {
         everything_works(&mut open(after_first).await).await;
     }
 }

@@ -280,7 +280,8 @@ async fn ask_again(connection: &Connection, probe: &str) -> Result<Option<Answer
 
     match answer {
         Ok(answer) => Ok(Some(answer)),
-        Err(SshError::ChannelRefused(_)) => Ok(None),
+        // The first command was taken, so it is not the account that may run none.
+        Err(SshError::ChannelRefused(_) | SshError::ExecRefused) => Ok(None),
         Err(_) if connection.ends_now().await => Ok(None),
         Err(error) => Err(error),
     }

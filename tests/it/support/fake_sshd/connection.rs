@@ -55,6 +55,7 @@ pub(super) async fn serve(server: &Arc<Server>, stream: TcpStream, client: Socke
         slots: Arc::new(Semaphore::new(server.settings.max_sessions)),
         channels: HashMap::new(),
         had_channel: false,
+        had_command: false,
         log_in,
     };
 
@@ -74,6 +75,8 @@ struct Connection {
     slots: Arc<Semaphore>,
     channels: HashMap<ChannelId, OpenChannel>,
     had_channel: bool,
+    /// Whether a command was requested.
+    had_command: bool,
     log_in: LogIn,
 }
 
@@ -313,7 +316,7 @@ impl Handler for Connection {
     ) -> Result<(), Error> {
         let after_first = self.server.settings.after_first;
         let is_too_much = match after_first {
-            AfterFirst::GoesOn => false,
+            AfterFirst::GoesOn | AfterFirst::Refuses => false,
             AfterFirst::BreaksMeanwhile => {
                 self.slots.available_permits() < self.server.settings.max_sessions
             }
@@ -379,7 +382,9 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Error> {
         lock(&self.server.commands).push(String::from_utf8_lossy(command).into_owned());
-        if self.server.settings.refuses_commands {
+        let settings = &self.server.settings;
+        let is_second = std::mem::replace(&mut self.had_command, true);
+        if settings.refuses_commands || is_second && settings.after_first == AfterFirst::Refuses {
             return session.channel_failure(channel);
         }
 

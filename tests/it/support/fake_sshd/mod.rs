@@ -42,6 +42,8 @@ pub(crate) enum AfterFirst {
     Ends,
     /// It breaks at a second channel, and ends with the first, as libssh's example does.
     Breaks,
+    /// It refuses a second command, as libssh's example does, too.
+    Refuses,
     /// It breaks at a second channel while the first is open, and goes on after the first.
     BreaksMeanwhile,
 }
