@@ -302,7 +302,7 @@ async fn the_host_listens_again_after_each_lost_link() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_of_the_dead_link_is_asked_for_until_it_is_free() {
     let host = TestHost::openssh_with(|settings| {
-        settings.extra_config += "\nClientAliveInterval 8\nClientAliveCountMax 1";
+        settings.extra_config += "\nClientAliveInterval 5\nClientAliveCountMax 1";
     });
     let link = Link::to(host.port, Duration::ZERO, &[]).await;
     let through = format!(
