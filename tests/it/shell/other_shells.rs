@@ -141,11 +141,13 @@ async fn a_time_limit_works_in_a_shell_that_is_not_bash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restricted_shell_gets_a_clear_error_and_exec_still_works() {
-    // As Debian's rbash is made: the name is what makes bash a restricted shell.
+    // As Debian's rbash is made: the name is what makes bash a restricted shell. This one finds no program at all.
     let folder = tempfile::tempdir().unwrap();
     let rbash = folder.path().join("rbash");
     symlink(programs::shell("bash"), &rbash).unwrap();
-    let mut bench = TestHost::fake_with_shell(&rbash.display().to_string())
+    let path = folder.path().display();
+    let prepare = format!("PATH={path}; export PATH; exec {} \"$@\"", rbash.display());
+    let mut bench = TestHost::fake_with_shell(&login_shell(folder.path(), &prepare))
         .connect()
         .await;
     let result = bench.mcp.call("ssh_shell", json!({"command": "pwd"})).await;
