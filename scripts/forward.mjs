@@ -11,7 +11,6 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
-import { createServer as createTcpServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -24,7 +23,7 @@ import { Client } from './lib/mcp/stdio.mjs';
 import { needAll, needProgram } from './lib/programs.mjs';
 import { Stop, fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
-import { dropConnections, kill, startSshd } from './lib/sshd.mjs';
+import { dropConnections, freePort, kill, startSshd } from './lib/sshd.mjs';
 import { Browser } from './page/browser.mjs';
 
 const NAME = 'mcp-ssh-sessions';
@@ -210,14 +209,6 @@ async function listening(server) {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   return server.address().port;
-}
-
-async function freePort() {
-  const server = createTcpServer();
-  const port = await listening(server);
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 /** Runs a program to its end and resolves to what it printed. This process serves meanwhile. */

@@ -1,14 +1,13 @@
 // One SSH server on 127.0.0.1 and what it needs: keys, an account of its own, and the configuration of those who connect.
 
 import { execFileSync, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { tree } from '../../npm/processes.mjs';
 import { Stop } from '../lib/repository.mjs';
-import { kill } from '../lib/sshd.mjs';
+import { freePort, kill } from '../lib/sshd.mjs';
 import { Link } from '../soak/link.mjs';
 
 /** Servers in other languages take seconds on a busy machine. */
@@ -187,13 +186,4 @@ function greeting(port) {
     socket.setEncoding('latin1').on('error', reject).on('close', () => reject(new Error('it closes at once')));
     socket.once('data', (text) => (resolve(text), socket.destroy()));
   });
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
 }

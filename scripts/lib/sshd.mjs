@@ -133,7 +133,7 @@ async function listening([command, ...args]) {
   return child;
 }
 
-async function freePort() {
+export async function freePort() {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();

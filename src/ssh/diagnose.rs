@@ -133,7 +133,8 @@ async fn try_out(
         });
         trace.begin(Stage::LoginShell);
         name_login_shell(probe, trace);
-        return try_rest(host, connection, trace).await;
+        try_rest(host, connection, trace).await;
+        return Ok(());
     }
 
     match connection.open_channel().await {
@@ -150,8 +151,9 @@ async fn try_out(
     // From here on a failure is only recorded, because a session can do without the rest.
     trace.begin(Stage::LoginShell);
     login_shell(host, trace).await;
+    try_rest(host, connection, trace).await;
 
-    try_rest(host, connection, trace).await
+    Ok(())
 }
 
 /// Returns true if the server ends each connection with its first command.
@@ -159,15 +161,8 @@ fn takes_one_command(host: &RemoteHost) -> bool {
     host.capacity() == Some(Capacity::OneCommand)
 }
 
-/// Probes what a session can do without.
-///
-/// # Errors
-/// None: a failure is only recorded.
-async fn try_rest(
-    host: &Arc<RemoteHost>,
-    connection: &Connection,
-    trace: &StageTrace,
-) -> Result<(), SshError> {
+/// Probes what a session can do without. A failure is only recorded.
+async fn try_rest(host: &Arc<RemoteHost>, connection: &Connection, trace: &StageTrace) {
     trace.begin(Stage::Bash);
     persistent_shell(host, trace).await;
     trace.begin(Stage::Sftp);
@@ -205,8 +200,6 @@ async fn try_rest(
         }),
         _ => channels(connection, trace).await,
     }
-
-    Ok(())
 }
 
 /// Probes the login shell, and records the program and the output of startup files.

@@ -28,7 +28,7 @@ pub struct Answer {
     pub failure: Option<Bytes>,
 }
 
-/// Error for output that is no answer.
+/// Error for output that is not an answer to the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the shell on the host answers with something else than was asked")]
 pub struct BadAnswer;

@@ -115,7 +115,7 @@ impl ServerTools {
             FileRequest::Rename { from, to, replaces } => {
                 line.words(if replaces { "r pr " } else { "r rn " }, &[from, to]);
             }
-            // The target of a link is no path to be found, so it may begin with anything.
+            // The target of a link is stored as it is, so it may begin with a dash.
             FileRequest::Link { target, link } => {
                 line.push("r ln_ ");
                 line.text(target);
@@ -203,7 +203,7 @@ impl ServerTools {
             Opening::Create(mode) | Opening::Replace(mode) => (">", Some(mode)),
         };
 
-        // Writing without creating is no operator of the shell.
+        // The shell has no operator that writes to a file without creating it.
         if matches!(opening, Opening::Write) {
             line.words("[ -e ", &[path]);
             line.push(" ] || r no 'No such file or directory'; [ $s != 0 ] || ");

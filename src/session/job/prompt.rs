@@ -237,6 +237,7 @@ mod tests {
         });
         assert!(detector.ends_wait(&PROMPT, None));
     }
+
     #[test]
     fn a_typical_prompt_is_noticed_early_after_an_answer() {
         let typical = OutputState {

@@ -8,7 +8,7 @@ use super::{OpenedSession, SessionRegistry};
 use crate::session::{
     caller::Caller,
     error::SessionError,
-    live::{FIRST_PAUSE, MAX_PAUSE, Reconnected},
+    live::{FIRST_PAUSE, Reconnected, longer},
     status::SessionStatus,
 };
 
@@ -58,7 +58,7 @@ impl SessionRegistry {
 
             on_retry(&error);
             self.wait_to_retry(name, pause, caller).await?;
-            pause = (pause * 2).min(MAX_PAUSE);
+            pause = longer(pause);
         }
     }
 

@@ -169,7 +169,7 @@ impl Connection {
     /// program of the system, which most often is OpenSSH's. The announced extensions have to match
     /// as well.
     pub(in crate::ssh) fn runs_openssh_sftp(&self) -> bool {
-        self.is_software(b"SSH-2.0-OpenSSH_") || self.is_software(b"SSH-2.0-dropbear")
+        self.is_openssh_or_dropbear()
     }
 
     /// Returns the event of a granted command, after which stdin may be written. For OpenSSH's
@@ -177,11 +177,15 @@ impl Connection {
     /// `ProFTPD` ends the connection when anything is written to a command that it has refused.
     pub(in crate::ssh) fn early_grant(&self) -> Event {
         let granted = Event::new();
-        if self.is_software(b"SSH-2.0-OpenSSH_") || self.is_software(b"SSH-2.0-dropbear") {
+        if self.is_openssh_or_dropbear() {
             granted.set();
         }
 
         granted
+    }
+
+    fn is_openssh_or_dropbear(&self) -> bool {
+        self.is_software(b"SSH-2.0-OpenSSH_") || self.is_software(b"SSH-2.0-dropbear")
     }
 
     /// Returns true if the server's identification starts with `beginning` (RFC 4253, section 4.2).

@@ -131,7 +131,7 @@ impl ChannelPool {
     }
 
     /// Returns true if no channel is opened for work any more, because the first connection has
-    /// ended. Where each command ends its connection, that is no reason.
+    /// ended. A server that ends each connection with its command goes on with other connections.
     fn is_closed(&self) -> bool {
         self.first.is_closed() && !self.takes_one_command()
     }

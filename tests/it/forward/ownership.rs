@@ -113,11 +113,7 @@ async fn what_was_lent_to_a_host_is_not_lent_to_the_next() {
 
     // The same name leads elsewhere from now on.
     let link = Link::to(host.port, Duration::ZERO, &[]).await;
-    let elsewhere = format!(
-        "Port {}\nHostKeyAlias [127.0.0.1]:{}",
-        link.port(),
-        host.port
-    );
+    let elsewhere = link.options(host.port);
     let config = host.sshd.write_ssh_config("host", &elsewhere);
     fs::write(&host.config, fs::read(config).unwrap()).unwrap();
     host.sshd.kill_connections();

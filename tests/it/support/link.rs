@@ -113,6 +113,11 @@ impl Link {
         self.port
     }
 
+    /// The lines of `ssh_config` that lead to a server by this link. The server is known under its own port.
+    pub(crate) fn options(&self, server_port: u16) -> String {
+        format!("Port {}\nHostKeyAlias [127.0.0.1]:{server_port}", self.port)
+    }
+
     /// How many bytes have passed, both directions together.
     pub(crate) fn passed(&self) -> u64 {
         self.state.passed.load(Ordering::SeqCst)

@@ -3,8 +3,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use tempfile::TempDir;
+
+use super::checks::skipped;
 
 /// Where a shell is that the tests need; its Debian package has its name.
 pub(crate) fn shell(name: &str) -> PathBuf {
@@ -36,4 +39,20 @@ pub(crate) fn without_bash(sh: &str) -> TempDir {
     }
 
     programs
+}
+
+/// Words before a command that see mounts of their own; `None`, aloud, where this user cannot.
+pub(crate) fn with_mounts(mount: &str) -> Option<Vec<String>> {
+    let script = format!("{mount} && exec \"$@\"");
+    let before = ["unshare", "-m", "sh", "-c", &script, "sh"];
+    let works = Command::new(before[0])
+        .args(&before[1..])
+        .arg("true")
+        .output();
+    if !works.is_ok_and(|output| output.status.success()) {
+        skipped("may not mount for an sshd alone");
+        return None;
+    }
+
+    Some(before.map(str::to_owned).to_vec())
 }

@@ -28,11 +28,7 @@ async fn a_long_file_and_a_large_tree_take_little_memory() {
         });
 
         let link = Link::to(sshd.port(), delay, &[]).await;
-        let through = format!(
-            "Port {}\nHostKeyAlias [127.0.0.1]:{}",
-            link.port(),
-            sshd.port()
-        );
+        let through = link.options(sshd.port());
 
         let daemon =
             Daemon::start(&sshd.write_ssh_config("host", &through), folder.path(), &[]).await;

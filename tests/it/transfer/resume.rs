@@ -35,11 +35,7 @@ pub(super) async fn behind_with(
 ) -> (ConnectedHost<OpenSshd>, Link) {
     let mut host = TestHost::openssh_with(|settings| settings.max_sessions = max_sessions);
     let link = Link::to(host.port, delay, cuts).await;
-    let through = format!(
-        "Port {}\nHostKeyAlias [127.0.0.1]:{}",
-        link.port(),
-        host.port
-    );
+    let through = link.options(host.port);
 
     host.config = host.sshd.write_ssh_config("host", &through);
 

@@ -404,10 +404,11 @@ fn chunk(limit: u64) -> u32 {
         .clamp(SMALLEST_CHUNK, MAX_CHUNK_BYTES)
 }
 
-/// Reads and delivers replies until the channel ends or the client is dropped.
+/// Reads the channel until it ends or the client is dropped, and passes its output to `deliver`,
+/// whose error ends the reading.
 async fn read(
     mut channel: ChannelReadHalf,
-    mut frames: Frames,
+    mut deliver: impl FnMut(Bytes) -> Result<(), ChannelEnd>,
     shared: Arc<Shared>,
     closed: CancellationToken,
     connection: Arc<Connection>,
@@ -420,8 +421,8 @@ async fn read(
 
         match message {
             Some(ChannelMsg::Data { data }) => {
-                if let Err(malformed) = deliver_all(&mut frames, data, &shared) {
-                    break ChannelEnd::Malformed(malformed);
+                if let Err(reason) = deliver(data) {
+                    break reason;
                 }
             }
             Some(ChannelMsg::Eof | ChannelMsg::Close) => break ChannelEnd::Closed,

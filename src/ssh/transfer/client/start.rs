@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{RequestError, ServerLimits, SftpClient, Shared, read, write};
+use super::{ChannelEnd, RequestError, ServerLimits, SftpClient, Shared, deliver_all, read, write};
 use crate::{
     sftp::{
         frames::Frames,
@@ -54,11 +54,7 @@ impl SftpClient {
         host: &Arc<RemoteHost>,
         conditions: &StopConditions,
     ) -> Result<Self, TransferError> {
-        tokio::select! {
-            biased;
-            _ = conditions.wait(Duration::ZERO) => Err(TransferError::Cancelled),
-            begun = Self::begin(host) => begun,
-        }
+        unless_cancelled(conditions, Self::begin(host)).await
     }
 
     /// Starts SFTP, or else the file server in the host's shell. A host without SFTP is remembered
@@ -70,11 +66,7 @@ impl SftpClient {
         host: &Arc<RemoteHost>,
         conditions: &StopConditions,
     ) -> Result<Self, TransferError> {
-        tokio::select! {
-            biased;
-            _ = conditions.wait(Duration::ZERO) => Err(TransferError::Cancelled),
-            begun = Self::begin_either(host) => begun,
-        }
+        unless_cancelled(conditions, Self::begin_either(host)).await
     }
 
     /// Starts SFTP, or else the file server in the host's shell, without a way to be stopped.
@@ -225,9 +217,15 @@ impl SftpClient {
 
         // From here on the replies have to be read by the task, since the requests below wait for
         // them.
+        let deliver = {
+            let shared = Arc::clone(&shared);
+            move |data: Bytes| {
+                deliver_all(&mut frames, data, &shared).map_err(ChannelEnd::Malformed)
+            }
+        };
         tokio::spawn(read(
             from_server,
-            frames,
+            deliver,
             Arc::clone(&shared),
             closed,
             Arc::clone(&connection),
@@ -327,6 +325,18 @@ async fn hear_version(
             Ok(None) => {}
             Err(malformed) => return Err(TransferError::Start(malformed.to_string())),
         }
+    }
+}
+
+/// Waits for the start of a client, unless the transfer is stopped.
+async fn unless_cancelled(
+    conditions: &StopConditions,
+    begun: impl Future<Output = Result<SftpClient, TransferError>>,
+) -> Result<SftpClient, TransferError> {
+    tokio::select! {
+        biased;
+        _ = conditions.wait(Duration::ZERO) => Err(TransferError::Cancelled),
+        begun = begun => begun,
     }
 }
 

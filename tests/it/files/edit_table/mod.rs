@@ -21,7 +21,6 @@ use self::{
     server::{Server, run},
 };
 use crate::support::{
-    checks::skipped,
     fixture::{ConnectedHost, TestHost},
     other_sshd::Make,
     programs,
@@ -92,7 +91,7 @@ async fn busybox_without_sftp_edits_every_file_right() {
     assert!(installed.unwrap().success());
 
     let mount = format!("mount --bind {} /bin/sh", busybox.display());
-    let Some(before) = with_mounts(&mount) else {
+    let Some(before) = programs::with_mounts(&mount) else {
         return;
     };
     let bench = TestHost::openssh_with(|settings| {
@@ -115,7 +114,7 @@ async fn a_chroot_for_sftp_alone_edits_every_file_right() {
     let mut possible = true;
     let host = TestHost::openssh_at(|settings, home| {
         // A chroot must not be below a directory that all may write to.
-        match with_mounts(&format!("mount --bind {} /mnt", home.display())) {
+        match programs::with_mounts(&format!("mount --bind {} /mnt", home.display())) {
             Some(before) => settings.before = before,
             None => possible = false,
         }
@@ -132,22 +131,6 @@ async fn a_chroot_for_sftp_alone_edits_every_file_right() {
         ..Server::new("chroot")
     };
     run(server, &mut host.connect().await, "", rows()).await;
-}
-
-/// Words before a command that see mounts of their own; `None`, aloud, where this user cannot.
-fn with_mounts(mount: &str) -> Option<Vec<String>> {
-    let script = format!("{mount} && exec \"$@\"");
-    let before = ["unshare", "-m", "sh", "-c", &script, "sh"];
-    let works = Command::new(before[0])
-        .args(&before[1..])
-        .arg("true")
-        .output();
-    if !works.is_ok_and(|output| output.status.success()) {
-        skipped("may not mount for an sshd alone");
-        return None;
-    }
-
-    Some(before.map(str::to_owned).to_vec())
 }
 
 /// A server that logs in a user who is not root.

@@ -189,11 +189,7 @@ async fn a_side_without_sftp_and_without_a_shell_is_named() {
 async fn no_content_is_ever_on_this_machine() {
     let (mut web, db) = (TestHost::openssh(), TestHost::openssh());
     let link = Link::to(web.port, std::time::Duration::ZERO, &[]).await;
-    let through = format!(
-        "Port {}\nHostKeyAlias [127.0.0.1]:{}",
-        link.port(),
-        web.port
-    );
+    let through = link.options(web.port);
     web.config = web.sshd.write_ssh_config("host", &through);
     let folder = tempfile::tempdir().unwrap();
     let config = config(&web, &db, folder.path());

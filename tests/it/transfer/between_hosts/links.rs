@@ -35,11 +35,7 @@ async fn behind(web_cuts: &[u64], db_cuts: &[u64]) -> (TwoHosts<OpenSshd, OpenSs
 
 async fn over_link(host: &mut TestHost<OpenSshd>, cuts: &[u64]) -> Link {
     let link = Link::to(host.port, Duration::ZERO, cuts).await;
-    let through = format!(
-        "Port {}\nHostKeyAlias [127.0.0.1]:{}",
-        link.port(),
-        host.port
-    );
+    let through = link.options(host.port);
     host.config = host.sshd.write_ssh_config("host", &through);
     link
 }

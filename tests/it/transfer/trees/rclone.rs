@@ -213,11 +213,7 @@ async fn what_is_given_up_is_closed_before_it_is_removed() {
 async fn behind(make: &Make, cuts: &[u64]) -> (ConnectedHost<OtherSshd>, Link) {
     let mut host = TestHost::other(make);
     let link = Link::to(host.port, Duration::ZERO, cuts).await;
-    let through = format!(
-        "Port {}\nHostKeyAlias [127.0.0.1]:{}",
-        link.port(),
-        host.port
-    );
+    let through = link.options(host.port);
 
     host.config = host.sshd.write_ssh_config("host", &through);
 

@@ -25,11 +25,7 @@ use crate::{
 async fn behind(cuts: &[u64]) -> ConnectedHost<OpenSshd> {
     let mut host = TestHost::openssh_with(|settings| settings.sftp = String::new());
     let link = Link::to(host.port, Duration::ZERO, cuts).await;
-    let through = format!(
-        "Port {}\nHostKeyAlias [127.0.0.1]:{}",
-        link.port(),
-        host.port
-    );
+    let through = link.options(host.port);
     host.config = host.sshd.write_ssh_config("host", &through);
 
     let bench = host.connect().await;

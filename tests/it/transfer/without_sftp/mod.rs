@@ -6,7 +6,6 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use serde_json::json;
@@ -17,30 +16,17 @@ use super::{
     trees::servers::{Names, PLAIN, all_arrives},
 };
 use crate::support::{
-    checks::{random, skipped},
+    checks::random,
     disk::names,
     fixture::{ConnectedHost, TestHost},
     open_sshd::{OpenSshd, OpenSshdSettings},
     programs,
 };
 
-/// Words before a command that see mounts of their own; `None`, aloud, where this user cannot.
+/// Words before a command that sees this file in another place; `None`, aloud, where this user cannot mount.
 pub(super) fn with_mount(from: &Path, to: &str) -> Option<Vec<String>> {
-    let script = format!(
-        "mount --bind {} {to} && exec \"$@\"",
-        fs::canonicalize(from).unwrap().display()
-    );
-    let before = ["unshare", "-m", "busybox", "sh", "-c", &script, "sh"];
-    let works = Command::new(before[0])
-        .args(&before[1..])
-        .arg("true")
-        .output();
-    if !works.is_ok_and(|output| output.status.success()) {
-        skipped("may not mount for an sshd alone");
-        return None;
-    }
-
-    Some(before.map(str::to_owned).to_vec())
+    let from = fs::canonicalize(from).unwrap();
+    programs::with_mounts(&format!("mount --bind {} {to}", from.display()))
 }
 
 /// A server without SFTP whose `/bin/sh` is this program, and whose `PATH` has these programs only.

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use russh::{Channel, ChannelMsg, ChannelReadHalf, client::Msg};
 use tokio::{
     sync::{OnceCell, mpsc::unbounded_channel},
@@ -16,16 +17,16 @@ use super::ShellServer;
 use crate::{
     framing::{
         digest,
-        file_server::{Answers, ServerTools, script},
+        file_server::{Answers, BadAnswer, ServerTools, script},
     },
     sftp::reply::{ServerLimits, Version},
     ssh::{
-        command::{exec::random_sentinel, remote_host::RemoteHost},
+        command::{exec::random_sentinel, granted::granted, remote_host::RemoteHost},
         connect::connection::Connection,
         pool::{ChannelSlot, Priority},
         transfer::{
             TransferError,
-            client::{CLOSE_LIMIT, ChannelEnd, SftpClient, Shared, write},
+            client::{ChannelEnd, SftpClient, Shared, read, write},
         },
     },
 };
@@ -73,7 +74,7 @@ impl SftpClient {
         // would take the lines of the script for choices.
         let step = |bytes: Vec<u8>| drop(queue.send(bytes.into()));
         let begun = async {
-            granted(&mut from_shell).await?;
+            granted(&mut from_shell).await.ok()?;
             step(digest::BEGIN.into());
             echoed(&mut from_shell).await
         };
@@ -98,10 +99,18 @@ impl SftpClient {
             Arc::new(ShellServer::new(tools)),
             Arc::new(Shared::default()),
         );
+        let deliver = {
+            let (server, shared) = (Arc::clone(&server), Arc::clone(&shared));
+            move |data: Bytes| {
+                answers.push(&data);
+                server
+                    .deliver_all(&mut answers, &shared)
+                    .map_err(|BadAnswer| ChannelEnd::BadAnswer)
+            }
+        };
         tokio::spawn(read(
             from_shell,
-            answers,
-            Arc::clone(&server),
+            deliver,
             Arc::clone(&shared),
             closed,
             Arc::clone(&connection),
@@ -142,17 +151,6 @@ fn failed(connection: &Connection, reason: &str) -> TransferError {
     }
 }
 
-/// Waits until the server has granted the request. `None` if it refuses.
-async fn granted(channel: &mut ChannelReadHalf) -> Option<()> {
-    loop {
-        match channel.wait().await? {
-            ChannelMsg::Success => return Some(()),
-            ChannelMsg::Failure | ChannelMsg::Close => return None,
-            _ => {}
-        }
-    }
-}
-
 /// Waits for the word that the shell was asked to print. `None` if the shell ends before.
 async fn echoed(channel: &mut ChannelReadHalf) -> Option<()> {
     let mut output = Vec::new();
@@ -173,7 +171,7 @@ async fn echoed(channel: &mut ChannelReadHalf) -> Option<()> {
 }
 
 /// Waits for the words with which the server begins. `None` if the shell ends before.
-async fn ready(channel: &mut ChannelReadHalf, answers: &mut Answers) -> Option<bytes::Bytes> {
+async fn ready(channel: &mut ChannelReadHalf, answers: &mut Answers) -> Option<Bytes> {
     loop {
         match channel.wait().await? {
             ChannelMsg::Data { data } => answers.push(&data),
@@ -185,40 +183,4 @@ async fn ready(channel: &mut ChannelReadHalf, answers: &mut Answers) -> Option<b
             return Some(ready);
         }
     }
-}
-
-/// Reads and delivers answers until the channel ends or the client is dropped.
-async fn read(
-    mut channel: ChannelReadHalf,
-    mut answers: Answers,
-    server: Arc<ShellServer>,
-    shared: Arc<Shared>,
-    closed: CancellationToken,
-    connection: Arc<Connection>,
-) {
-    let reason = loop {
-        let message = tokio::select! {
-            message = channel.wait() => message,
-            () = closed.cancelled() => break ChannelEnd::Closed,
-        };
-
-        match message {
-            Some(ChannelMsg::Data { data }) => {
-                answers.push(&data);
-                if server.deliver_all(&mut answers, &shared).is_err() {
-                    break ChannelEnd::BadAnswer;
-                }
-            }
-            Some(ChannelMsg::Eof | ChannelMsg::Close) => break ChannelEnd::Closed,
-            None => {
-                // See the reading of SFTP: the connection may be what has ended.
-                let _ = timeout(CLOSE_LIMIT, connection.ended()).await;
-                break ChannelEnd::Closed;
-            }
-            Some(_) => {}
-        }
-    };
-
-    shared.fail_all(reason);
-    closed.cancel();
 }
