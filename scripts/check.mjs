@@ -20,6 +20,7 @@ const steps = [
   ['tests', test],
   // After the tests, which have built the program that it asks.
   ['consistency', () => run('node', ['scripts/consistent.mjs'])],
+  ['manual', () => run('node', ['scripts/manual.mjs', '--check'])],
   // Builds the release binary, packs it and runs it as npm's users do.
   ['npx', () => run('node', ['npm/smoke.mjs'])],
   ['documentation', () => run('cargo', ['doc', '--no-deps', '--locked'], { RUSTDOCFLAGS: '-D warnings' })],

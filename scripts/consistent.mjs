@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from './lib/cargo.mjs';
+import { buildForDevelopment } from './lib/cargo.mjs';
 import { metadata, registryName } from './lib/manifest.mjs';
 import { Stop, fail, root } from './lib/repository.mjs';
 import { toolsOf } from './lib/tools.mjs';
@@ -32,6 +32,8 @@ function namesAndVersions() {
   same('server.json: version', server.version, version);
   same('server.json: description', server.description, description);
   same('server.json: repository', server.repository.url, repository);
+  const book = read('book.toml').match(/^git-repository-url = "(.*)"$/m)?.[1];
+  same('book.toml: repository', book, repository);
   same('server.json: package', server.packages[0].identifier, name);
   same('server.json: version of the package', server.packages[0].version, version);
   // npm/build.mjs adds what comes from Cargo.toml; what is said nevertheless has to be the same.
@@ -91,7 +93,7 @@ async function toolsInReadme() {
   const rows = section.split('\n').filter((line) => line.startsWith('| `'));
   const cells = rows.map((row) => row.split('|').map(ticked));
   const told = new Map(cells.map(([, [tool], , parameters]) => [tool, parameters]));
-  const tools = await toolsOf(build(['--bin', name]).get(name));
+  const tools = await toolsOf(buildForDevelopment().program);
   same('README.md, Tools', [...told.keys()].join(', '), tools.map((tool) => tool.name).join(', '));
   for (const { name: tool, inputSchema } of tools) {
     const { properties = {}, required = [] } = inputSchema;

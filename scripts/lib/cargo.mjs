@@ -19,6 +19,19 @@ export function answers(args) {
 }
 
 /**
+ * Builds the program and the demo's SSH server for development.
+ *
+ * Both at once: the server comes with the crates of the tests, and with their features. Each of the two by itself would
+ * have cargo compile a quarter of all crates again.
+ *
+ * @returns {{ program: string, sshd: string }} their paths
+ */
+export function buildForDevelopment() {
+  const programs = build(['--bin', 'mcp-ssh-sessions', '--example', 'demo-sshd']);
+  return { program: programs.get('mcp-ssh-sessions'), sshd: programs.get('demo-sshd') };
+}
+
+/**
  * Runs `cargo build --locked …args` and finds what it made, wherever its target folder is.
  *
  * @param {string[]} args
