@@ -4,6 +4,7 @@
 //   node scripts/manual.mjs --check    writes nothing in docs/; a part that is not up to date is a failure
 
 import { parseArgs } from 'node:util';
+import { charts } from '../benches/charts.mjs';
 import { buildForDevelopment } from './lib/cargo.mjs';
 import { fail } from './lib/repository.mjs';
 import { toolsOf } from './lib/tools.mjs';
@@ -17,6 +18,7 @@ try {
   const tools = await toolsOf(buildForDevelopment().program);
   for (const [title, step] of [
     ['parameters', () => parameterTables(tools, !check)],
+    ['charts', () => charts(!check)],
     ['error texts', checkErrorTexts],
     ['links', checkLinks],
     ['book', buildBook],

@@ -4,6 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, type } from 'node:os';
 import { join, resolve } from 'node:path';
+import { charts } from '../charts.mjs';
 import { build, needCargo } from '../../scripts/lib/cargo.mjs';
 import { Stop, root } from '../../scripts/lib/repository.mjs';
 
@@ -40,7 +41,7 @@ export function firstLine(program, ...args) {
   return spawnSync(program, args, { encoding: 'utf8' }).stdout.split('\n')[0].trim();
 }
 
-/** Puts results into docs/benchmarks.md, between their marks. */
+/** Puts results into docs/benchmarks.md, between their marks, and draws its charts anew. */
 export function write(results, begin, end) {
   const text = readFileSync(RESULTS, 'utf8');
   const [before, rest] = text.split(begin);
@@ -48,5 +49,5 @@ export function write(results, begin, end) {
   if (old === undefined || after.length === 0)
     throw new Stop(`${RESULTS} has no place for the results: ${begin} … ${end}`);
   writeFileSync(RESULTS, `${before}${begin}\n\n${results}\n${end}${after.join(end)}`);
-  console.log(`written to ${RESULTS}`);
+  console.log(`written to ${RESULTS}; charts: ${charts(true)}`);
 }
