@@ -1,10 +1,16 @@
 // `npm run demo`: the built program, driven as an agent drives it, against an SSH server that lives only as long as the
 // demo. Everything is in one temporary folder; nobody's ~/.ssh is read or written.
+//
+//   node scripts/demo.mjs                   the demo
+//   node scripts/demo.mjs --picture FILE    also draws an SVG of some of its calls, as docs/pictures/agent.svg
 
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 import { build, needCargo } from './lib/cargo.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { fail, seconds } from './lib/repository.mjs';
 import { Stage } from './demo/stage.mjs';
+import { picture } from './demo/picture.mjs';
 import * as screen from './demo/screen.mjs';
 import { story } from './demo/story.mjs';
 
@@ -27,13 +33,15 @@ for (const [signal, number] of [
 process.on('exit', () => stage.abandon());
 
 try {
+  const { values } = parseArgs({ options: { picture: { type: 'string' } } });
   needCargo();
   needProgram('ssh', 'openssh-client');
   screen.prologue();
   const programs = build(['--bin', 'mcp-ssh-sessions', '--example', 'demo-sshd']);
   const start = Date.now();
   await stage.open(programs.get('demo-sshd'), programs.get('mcp-ssh-sessions'));
-  await story(stage);
+  const calls = await story(stage);
+  if (values.picture) writeFileSync(values.picture, picture(calls, stage.path('remote', 'home')));
   await stage.close();
   screen.epilogue(seconds(Date.now() - start), stage.remains());
 } catch (error) {

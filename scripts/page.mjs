@@ -6,25 +6,25 @@
 //   node scripts/page.mjs --sshd PATH       takes that `demo-sshd`
 //   node scripts/page.mjs --browser PATH    takes that browser of the Chromium family
 //   node scripts/page.mjs --pictures FOLDER keeps pictures of the pages there
+//   node scripts/page.mjs --portrait FOLDER only takes the README's pictures, docs/pictures/page-{light,dark}.png
 
 import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { survivors, tree } from '../npm/processes.mjs';
-import { epilogue, fact, title } from './demo/screen.mjs';
+import { epilogue, fact } from './demo/screen.mjs';
 import { build, needCargo } from './lib/cargo.mjs';
-import { privateEnv, startDemoSshd } from './lib/daemon.mjs';
-import { initialize } from './lib/mcp/handshake.mjs';
-import { Client } from './lib/mcp/stdio.mjs';
+import { startDemoSshd } from './lib/daemon.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { Stop, fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
 import { Browser } from './page/browser.mjs';
+import { portrait } from './page/portrait.mjs';
+import { secrets } from './page/secrets.mjs';
 import { watch } from './page/watch.mjs';
 
 const NAME = 'mcp-ssh-sessions';
 const SIZES = { desktop: [1280, 800], phone: [390, 844], dark: [1280, 800, 'dark'] };
-const SHOWN = 'SSH log-in';
 
 /** What is left when all has been closed gets this long to end. */
 const PATIENCE_MS = 5_000;
@@ -34,7 +34,7 @@ const scratch = scratchFolder('page');
 
 try {
   const path = { type: 'string' };
-  const { values } = parseArgs({ options: { binary: path, sshd: path, browser: path, pictures: path } });
+  const { values } = parseArgs({ options: { binary: path, sshd: path, browser: path, pictures: path, portrait: path } });
   needProgram('ssh', 'openssh-client');
   const elsewhere = 'elsewhere name one with --browser PATH';
   const browserProgram = values.browser ?? needProgram('chromium', 'chromium', elsewhere);
@@ -44,10 +44,6 @@ try {
 
   const sshd = await startDemoSshd(sshdProgram, join(scratch, 'remote'));
   const browser = await Browser.start(browserProgram, join(scratch, 'browser'));
-  const client = new Client(binary, ['--ssh-config', sshd.sshConfig], privateEnv(join(scratch, 'home')));
-  const asked = questions(client);
-  await initialize(client, { capabilities: { elicitation: { url: {} } } });
-  const connect = (host) => client.request('tools/call', { name: 'ssh_connect', arguments: { host } }, 120_000);
   const pictures = async (name) => {
     for (const [size, view] of Object.entries(SIZES)) {
       await browser.show(...view);
@@ -58,72 +54,19 @@ try {
     await browser.show(...SIZES.desktop);
   };
 
-  title('A password, at first a wrong one');
-  let call = connect('demo-password');
-  let url = await asked();
-  await browser.open(url, SHOWN);
-  await browser.type('wrong');
-  fact('the field has the focus', (await browser.evaluate('document.activeElement.id')) === 'answer0');
-  await browser.click('button.main');
-  await browser.titled('Thank you');
-  url = await asked();
-  // Another site sends a form to the address, which it cannot know.
-  const hostile = `<title>evil</title><form method=post action="${url}"><input name=answer0 value=x><button>Win!</button>`;
-  await browser.open(`data:text/html,${encodeURIComponent(hostile)}`, 'evil');
-  await browser.click('button');
-  await browser.titled('Not allowed');
-  await browser.open(url, SHOWN);
-  await browser.type(sshd.password);
-  await pictures('password');
-  await browser.press('Enter', 13);
-  await browser.titled('Thank you');
-  await pictures('thanks');
-  let result = await call;
-  fact('the call succeeds', !result.isError, result);
-  fact('the password is not in its result', !JSON.stringify(result).includes(sshd.password));
-
-  title("A server's questions");
-  call = connect('demo-questions');
-  await browser.open(await asked(), SHOWN);
-  await browser.type(sshd.password);
-  await browser.press('Tab', 9);
-  await browser.type('at home');
-  await pictures('questions');
-  await browser.click('button.main');
-  await browser.titled('Thank you');
-  result = await call;
-  fact('the call succeeds', !result.isError, result);
-
-  title('The person does not want to');
-  await client.request('tools/call', { name: 'ssh_disconnect', arguments: { session: 'demo-questions', forget: true } });
-  call = connect('demo-questions');
-  await browser.open(await asked(), SHOWN);
-  await browser.click('button[name=refuse]');
-  await browser.titled('Not answered');
-  result = await call;
-  fact('the call fails and says so', result.isError && result.content[0].text.includes('permission denied'), result);
-
-  await client.close();
-  await watch({ binary, sshd, browser, pictures, folder: scratch });
+  const scene = { binary, sshd, browser, pictures, folder: scratch };
+  if (values.portrait) {
+    await portrait({ ...scene, pictures: values.portrait });
+  } else {
+    await secrets(scene);
+    await watch(scene);
+  }
   await browser.close();
   sshd.child.stdin.end();
   const left = await survivors(tree(process.pid).slice(1), PATIENCE_MS);
   epilogue(seconds(Date.now() - start), left.map(({ pid, command }) => `process ${pid} (${command})`));
 } catch (error) {
   fail('page', error);
-}
-
-/** Says yes to whatever is asked; the function that is returned waits for the next address. */
-function questions(client) {
-  const urls = [];
-  const waiting = [];
-  client.onRequest = ({ params }) => {
-    const next = waiting.shift();
-    if (next) next(params.url);
-    else urls.push(params.url);
-    return { action: 'accept' };
-  };
-  return () => (urls.length > 0 ? urls.shift() : new Promise((resolve) => waiting.push(resolve)));
 }
 
 function built(name, args) {

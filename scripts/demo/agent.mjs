@@ -3,6 +3,9 @@
 import { answer, call, fact, timed } from './screen.mjs';
 
 export class Agent {
+  /** @type {object[]} what `send` has returned so far */
+  calls = [];
+
   /** @param {import('../lib/mcp/stdio.mjs').Client} client */
   constructor(client) {
     this.client = client;
@@ -21,7 +24,7 @@ export class Agent {
   async send(tool, params) {
     const [result, milliseconds] = await timed(this.client.request('tools/call', { name: tool, arguments: params }));
     const blocks = result.content.map(({ text }) => text);
-    return {
+    const called = {
       ...result._meta?.['mcp-ssh-sessions/result'],
       outcome: result._meta?.['mcp-ssh-sessions/outcome'],
       isError: result.isError === true,
@@ -31,6 +34,8 @@ export class Agent {
       params,
       milliseconds,
     };
+    this.calls.push(called);
+    return called;
   }
 
   /** Shows what `send` has done. */

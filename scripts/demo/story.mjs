@@ -25,7 +25,10 @@ const TOOLS = [
   'ssh_upload',
 ];
 
-/** @param {import('./stage.mjs').Stage} stage an open one; the story ends the program but not the stage */
+/**
+ * @param {import('./stage.mjs').Stage} stage an open one; the story ends the program but not the stage
+ * @returns {Promise<object[]>} what the agent did, as `Agent` has it
+ */
 export async function story(stage) {
   const agent = new Agent(stage.client);
   await start(stage, agent);
@@ -42,6 +45,7 @@ export async function story(stage) {
   await hostKeys(agent);
   await partings(agent);
   await end(stage);
+  return agent.calls;
 }
 
 async function start(stage, { client }) {
@@ -100,12 +104,12 @@ async function commands(agent) {
 
 async function shells(agent) {
   title('A shell that remembers', 'Directory, variables, functions and options persist from call to call.');
-  await agent.use('ssh_shell', { command: 'mkdir -p project/src && cd project/src && COLOUR=blue' });
-  const remembered = await agent.use('ssh_shell', { command: 'echo $COLOUR, in ${PWD##*/}' });
-  fact('the variable and the directory are still there', remembered.blocks[0] === 'blue, in src\n', remembered.blocks);
-  fact('every answer tells the directory', remembered.outcome.cwd?.endsWith('/project/src'), remembered.outcome);
+  await agent.use('ssh_shell', { command: 'mkdir -p srv/shop && cd srv/shop && PORT=8080' });
+  const remembered = await agent.use('ssh_shell', { command: 'echo port $PORT, in ${PWD##*/}' });
+  fact('the variable and the directory are still there', remembered.blocks[0] === 'port 8080, in shop\n', remembered.blocks);
+  fact('every answer tells the directory', remembered.outcome.cwd?.endsWith('/srv/shop'), remembered.outcome);
   const heredoc = await agent.use('ssh_shell', {
-    command: "cat > haiku.txt <<'END'\nAn old silent pond,\na frog jumps $INTO it:\nit's wet.\nEND\nwc -l < haiku.txt",
+    command: "cat > app.conf <<'END'\nport = $PORT\ndebug = true\ntitle = It's open\nEND\nwc -l < app.conf",
   });
   fact('a heredoc arrives as it was written', heredoc.blocks[0]?.trim() === '3', heredoc.blocks);
 
@@ -119,23 +123,23 @@ async function shells(agent) {
     quote.outcome.exitCode > 0 && /unexpected|unmatched/i.test(quote.text),
     quote,
   );
-  const cat = await agent.use('ssh_shell', { command: 'cat; echo nothing to read, COLOUR is still $COLOUR' });
-  fact('the shell is as it was', cat.blocks[0] === 'nothing to read, COLOUR is still blue\n', cat.blocks);
+  const cat = await agent.use('ssh_shell', { command: 'cat; echo nothing to read, PORT is still $PORT' });
+  fact('the shell is as it was', cat.blocks[0] === 'nothing to read, PORT is still 8080\n', cat.blocks);
 }
 
 async function files(agent) {
   title('Read, search and edit files', 'Over SFTP, next to the shell: paths start where it stands.');
-  const read = await agent.use('ssh_read', { path: 'haiku.txt' });
-  fact('the lines are numbered', read.blocks[0].startsWith('1\tAn old silent pond,\n'), read.blocks);
-  const found = await agent.use('ssh_search', { pattern: 'frog', path: '.' });
-  fact('the line is found', /haiku\.txt:2: a frog jumps/.test(found.text), found.text);
-  const edited = await agent.use('ssh_edit', { path: 'haiku.txt', oldText: '$INTO it', newText: 'into it' });
+  const read = await agent.use('ssh_read', { path: 'app.conf' });
+  fact('the lines are numbered', read.blocks[0].startsWith('1\tport = $PORT\n'), read.blocks);
+  const found = await agent.use('ssh_search', { pattern: 'debug', path: '.' });
+  fact('the line is found', /app\.conf:2: debug = true/.test(found.text), found.text);
+  const edited = await agent.use('ssh_edit', { path: 'app.conf', oldText: 'debug = true', newText: 'debug = false' });
   fact(
     'the answer is the difference that was made',
-    edited.text.includes('-a frog jumps $INTO it:\n+a frog jumps into it:\n'),
+    edited.text.includes('-debug = true\n+debug = false\n'),
     edited.text,
   );
-  const missing = await agent.send('ssh_edit', { path: 'haiku.txt', oldText: 'a frog jumps over it', newText: 'a frog sits' });
+  const missing = await agent.send('ssh_edit', { path: 'app.conf', oldText: 'debug = no', newText: 'debug = yes' });
   agent.show(missing);
   fact('a text that is not there changes nothing, and the nearest is shown', missing.isError && /line 2/.test(missing.text));
 }
@@ -148,8 +152,8 @@ async function limits(agent) {
   const slow = await agent.use('ssh_shell', { command: 'echo working; sleep 300', timeoutMs: 700 });
   fact('it was stopped in time', slow.outcome.status === 'timedOut' && slow.outcome.durationMs < 5_000, slow.outcome);
   fact('its process is gone', slow.outcome.processGone === true, slow.outcome);
-  const after = await agent.use('ssh_shell', { command: 'echo $COLOUR; jobs' });
-  fact('and the shell kept its state', after.blocks[0] === 'blue\n', after.blocks);
+  const after = await agent.use('ssh_shell', { command: 'echo $PORT; jobs' });
+  fact('and the shell kept its state', after.blocks[0] === '8080\n', after.blocks);
 
   title('More output than anyone wants to read');
   const big = await agent.use('ssh_exec', { command: 'seq 1 1000000' });
@@ -281,7 +285,7 @@ async function lostLink(stage, agent) {
   const shell = await agent.use('ssh_shell', { session: 'demo', command: 'pwd' });
   fact(
     'the shell is new, in the old directory, and says so',
-    shell.outcome.cwd?.endsWith('/project/src') && shell.outcome.notice,
+    shell.outcome.cwd?.endsWith('/srv/shop') && shell.outcome.notice,
     shell.outcome,
   );
   const password = await agent.use('ssh_exec', { session: 'staging', command: 'echo back' });

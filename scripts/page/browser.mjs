@@ -47,6 +47,11 @@ export class Browser {
     await this.#order('Emulation.setEmulatedMedia', { features });
   }
 
+  /** Shows no scrollbars from now on. */
+  async hideScrollbars() {
+    await this.#order('Emulation.setScrollbarsHidden', { hidden: true });
+  }
+
   /** Whether pages opened from now on may run scripts. */
   async scripts(enabled) {
     await this.#order('Emulation.setScriptExecutionDisabled', { value: !enabled });
