@@ -5,13 +5,11 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { card, line } from '../scripts/lib/svg.mjs';
 import { Stop, fail, root } from '../scripts/lib/repository.mjs';
+import { card, line } from '../scripts/lib/svg.mjs';
+import { OURS, published, shares, speeds, times } from './lib/results.mjs';
 
 const FOLDER = join(root, 'docs', 'pictures');
-const OURS = 'mcp-ssh-sessions';
-const BENCH = '<!-- npm run bench -- --write: begin -->';
-const TRANSFER = '<!-- npm run bench:transfer -- --write: begin -->';
 
 const WIDTH = 640;
 const ROW = 24;
@@ -24,14 +22,14 @@ const CHARTS = {
   'bench-commands': {
     title: 'Time of a command over 40 ms, and right answers: mcp-ssh-sessions beside ssh, ControlMaster and MCP servers',
     panels: (page) => [
-      panel('One command, round trip 40 ms (less is better)', times(page, '### 40 ms', 'exec, p50 / p99', 'shell, p50 / p99')),
-      panel('Right answers (more is better)', shares(page, '### Loopback', 'right answers')),
+      panel('One command, round trip 40 ms (less is better)', times(page, '### 40 ms')),
+      panel('Right answers (more is better)', shares(page)),
     ],
   },
   'bench-loopback': {
     title: 'Time of a command over loopback',
     panels: (page) => [
-      panel('One command, loopback (less is better)', times(page, '### Loopback', 'exec, p50 / p99', 'shell, p50 / p99')),
+      panel('One command, loopback (less is better)', times(page, '### Loopback')),
     ],
   },
   'bench-transfers': {
@@ -50,7 +48,7 @@ const CHARTS = {
  * @returns {string} what there was to draw
  */
 export function charts(write) {
-  const page = readFileSync(join(root, 'docs', 'benchmarks.md'), 'utf8');
+  const page = published();
   mkdirSync(FOLDER, { recursive: true });
   for (const [name, { title, panels }] of Object.entries(CHARTS)) {
     const path = join(FOLDER, `${name}.svg`);
@@ -62,53 +60,8 @@ export function charts(write) {
   return `${Object.keys(CHARTS).length} from docs/benchmarks.md`;
 }
 
-/** @typedef {{ name: string, value: number, text: string }} Bar */
-
 function panel(title, bars) {
   return { title, bars };
-}
-
-/**
- * The medians of commands in a channel of their own, or in a shell where a server has nothing else.
- *
- * @returns {Bar[]}
- */
-function times(page, heading, ...columns) {
-  return tableAfter(page, BENCH, heading).flatMap((row) => {
-    const column = columns.find((each) => /\d/.test(row.cells.get(each) ?? ''));
-    const value = Number(row.cells.get(column)?.split(' / ')[0]);
-    const kind = column === columns[0] ? '' : ' (shell)';
-    return Number.isNaN(value) ? [] : [{ name: row.name, value, text: `${value} ms${kind}` }];
-  });
-}
-
-/** Cells such as `12 of 14`. @returns {Bar[]} */
-function shares(page, heading, column) {
-  return tableAfter(page, BENCH, heading).map(({ name, cells }) => {
-    const [right, asked] = cells.get(column).split(' of ').map(Number);
-    return { name, value: right / asked, text: `${right} of ${asked}` };
-  });
-}
-
-/** Cells such as `9.9 s · 108 MB/s · **2.35 ×**`. @returns {Bar[]} */
-function speeds(page, column, unit) {
-  return tableAfter(page, TRANSFER, '### 40 ms').flatMap(({ name, cells }) => {
-    const speed = cells.get(column).match(new RegExp(`([\\d.,]+) ${unit}`))?.[1];
-    return speed ? [{ name, value: Number(speed.replaceAll(',', '')), text: `${speed} ${unit}` }] : [];
-  });
-}
-
-/** The rows of the first table after a mark and a heading. */
-function tableAfter(page, mark, heading) {
-  const results = page.split(mark)[1]?.split('<!-- end -->')[0];
-  const lines = results?.split(`${heading}\n`)[1]?.split('\n') ?? [];
-  const first = lines.findIndex((each) => each.startsWith('|'));
-  if (first < 0) throw new Stop(`docs/benchmarks.md has no table below ${heading}`);
-  const after = lines.findIndex((each, index) => index > first && !each.startsWith('|'));
-  // A pipe in a cell has a backslash before it.
-  const cellsOf = (row) => row.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.replaceAll(/\\(?=\|)|[`*]/g, '').trim());
-  const [head, , ...rows] = lines.slice(first, after).map(cellsOf);
-  return rows.map(([name, ...cells]) => ({ name, cells: new Map(cells.map((cell, column) => [head[column + 1], cell])) }));
 }
 
 function draw(title, panels) {

@@ -11,6 +11,7 @@ import { copyFileSync, cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync,
 import { tmpdir } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { packedReadme } from '../scripts/lib/packed.mjs';
 import { Stop, fail, root } from '../scripts/lib/repository.mjs';
 import { npm } from './clients.mjs';
 
@@ -103,7 +104,8 @@ function mainPackage(platforms, common) {
   const optionalDependencies = Object.fromEntries(platforms.map((one) => [`${NAME}-${one}`, common.version]));
   const folder = newPackage(NAME, { ...template, ...common, optionalDependencies });
   cpSync(join(root, 'npm', NAME, 'bin'), join(folder, 'bin'), { recursive: true });
-  copyFileSync(join(root, 'README.md'), join(folder, 'README.md'));
+  const repository = common.homepage?.replace(/#readme$/, '');
+  if (repository) writeFileSync(join(folder, 'README.md'), packedReadme({ repository, version: common.version }));
   return folder;
 }
 

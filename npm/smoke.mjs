@@ -13,6 +13,7 @@ import { delimiter, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { build, needCargo } from '../scripts/lib/cargo.mjs';
+import { linksIn } from '../scripts/lib/markdown.mjs';
 import { Stop, fail, root, seconds } from '../scripts/lib/repository.mjs';
 import { npm, npx } from './clients.mjs';
 import { serve } from './mini-registry.mjs';
@@ -129,6 +130,9 @@ function packages(folder) {
     check(!manifest.scripts, 'no install scripts', manifest);
     version = manifest.version;
   }
+  const readme = execFileSync('tar', ['-xzOf', order.at(-1).file, 'package/README.md'], { cwd: folder, encoding: 'utf8' });
+  const local = linksIn(readme).filter(({ target }) => !/^(https:|#)/.test(target));
+  check(local.length === 0, 'a README without paths, which lead nowhere in a package', local);
   const size = ({ size, unpackedSize }) => `${kilobytes(size)} (unpacked ${kilobytes(unpackedSize)})`;
   const own = order.find(({ name }) => name === PLATFORM_PACKAGE);
   return `${version}: ${NAME} ${size(order.at(-1))}, ${PLATFORM_PACKAGE} ${size(own)}`;

@@ -21,6 +21,7 @@ const steps = [
   // After the tests, which have built the program that it asks.
   ['consistency', () => run('node', ['scripts/consistent.mjs'])],
   ['manual', () => run('node', ['scripts/manual.mjs', '--check'])],
+  ['README', () => run('node', ['scripts/readme.mjs'])],
   // Builds the release binary, packs it and runs it as npm's users do.
   ['npx', () => run('node', ['npm/smoke.mjs'])],
   ['documentation', () => run('cargo', ['doc', '--no-deps', '--locked'], { RUSTDOCFLAGS: '-D warnings' })],

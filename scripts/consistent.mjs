@@ -87,20 +87,16 @@ function pinnedActions() {
   return `${commits.size}, each at one commit`;
 }
 
+/** The pages of the tools have their parameters; see manual.mjs. */
 async function toolsInReadme() {
-  const section = read('README.md').match(/^## Tools\n(.*?)^## /ms)?.[1];
-  if (!section) throw new Stop('README.md has no section Tools');
-  const rows = section.split('\n').filter((line) => line.startsWith('| `'));
-  const cells = rows.map((row) => row.split('|').map(ticked));
-  const told = new Map(cells.map(([, [tool], , parameters]) => [tool, parameters]));
-  const tools = await toolsOf(buildForDevelopment().program);
-  same('README.md, Tools', [...told.keys()].join(', '), tools.map((tool) => tool.name).join(', '));
-  for (const { name: tool, inputSchema } of tools) {
-    const { properties = {}, required = [] } = inputSchema;
-    const parameters = Object.keys(properties).map((one) => (required.includes(one) ? one : `${one}?`));
-    same(`README.md, Tools, ${tool}`, list(told.get(tool)), list(parameters));
+  const tools = (await toolsOf(buildForDevelopment().program)).map((tool) => tool.name).join(', ');
+  for (const [page, rows] of [
+    ['README.md', /^\| `(ssh_\w+)` \|/gm],
+    ['docs/tools/README.md', /^\| \[`(ssh_\w+)`\]/gm],
+  ]) {
+    same(`${page}, Tools`, [...read(page).matchAll(rows)].map(([, tool]) => tool).join(', '), tools);
   }
-  return `${tools.length}, with their parameters`;
+  return tools;
 }
 
 function dist() {
@@ -117,11 +113,6 @@ function dist() {
 
 function read(path) {
   return readFileSync(join(root, path), 'utf8');
-}
-
-/** What stands in `backticks`. */
-function ticked(text) {
-  return [...text.matchAll(/`(.*?)`/g)].map(([, inside]) => inside);
 }
 
 function list(names) {

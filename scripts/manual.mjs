@@ -5,6 +5,7 @@
 
 import { parseArgs } from 'node:util';
 import { charts } from '../benches/charts.mjs';
+import { comparison } from '../benches/comparison.mjs';
 import { buildForDevelopment } from './lib/cargo.mjs';
 import { fail } from './lib/repository.mjs';
 import { toolsOf } from './lib/tools.mjs';
@@ -19,6 +20,7 @@ try {
   for (const [title, step] of [
     ['parameters', () => parameterTables(tools, !check)],
     ['charts', () => charts(!check)],
+    ["the README's comparison", () => comparison(!check)],
     ['error texts', checkErrorTexts],
     ['links', checkLinks],
     ['book', buildBook],

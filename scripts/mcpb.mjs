@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { npm } from '../npm/clients.mjs';
 import { build, needCargo } from './lib/cargo.mjs';
 import { metadata } from './lib/manifest.mjs';
+import { packedReadme } from './lib/packed.mjs';
 import { Stop, fail, root } from './lib/repository.mjs';
 import { toolsOf } from './lib/tools.mjs';
 
@@ -37,7 +38,8 @@ async function bundle(cargo, binary) {
   mkdirSync(join(content, 'server'), { recursive: true });
   copyFileSync(program, join(content, path));
   chmodSync(join(content, path), 0o755);
-  for (const file of ['README.md', 'LICENSE']) copyFileSync(join(root, file), join(content, file));
+  copyFileSync(join(root, 'LICENSE'), join(content, 'LICENSE'));
+  writeFileSync(join(content, 'README.md'), packedReadme(cargo));
   writeFileSync(join(content, 'manifest.json'), `${JSON.stringify(manifest(cargo, path, tools), null, 2)}\n`);
 
   run(npm('install', '--prefix', join(scratch, 'packer'), '--ignore-scripts', '--no-audit', '--no-fund', PACKER));

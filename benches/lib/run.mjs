@@ -5,6 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { cpus, release, type } from 'node:os';
 import { join, resolve } from 'node:path';
 import { charts } from '../charts.mjs';
+import { comparison } from '../comparison.mjs';
 import { build, needCargo } from '../../scripts/lib/cargo.mjs';
 import { Stop, root } from '../../scripts/lib/repository.mjs';
 
@@ -41,7 +42,7 @@ export function firstLine(program, ...args) {
   return spawnSync(program, args, { encoding: 'utf8' }).stdout.split('\n')[0].trim();
 }
 
-/** Puts results into docs/benchmarks.md, between their marks, and draws its charts anew. */
+/** Puts results into docs/benchmarks.md, between their marks, and brings up to date what is made of them. */
 export function write(results, begin, end) {
   const text = readFileSync(RESULTS, 'utf8');
   const [before, rest] = text.split(begin);
@@ -49,5 +50,5 @@ export function write(results, begin, end) {
   if (old === undefined || after.length === 0)
     throw new Stop(`${RESULTS} has no place for the results: ${begin} … ${end}`);
   writeFileSync(RESULTS, `${before}${begin}\n\n${results}\n${end}${after.join(end)}`);
-  console.log(`written to ${RESULTS}; charts: ${charts(true)}`);
+  console.log(`written to ${RESULTS}; charts: ${charts(true)}; compared in README.md: ${comparison(true)}`);
 }

@@ -3,9 +3,11 @@
 /** A fenced block of code: its language, its text, and the line of the fence. */
 const FENCE = /^( *)(`{3,}|~{3,})(\w*)[^\n]*\n(.*?)^\1\2 *$/gms;
 
+/** @typedef {{ language: string, code: string, line: number }} Block */
+
 /**
  * @param {string} text
- * @returns {{ language: string, code: string, line: number }[]}
+ * @returns {Block[]}
  */
 export function codeBlocks(text) {
   return [...text.matchAll(FENCE)].map(({ index, 1: indent, 3: language, 4: code }) => ({
