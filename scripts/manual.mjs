@@ -10,6 +10,7 @@ import { buildForDevelopment } from './lib/cargo.mjs';
 import { fail } from './lib/repository.mjs';
 import { toolsOf } from './lib/tools.mjs';
 import { buildBook } from './manual/book.mjs';
+import { checkCalls } from './manual/calls.mjs';
 import { checkErrorTexts } from './manual/errors.mjs';
 import { checkLinks } from './manual/links.mjs';
 import { parameterTables } from './manual/parameters.mjs';
@@ -19,6 +20,7 @@ try {
   const tools = await toolsOf(buildForDevelopment().program);
   for (const [title, step] of [
     ['parameters', () => parameterTables(tools, !check)],
+    ['calls', () => checkCalls(tools)],
     ['charts', () => charts(!check)],
     ["the README's comparison", () => comparison(!check)],
     ['error texts', checkErrorTexts],

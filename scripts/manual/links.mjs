@@ -9,7 +9,7 @@ const MANUAL = join(root, 'docs');
 
 /** Checks all pages; returns what there was to check. */
 export function checkLinks() {
-  const pages = [...pagesIn(root), ...pagesBelow(MANUAL)];
+  const pages = allPages();
   const links = pages.flatMap((page) => linksIn(readFileSync(page, 'utf8')).map((link) => ({ page, ...link })));
   const local = links.filter(({ target }) => !/^[a-z][a-z+.-]*:/i.test(target));
   const broken = local.flatMap((link) => {
@@ -18,6 +18,11 @@ export function checkLinks() {
   });
   if (broken.length > 0) throw new Stop(`links that lead nowhere:\n${broken.join('\n')}`);
   return `${local.length} in ${pages.length} pages${checkSummary()}`;
+}
+
+/** The paths of all pages of the repository that people read. */
+export function allPages() {
+  return [...pagesIn(root), ...pagesBelow(MANUAL)];
 }
 
 /** Every page of the manual has to be in its table of contents. */
