@@ -3,7 +3,8 @@
 //! [`mcp`] is the only module that knows MCP, and [`ssh`] is the only one that knows SSH.
 //! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
 //! the user how [`ssh`] reaches a host, or why it does not. [`openssh`], [`framing`], [`sftp`],
-//! [`tree`], [`edit`], [`forward`], `policy`, [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no clock.
+//! [`tree`], [`edit`], [`forward`], `policy`, [`settings`], [`capture`], [`render`] and
+//! [`foreign_text`] are pure: these do no I/O and read no clock.
 
 pub mod capture;
 mod child;
@@ -24,6 +25,7 @@ mod policy;
 mod random;
 pub mod render;
 pub mod session;
+pub mod settings;
 pub mod sftp;
 pub mod ssh;
 pub mod tree;

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 23] = [
+const ARROWS: [(&str, &[&str]); 24] = [
     (
         "main",
         &["cli", "mcp", "doctor", "session", "ssh", "foreign_text"],
@@ -25,6 +25,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
         &[
             "local",
             "session",
+            "settings",
             "ssh",
             "openssh",
             "forward",
@@ -42,6 +43,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     (
         "session",
         &[
+            "settings",
             "local",
             "ssh",
             "openssh",
@@ -86,6 +88,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
     ("edit", &["capture", "foreign_text"]),
     ("forward", &["foreign_text"]),
     ("policy", &[]),
+    ("settings", &["openssh", "foreign_text"]),
     ("capture", &[]),
     ("child", &[]),
     ("event", &[]),
@@ -98,7 +101,7 @@ const ARROWS: [(&str, &[&str]); 23] = [
 ];
 
 /// A library that only these parts may name.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("russh", &["ssh"]),
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
@@ -113,6 +116,7 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("regex", &["edit"]),
     ("regex_syntax", &["edit"]),
     ("getrandom", &["random"]),
+    ("toml", &["settings"]),
 ];
 
 /// What a pure part does not do: wait, read files or clocks, talk to anything.
@@ -127,7 +131,7 @@ const IMPURE: [&str; 8] = [
     "SystemTime::now",
 ];
 
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "openssh",
     "framing",
     "sftp",
@@ -135,6 +139,7 @@ const PURE: [&str; 10] = [
     "edit",
     "forward",
     "policy",
+    "settings",
     "capture",
     "render",
     "foreign_text",
