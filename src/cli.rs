@@ -20,6 +20,9 @@ pub struct Options {
     /// File of saved sessions [default: ~/.ssh-mcp-sessions.json]
     #[arg(long, value_name = "FILE", env = "MCP_SSH_STORE", global = true)]
     pub store: Option<PathBuf>,
+    /// File of what the person allows [default: settings.toml in mcp-ssh-sessions in the configuration directory]
+    #[arg(long, value_name = "FILE", env = "MCP_SSH_SETTINGS", global = true)]
+    pub settings: Option<PathBuf>,
     /// Level of the log on standard error
     #[arg(
         long,
@@ -70,6 +73,18 @@ pub enum Command {
     /// Does what `ssh_connect` would do, up to a real log-in by key or certificate and a few harmless probes. Saves
     /// nothing, asks nothing, and sends no password. The exit status is 0 if the host would connect and 1 if not.
     Doctor {
+        /// Host, alias, user@host, ssh:// address, or the name of a saved session
+        #[arg(value_name = "HOST")]
+        host: String,
+        /// Print JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Explain what the settings allow on a host, and which section says so
+    ///
+    /// Nobody is contacted but the name servers. The exit status is 1 if the settings file cannot be used, so that
+    /// nothing would be done on any host.
+    Settings {
         /// Host, alias, user@host, ssh:// address, or the name of a saved session
         #[arg(value_name = "HOST")]
         host: String,

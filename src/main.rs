@@ -35,7 +35,10 @@ use mcp_ssh_sessions::{
             token::{AccessTokenError, Token},
         },
     },
-    session::registry::{RegistryOptions, SessionRegistry},
+    session::{
+        registry::{RegistryOptions, SessionRegistry},
+        settings_file::SettingsFile,
+    },
     ssh::{command::output::default_output_folder, prompt::askpass::Askpass},
 };
 use tokio_util::sync::CancellationToken;
@@ -280,12 +283,21 @@ fn registry(options: &Options) -> Arc<SessionRegistry> {
         ssh_config: options.ssh_config.clone(),
         store: options.store_path(),
         output: default_output_folder(),
+        settings: Arc::new(settings_file(options)),
         own: options.token_file.clone().into_iter().collect(),
         askpass: Askpass::from_environment(),
     })
 }
 
-/// Returns the location of the shared daemon for the store and the configuration of these options.
+/// Returns the settings file of these options.
+fn settings_file(options: &Options) -> SettingsFile {
+    match &options.settings {
+        Some(path) => SettingsFile::named(path.clone()),
+        None => SettingsFile::usual(),
+    }
+}
+
+/// Returns the location of the shared daemon for the files of these options.
 ///
 /// # Errors
 /// Every possible path of the daemon's socket is too long.
@@ -294,9 +306,10 @@ fn shared_location(options: &Options) -> Result<DaemonLocation, LocationError> {
     // daemon.
     let absolute = |file: PathBuf| path::absolute(&file).unwrap_or(file);
     let store = options.store_path().map(absolute);
-    DaemonLocation::for_store(
+    DaemonLocation::for_files(
         store.as_deref(),
         options.ssh_config.clone().map(absolute).as_deref(),
+        settings_file(options).path(),
     )
 }
 
@@ -319,6 +332,10 @@ fn arguments_of_daemon(options: &Options) -> io::Result<Vec<OsString>> {
 
     if let Some(file) = &options.ssh_config {
         arguments.extend(["--ssh-config".into(), path::absolute(file)?.into()]);
+    }
+
+    if let Some(file) = &options.settings {
+        arguments.extend(["--settings".into(), path::absolute(file)?.into()]);
     }
 
     arguments.extend(["--log".into(), level.into(), "shared-daemon".into()]);

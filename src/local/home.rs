@@ -22,6 +22,15 @@ pub(crate) fn state() -> Option<PathBuf> {
     usual.or_else(|| Some(home()?.join(".local/state")))
 }
 
+/// Returns the folder for settings that the user writes.
+///
+/// This is `$XDG_CONFIG_HOME` (XDG Base Directory Specification), else the system's usual folder in
+/// the home directory. A relative `$XDG_CONFIG_HOME` is ignored, as the specification says.
+pub(crate) fn configuration() -> Option<PathBuf> {
+    let usual = dirs::config_dir().filter(|folder| folder.is_absolute());
+    usual.or_else(|| Some(home()?.join(".config")))
+}
+
 /// Returns the home directory from the list of users (`passwd(5)`), which OpenSSH uses regardless
 /// of `$HOME`.
 #[cfg(unix)]

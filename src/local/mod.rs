@@ -7,6 +7,7 @@
 pub(crate) mod folder;
 pub(crate) mod home;
 pub(super) mod local_name;
+pub(crate) mod trust;
 
 pub(crate) use self::{folder::Folder, local_name::LocalName};
 pub(crate) use crate::tree::entry::EntryKind;

@@ -101,10 +101,9 @@ pub fn decide(operation: Operation, rules: &HostRules) -> Verdict {
     match operation {
         Operation::Connect => by_rule("connect", &rules.connect),
         Operation::Read => Verdict::Allow,
-        Operation::Run => by_rule("run", &rules.run),
         // Both have to agree.
         Operation::Sudo if rules.sudo.value >= rules.run.value => by_rule("sudo", &rules.sudo),
-        Operation::Sudo => by_rule("run", &rules.run),
+        Operation::Run | Operation::Sudo => by_rule("run", &rules.run),
         Operation::Forward => by_rule("forward", &rules.forward),
     }
 }

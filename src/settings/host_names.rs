@@ -1,6 +1,7 @@
 //! Names of a host: all texts under which a section of the settings can mean it.
 
 use core::net::IpAddr;
+use std::collections::HashSet;
 
 /// How a name belongs to its host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +81,16 @@ impl HostNames {
     /// Returns the names, the asked one first.
     pub fn iter(&self) -> impl Iterator<Item = &HostName> {
         self.names.iter()
+    }
+
+    /// Returns true if both have a name or an address in common.
+    #[must_use]
+    pub fn shares_a_name_with(&self, other: &Self) -> bool {
+        let texts = |names: &Self| -> HashSet<String> {
+            names.iter().map(|name| name.text.clone()).collect()
+        };
+
+        !texts(self).is_disjoint(&texts(other))
     }
 
     /// Returns the name that was asked for.

@@ -9,6 +9,7 @@ mod files;
 pub mod forwards;
 mod lane;
 mod lending;
+mod names;
 mod search;
 mod shells;
 mod single_flight;
@@ -31,7 +32,7 @@ use tokio_util::{
 
 use self::{
     configured_forwards::ConfiguredForwards, edits::EditTurns, files::IdleFiles,
-    forwards::Forwards, lane::LaneUsers, single_flight::SingleFlight,
+    forwards::Forwards, lane::LaneUsers, names::KnownNames, single_flight::SingleFlight,
 };
 pub use self::{
     connection::Reconnected,
@@ -41,8 +42,8 @@ pub use self::{
     lending::LendError,
 };
 use super::{
-    error::SessionError, saved::SavedSession, servers::SavedServers, shell_name::ShellName,
-    shown_files::ShownFiles,
+    error::SessionError, saved::SavedSession, servers::SavedServers, settings_file::SettingsFile,
+    shell_name::ShellName, shown_files::ShownFiles,
 };
 use crate::{
     forward::address::ConnectAddress,
@@ -89,6 +90,8 @@ pub struct SessionEnv {
     pub folder: OutputFolder,
     /// Program that asks the user for secrets (`SSH_ASKPASS`); `None` if there is none.
     pub askpass: Option<Askpass>,
+    /// What the person allows.
+    pub settings: Arc<SettingsFile>,
     /// Forwards of all sessions.
     pub forwards: Arc<Forwards>,
     /// What is known of servers.
@@ -146,6 +149,8 @@ pub struct LiveSession {
     lane_users: LaneUsers,
     /// Files that clients were shown. Locked for look-ups and assignments only.
     shown_files: Mutex<ShownFiles>,
+    /// Names of the hosts of the last connection. Locked for look-ups and assignments only.
+    names: Mutex<Option<KnownNames>>,
 }
 
 /// Facts about a session's current or last connection.
@@ -258,6 +263,7 @@ impl LiveSession {
             forward_turn: AsyncMutex::default(),
             lane_users: LaneUsers::default(),
             shown_files: Mutex::default(),
+            names: Mutex::default(),
         }))
     }
 

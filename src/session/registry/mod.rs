@@ -9,7 +9,7 @@ mod storage;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -27,6 +27,7 @@ use super::{
     live::{ConnectOptions, LiveSession, SessionEnv, forwards::Forwards},
     name::SessionName,
     servers::SavedServers,
+    settings_file::SettingsFile,
     status::SessionStatus,
     store::{LoadedStore, Store},
     transfers::Transfers,
@@ -56,6 +57,8 @@ pub struct RegistryOptions {
     pub store: Option<PathBuf>,
     /// Folder for long outputs; `None` if no home directory is known.
     pub output: Option<PathBuf>,
+    /// What the person allows.
+    pub settings: Arc<SettingsFile>,
     /// Other private files of this program, which no transfer may touch.
     pub own: Vec<PathBuf>,
     /// Program that asks the user for secrets (`SSH_ASKPASS`); `None` if there is none.
@@ -124,6 +127,7 @@ impl SessionRegistry {
                 .own
                 .into_iter()
                 .chain(options.store.clone())
+                .chain(options.settings.path().map(Path::to_owned))
                 .collect(),
             output: options.output.clone(),
         };
@@ -138,6 +142,7 @@ impl SessionRegistry {
                 machine: Arc::new(machine),
                 folder: OutputFolder::new(options.output),
                 askpass: options.askpass,
+                settings: options.settings,
                 forwards: Arc::clone(&forwards),
                 servers: SavedServers::new(store),
                 ending: CancellationToken::new(),

@@ -15,9 +15,14 @@ use tokio::time::timeout;
 use super::proxy_command::ProxyProcess;
 use crate::{
     event::Event,
-    openssh::forwardings::Forwardings,
+    openssh::{
+        destination::host_part,
+        effective_config::{AddressFamily, EffectiveConfig},
+        forwardings::Forwardings,
+    },
     ssh::{
         auth::TypedSecret,
+        config::target::Target,
         error::SshError,
         known_servers::Capacity,
         transport::{
@@ -42,6 +47,8 @@ pub struct Connection {
     pub(in crate::ssh) facts: Arc<ConnectionFacts>,
     /// Counters of the bytes in both directions.
     pub(in crate::ssh) traffic: Traffic,
+    /// Host that was asked for.
+    pub(in crate::ssh) asked: AskedHost,
     /// Peer address of the TCP connection; `None` through a jump host or `ProxyCommand`.
     pub(in crate::ssh) address: Option<SocketAddr>,
     /// Variables set for every command, as name and value (`SendEnv` and `SetEnv`).
@@ -102,6 +109,40 @@ impl Peer {
             host_key: self.host_key.clone(),
         }
     }
+}
+
+/// Part of a request for a connection that tells which host is meant.
+#[derive(Debug)]
+pub(in crate::ssh) struct AskedHost {
+    /// Name or address, without user and port.
+    pub(in crate::ssh) host: String,
+    /// True if the port is not the configuration's.
+    pub(in crate::ssh) has_port: bool,
+    /// Family of the addresses that may be dialled.
+    pub(in crate::ssh) address_family: AddressFamily,
+}
+
+impl AskedHost {
+    /// Reads a target and its configuration.
+    pub(in crate::ssh) fn new(target: &Target, config: &EffectiveConfig) -> Self {
+        let destination = target.destination.as_str();
+        Self {
+            host: host_part(destination).to_owned(),
+            has_port: target.port.is_some() || names_port(destination),
+            address_family: config.address_family,
+        }
+    }
+}
+
+/// Returns true if a destination in the form `ssh://` has a port.
+fn names_port(destination: &str) -> bool {
+    let Some(rest) = destination.strip_prefix("ssh://") else {
+        return false;
+    };
+
+    let host = rest.trim_end_matches('/').rsplit('@').next();
+    host.and_then(|host| host.rsplit(']').next())
+        .is_some_and(|end| end.contains(':'))
 }
 
 impl Connection {

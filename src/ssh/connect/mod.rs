@@ -5,4 +5,6 @@ pub(super) mod keepalive;
 pub(super) mod open;
 pub(super) mod proxy_command;
 
-pub use self::open::{UnknownHosts, UnknownOnRoute, unknown_on_route};
+pub use self::open::{
+    RouteHost, UnknownHosts, UnknownOnRoute, addresses, planned_route, unknown_on_route,
+};

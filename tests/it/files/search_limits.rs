@@ -258,6 +258,7 @@ async fn a_search_ends_in_time_with_what_it_found() {
         ssh_config: Some(host.config.clone()),
         store: Some(host.local("sessions.json")),
         output: Some(host.local("output")),
+        settings: Arc::default(),
         own: Vec::new(),
         askpass: None,
     });

@@ -270,6 +270,7 @@ async fn further_connections_and_clients_open_nothing() {
         ssh_config: Some(host.config.clone()),
         store: Some(host.local("sessions.json")),
         output: None,
+        settings: Arc::default(),
         own: Vec::new(),
         askpass: None,
     });

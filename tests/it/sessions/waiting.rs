@@ -133,6 +133,7 @@ async fn a_wait_ends_with_its_session_and_with_its_caller() {
         ssh_config: Some(world.config.clone()),
         store: Some(world.local("sessions.json")),
         output: Some(world.local("output")),
+        settings: Arc::default(),
         own: Vec::new(),
         askpass: None,
     });

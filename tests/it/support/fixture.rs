@@ -32,6 +32,7 @@ pub(crate) fn registry(ssh_config: &Path) -> Arc<SessionRegistry> {
         ssh_config: Some(ssh_config.to_owned()),
         store: None,
         output: None,
+        settings: Arc::default(),
         own: Vec::new(),
         askpass: None,
     })

@@ -45,6 +45,7 @@ impl McpClient {
             ssh_config: Some(ssh_config.to_owned()),
             store: Some(folder.join("sessions.json")),
             output: Some(folder.join("output")),
+            settings: Arc::default(),
             own: Vec::new(),
             askpass: Some(Askpass::program(askpass)),
         }));
@@ -59,6 +60,7 @@ impl McpClient {
             ssh_config: Some(ssh_config.to_owned()),
             store: Some(folder.join("sessions.json")),
             output: Some(folder.join("output")),
+            settings: Arc::default(),
             own: Vec::new(),
             askpass: None,
         });

@@ -11,8 +11,8 @@ use sha2::{Digest as _, Sha256};
 
 use crate::local::{Folder, home};
 
-/// Files of a shared daemon. Processes with the same store and the same `ssh_config` get the same
-/// location, and so share a daemon.
+/// Files of a shared daemon. Processes with the same store, `ssh_config` and settings file get the
+/// same location, and so share a daemon.
 #[derive(Debug, Clone)]
 pub struct DaemonLocation {
     /// Folder of the files, which only this user may access.
@@ -51,18 +51,19 @@ pub enum LocationError {
 }
 
 impl DaemonLocation {
-    /// Returns the location for `store` (`None`: no store) and `ssh_config` (`None`: the user's own
-    /// file). The folder is in `$XDG_RUNTIME_DIR` if this user owns that directory, else in the
+    /// Returns the location for `store` (`None`: no store), `ssh_config` (`None`: the user's own
+    /// file) and `settings` (`None`: no place for such a file). The folder is in `$XDG_RUNTIME_DIR` if this user owns that directory, else in the
     /// state directory. If both paths are too long for a socket, the folder is among the temporary
     /// files. Nothing is created yet.
     ///
     /// # Errors
     /// Every path is too long.
-    pub fn for_store(
+    pub fn for_files(
         store: Option<&Path>,
         ssh_config: Option<&Path>,
+        settings: Option<&Path>,
     ) -> Result<Self, LocationError> {
-        let name = name(store, ssh_config);
+        let name = name(&[store, ssh_config, settings]);
         let candidates = [
             runtime_folder().map(|folder| folder.join("mcp-ssh-sessions")),
             home::state().map(|folder| folder.join("mcp-ssh-sessions").join("shared")),
@@ -170,12 +171,12 @@ fn private_folder() -> DirBuilder {
     builder
 }
 
-/// Returns sixteen hexadecimal digits, which are the same for the same two files.
-fn name(store: Option<&Path>, ssh_config: Option<&Path>) -> String {
+/// Returns sixteen hexadecimal digits, which are the same for the same files.
+fn name(files: &[Option<&Path>]) -> String {
     let mut digest = Sha256::new();
 
-    // The lengths keep apart two pairs of paths whose bytes are the same in sequence.
-    for path in [store, ssh_config] {
+    // The lengths keep apart two lists of paths whose bytes are the same in sequence.
+    for path in files {
         let bytes = path
             .map(|path| path.as_os_str().as_encoded_bytes())
             .unwrap_or_default();
@@ -243,15 +244,15 @@ mod tests {
         let (a, b) = (Some(Path::new("/a")), Some(Path::new("/b")));
 
         let names = [
-            name(a, None),
-            name(b, None),
-            name(a, b),
-            name(b, a),
-            name(a, Some(Path::new(""))),
-            name(None, None),
+            name(&[a, None]),
+            name(&[b, None]),
+            name(&[a, b]),
+            name(&[b, a]),
+            name(&[a, Some(Path::new(""))]),
+            name(&[None, None]),
         ];
 
-        assert_eq!(name(a, b), names[2]);
+        assert_eq!(name(&[a, b]), names[2]);
 
         for (index, one) in names.iter().enumerate() {
             assert_eq!(one.len(), 16);

@@ -1,13 +1,9 @@
 //! Finds out, without contacting anybody, whether the host keys on the way to a host are known.
 
-use std::{borrow::Cow, time::Duration};
+use std::time::Duration;
 
-use super::hops::{LastHop, MAX_HOPS, too_many};
-use crate::ssh::{
-    config::{expand::expand_hops, resolve::resolve, target::Target},
-    error::SshError,
-    transport::host_key::HostKeyCheck,
-};
+use super::planned_route::RouteWalk;
+use crate::ssh::{config::target::Target, error::SshError, transport::host_key::HostKeyCheck};
 
 /// Treatment of hosts whose key no `known_hosts` file lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,35 +36,18 @@ pub async fn unknown_on_route(
     target: &Target,
     limit: Duration,
 ) -> Result<Option<UnknownOnRoute>, SshError> {
-    let mut current = Cow::Borrowed(target);
-    let mut via: Option<String> = None;
+    let mut walk = RouteWalk::new(target, limit);
 
-    for depth in 0..=MAX_HOPS {
-        let config = resolve(&current, limit).await?;
-        let mut check = HostKeyCheck::load(&config, &current)?;
+    while let Some(host) = walk.next().await? {
+        let mut check = HostKeyCheck::load(&host.config, &host.target)?;
         check.refuse_unknown();
 
         if !check.knows_host() {
             return Ok(Some(UnknownOnRoute {
                 host: check.host().to_owned(),
-                is_jump_host: depth > 0,
+                is_jump_host: host.depth > 0,
             }));
         }
-
-        // The rest of a list comes before the jump hosts of the hop itself.
-        let hops = match (via.take(), &config.proxy_jump) {
-            (None, Some(own)) => Some(expand_hops(own, &config, current.destination.as_str())?),
-            (via, _) => via,
-        };
-
-        let Some(hops) = hops else { return Ok(None) };
-        if depth == MAX_HOPS {
-            return Err(too_many(&hops));
-        }
-
-        let hop = LastHop::parse(&hops, target)?;
-        via = hop.via.map(str::to_owned);
-        current = Cow::Owned(hop.target);
     }
 
     Ok(None)

@@ -6,6 +6,7 @@ mod handshake;
 mod hops;
 mod known_route;
 mod log_in;
+mod planned_route;
 mod route;
 mod trace;
 
@@ -18,10 +19,13 @@ use russh::{client, keys::PublicKey};
 use tokio::sync::oneshot;
 
 pub(in crate::ssh) use self::engine::WINDOW;
-pub use self::known_route::{UnknownHosts, UnknownOnRoute, unknown_on_route};
 use self::{engine::engine_config, handshake::Secured, route::Route};
+pub use self::{
+    known_route::{UnknownHosts, UnknownOnRoute, unknown_on_route},
+    planned_route::{RouteHost, addresses, planned_route},
+};
 use super::{
-    connection::{Connection, Peer},
+    connection::{AskedHost, Connection, Peer},
     keepalive::{self, Keepalive},
 };
 use crate::{
@@ -218,6 +222,7 @@ impl OpenConnection<'_> {
             let _ = facts.agent.set(ForwardedAgent::new(socket, binding));
         }
 
+        let asked = AskedHost::new(self.target, &config);
         let of_server =
             banner.map(|words| format!("{} says before the log-in: {words}", config.host_name));
         let own_notices = [of_server, accepted.notice, login.notice];
@@ -232,6 +237,7 @@ impl OpenConnection<'_> {
             handle,
             facts,
             traffic,
+            asked,
             address,
             environment,
             forwardings: config.forwardings,

@@ -405,6 +405,7 @@ mod tests {
             machine: Arc::default(),
             folder: OutputFolder::new(None),
             askpass: None,
+            settings: Arc::default(),
             forwards: Arc::default(),
             servers: crate::session::servers::SavedServers::new(crate::session::store::Store::new(
                 None,
