@@ -35,9 +35,11 @@ export function parameterTables(tools, write) {
 }
 
 function parameters(tool, { properties = {}, required = [] }, meaning) {
-  const rows = Object.entries(properties).map(([name, schema]) => {
+  const isOptional = ([name]) => !required.includes(name);
+  const sorted = Object.entries(properties).sort((one, other) => isOptional(one) - isOptional(other));
+  const rows = sorted.map(([name, schema]) => {
     if (!meaning.get(name)) throw new Stop(`docs/tools/${tool}.md does not say what ${name} means`);
-    const type = [typeOf(schema), ...(required.includes(name) ? ['**required**'] : [])].join(', ');
+    const type = [typeOf(schema), ...(isOptional([name]) ? [] : ['**required**'])].join(', ');
     return [`\`${name}\``, type, meaning.get(name)];
   });
   return table(['parameter', 'type', 'meaning'], rows, false);
