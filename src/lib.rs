@@ -2,7 +2,7 @@
 //!
 //! [`mcp`] is the only module that knows MCP, and [`ssh`] is the only one that knows SSH.
 //! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
-//! the user how [`ssh`] reaches a host, or why it does not. [`openssh`], [`framing`], [`sftp`],
+//! the user how [`ssh`] reaches a host, or why it does not, and [`explain`] what may be done there. [`openssh`], [`framing`], [`sftp`],
 //! [`tree`], [`edit`], [`forward`], `policy`, [`settings`], [`capture`], [`render`] and
 //! [`foreign_text`] are pure: these do no I/O and read no clock.
 
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod doctor;
 pub mod edit;
 pub mod event;
+pub mod explain;
 pub mod foreign_text;
 pub mod forward;
 pub mod framing;

@@ -15,6 +15,7 @@ use clap::{Parser as _, ValueEnum as _, error::ErrorKind};
 use mcp_ssh_sessions::{
     cli::{Command, LogLevel, Options},
     doctor::{Colours, DoctorTarget},
+    explain::Explanation,
     foreign_text::escape_line,
     mcp::{
         dashboard::{
@@ -122,6 +123,10 @@ fn main() -> ExitCode {
 async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
     if let Some(Command::Doctor { host, json }) = &options.command {
         return doctor(options, host, *json).await;
+    }
+
+    if let Some(Command::Settings { host, json }) = &options.command {
+        return explain(options, host, *json).await;
     }
 
     if let Some(Command::Status { json }) = options.command {
@@ -238,6 +243,34 @@ async fn doctor(
     writeln!(io::stdout(), "{text}")?;
 
     Ok(ExitCode::from(u8::from(!report.connects())))
+}
+
+/// Explains on stdout what the settings allow on a host. The exit status is 1 if the settings file
+/// cannot be used.
+///
+/// # Errors
+/// The SSH configuration is unusable, or the explanation cannot be written.
+async fn explain(
+    options: &Options,
+    host: &str,
+    json: bool,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let found = DoctorTarget::find(host, options.ssh_config.clone(), options.store_path());
+    let target = match &found {
+        Ok(found) => found.target(),
+        Err(error) => return Ok(fail(&format!("{error} (see --help)"))),
+    };
+
+    let explanation = Explanation::of(host, target, &settings_file(options)).await?;
+    let text = if json {
+        explanation.json()?
+    } else {
+        explanation.text()
+    };
+
+    writeln!(io::stdout(), "{text}")?;
+
+    Ok(ExitCode::from(u8::from(!explanation.is_usable())))
 }
 
 /// Prints the activity of a daemon. With `--open`, opens the page of the daemon and prints the link

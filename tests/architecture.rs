@@ -14,10 +14,18 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 24] = [
+const ARROWS: [(&str, &[&str]); 25] = [
     (
         "main",
-        &["cli", "mcp", "doctor", "session", "ssh", "foreign_text"],
+        &[
+            "cli",
+            "mcp",
+            "doctor",
+            "explain",
+            "session",
+            "ssh",
+            "foreign_text",
+        ],
     ),
     ("cli", &["local"]),
     (
@@ -40,6 +48,7 @@ const ARROWS: [(&str, &[&str]); 24] = [
         ],
     ),
     ("doctor", &["session", "ssh", "openssh", "foreign_text"]),
+    ("explain", &["session", "settings", "ssh", "foreign_text"]),
     (
         "session",
         &[
@@ -106,7 +115,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
     ("schemars", &["mcp"]),
-    ("serde_json", &["mcp", "session", "doctor"]),
+    ("serde_json", &["mcp", "session", "doctor", "explain"]),
     ("hyper", &["mcp"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),

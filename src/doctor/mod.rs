@@ -124,6 +124,12 @@ impl DoctorTarget {
         })
     }
 
+    /// Returns what `ssh` would be asked to connect to.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// Connects as `ssh_connect` would, without changing anything, and reports each stage.
     pub async fn diagnose(self) -> DoctorReport {
         let credentials = Credentials {

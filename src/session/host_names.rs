@@ -7,7 +7,7 @@ use tokio::{task::spawn_blocking, time::timeout};
 
 use crate::{
     openssh::destination::Destination,
-    settings::{HostNames, HostRules, Settings},
+    settings::{HostNames, HostRules, Operation, Settings, Verdict, decide},
     ssh::{
         config::{named_hosts::named_hosts, resolve::resolve, target::Target},
         connect::{RouteHost, addresses, planned_route},
@@ -95,6 +95,36 @@ impl HostOnRoute {
             jumps: jumps
                 .map(|jump| (jump.asked().to_owned(), settings.rules(jump)))
                 .collect(),
+        }
+    }
+}
+
+impl RouteRules {
+    /// Decides about work on the host, to which its jump hosts have to be connected. Returns the
+    /// jump host too if its rules are the strictest.
+    ///
+    /// A jump host that asks is asked about once, when it is connected to.
+    #[must_use]
+    pub fn decide(&self, operation: Operation) -> (Verdict, Option<&str>) {
+        let own = decide(operation, &self.host);
+        if matches!(own, Verdict::Refuse(_)) {
+            return (own, None);
+        }
+
+        let mut asking = None;
+        for (jump, rules) in &self.jumps {
+            match decide(Operation::Connect, rules) {
+                refused @ Verdict::Refuse(_) => return (refused, Some(jump)),
+                asks @ Verdict::Ask(_) if operation == Operation::Connect => {
+                    asking.get_or_insert((asks, Some(jump.as_str())));
+                }
+                Verdict::Ask(_) | Verdict::Allow => {}
+            }
+        }
+
+        match (own, asking) {
+            (Verdict::Allow, Some(asking)) => asking,
+            (own, _) => (own, None),
         }
     }
 }

@@ -83,6 +83,12 @@ impl HostNames {
         self.names.iter()
     }
 
+    /// Returns true if the host may have an address that is not among the names.
+    #[must_use]
+    pub fn may_have_other_addresses(&self) -> bool {
+        self.has_unknown_address
+    }
+
     /// Returns true if both have a name or an address in common.
     #[must_use]
     pub fn shares_a_name_with(&self, other: &Self) -> bool {

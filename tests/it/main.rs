@@ -31,6 +31,7 @@ mod one_command;
 mod protocol;
 mod proxy;
 mod sessions;
+mod settings;
 // It is found in /proc.
 #[cfg(target_os = "linux")]
 mod shared;

@@ -162,6 +162,7 @@ fn alone<'a>(command: &'a mut Command, folder: &Path) -> &'a mut Command {
 
     command
         .env_remove("SSH_AUTH_SOCK")
+        .env_remove("XDG_CONFIG_HOME")
         .env("HOME", folder)
         .env("XDG_STATE_HOME", folder.join("state"))
 }

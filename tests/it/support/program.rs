@@ -268,8 +268,10 @@ pub(crate) fn command(folder: &Path) -> Command {
         "MCP_SSH_CONFIG",
         "MCP_SSH_STORE",
         "MCP_SSH_LOG",
+        "MCP_SSH_SETTINGS",
         "MCP_SSH_SHARED",
         "SSH_AUTH_SOCK",
+        "XDG_CONFIG_HOME",
     ] {
         command.env_remove(name);
     }
