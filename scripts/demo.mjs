@@ -6,7 +6,7 @@
 
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { build, needCargo } from './lib/cargo.mjs';
+import { buildForDevelopment, needCargo } from './lib/cargo.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { fail, seconds } from './lib/repository.mjs';
 import { Stage } from './demo/stage.mjs';
@@ -37,9 +37,9 @@ try {
   needCargo();
   needProgram('ssh', 'openssh-client');
   screen.prologue();
-  const programs = build(['--bin', 'mcp-ssh-sessions', '--example', 'demo-sshd']);
+  const { program, sshd } = buildForDevelopment();
   const start = Date.now();
-  await stage.open(programs.get('demo-sshd'), programs.get('mcp-ssh-sessions'));
+  await stage.open(sshd, program);
   const calls = await story(stage);
   if (values.picture) writeFileSync(values.picture, picture(calls, stage.path('remote', 'home')));
   await stage.close();

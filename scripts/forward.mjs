@@ -16,7 +16,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { survivors, tree } from '../npm/processes.mjs';
 import { epilogue, fact, title } from './demo/screen.mjs';
-import { build, needCargo } from './lib/cargo.mjs';
+import { buildForDevelopment, needCargo } from './lib/cargo.mjs';
 import { privateEnv } from './lib/daemon.mjs';
 import { initialize } from './lib/mcp/handshake.mjs';
 import { Client } from './lib/mcp/stdio.mjs';
@@ -26,7 +26,6 @@ import { scratchFolder } from './lib/scratch.mjs';
 import { dropConnections, freePort, kill, startSshd } from './lib/sshd.mjs';
 import { Browser } from './page/browser.mjs';
 
-const NAME = 'mcp-ssh-sessions';
 const HOST = 'far';
 /** More rows than fit into any buffer on the way. */
 const ROWS = 1_000_000;
@@ -127,7 +126,7 @@ try {
 
 function built() {
   needCargo();
-  return build(['--bin', NAME]).get(NAME);
+  return buildForDevelopment().program;
 }
 
 /** The folder of PostgreSQL's programs; Debian keeps them where no PATH looks. */

@@ -19,12 +19,11 @@ import { servers } from './interop/servers/index.mjs';
 import { posix, fits } from './interop/speech.mjs';
 import { HOME, Stage } from './interop/stage.mjs';
 import { judge } from './interop/verdict.mjs';
-import { build, needCargo } from './lib/cargo.mjs';
+import { buildForDevelopment, needCargo } from './lib/cargo.mjs';
 import { needProgram } from './lib/programs.mjs';
 import { Stop, UNAVAILABLE, fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
 
-const NAME = 'mcp-ssh-sessions';
 
 const scratch = scratchFolder('interop');
 
@@ -123,5 +122,5 @@ function slug(name) {
 
 function built() {
   needCargo();
-  return build(['--bin', NAME]).get(NAME);
+  return buildForDevelopment().program;
 }

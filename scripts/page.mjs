@@ -13,17 +13,16 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { survivors, tree } from '../npm/processes.mjs';
 import { epilogue, fact } from './demo/screen.mjs';
-import { build, needCargo } from './lib/cargo.mjs';
+import { buildForDevelopment, needCargo } from './lib/cargo.mjs';
 import { startDemoSshd } from './lib/daemon.mjs';
 import { needProgram } from './lib/programs.mjs';
-import { Stop, fail, seconds } from './lib/repository.mjs';
+import { fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
 import { Browser } from './page/browser.mjs';
 import { portrait } from './page/portrait.mjs';
 import { secrets } from './page/secrets.mjs';
 import { watch } from './page/watch.mjs';
 
-const NAME = 'mcp-ssh-sessions';
 const SIZES = { desktop: [1280, 800], phone: [390, 844], dark: [1280, 800, 'dark'] };
 
 /** What is left when all has been closed gets this long to end. */
@@ -38,8 +37,9 @@ try {
   needProgram('ssh', 'openssh-client');
   const elsewhere = 'elsewhere name one with --browser PATH';
   const browserProgram = values.browser ?? needProgram('chromium', 'chromium', elsewhere);
-  const binary = values.binary ? resolve(values.binary) : built(NAME, ['--bin', NAME]);
-  const sshdProgram = values.sshd ? resolve(values.sshd) : built('demo-sshd', ['--example', 'demo-sshd']);
+  const built = values.binary && values.sshd ? {} : builtHere();
+  const binary = values.binary ? resolve(values.binary) : built.program;
+  const sshdProgram = values.sshd ? resolve(values.sshd) : built.sshd;
   if (values.pictures) mkdirSync(values.pictures, { recursive: true });
 
   const sshd = await startDemoSshd(sshdProgram, join(scratch, 'remote'));
@@ -69,7 +69,7 @@ try {
   fail('page', error);
 }
 
-function built(name, args) {
+function builtHere() {
   needCargo();
-  return build(args).get(name);
+  return buildForDevelopment();
 }

@@ -16,9 +16,9 @@ const SECRETS = ['password', 'passphrase'];
 let steps = 0;
 let facts = 0;
 
-/** A line about the build, which speaks for itself from there on. */
+/** A line about the build, in which cargo shows how far it is. */
 export function prologue() {
-  console.log(dim('Building the program and the SSH server for the demo (at first that takes one to three minutes) …'));
+  console.log(dim('Building the program and the SSH server for the demo. The first time that takes about six minutes on two cores …'));
 }
 
 /** Starts a step. */
