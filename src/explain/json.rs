@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Content, Explanation, WORK};
 use crate::{
     foreign_text::json_for_a_terminal,
-    session::host_names::RouteRules,
+    session::host_names::{HostOnRoute, RouteRules},
     settings::{Held, HostNames, HostRules, NameKind, Settings, Verdict},
 };
 
@@ -101,23 +101,14 @@ impl Explanation {
                 is_there,
                 settings,
                 names,
-                rules,
-            } => {
-                let jumps = names.jumps.iter().zip(&rules.jumps);
-                let usable = JsonUsable {
-                    names: list(&names.host),
-                    may_have_other_addresses: names.host.may_have_other_addresses(),
-                    jump_hosts: jumps
-                        .map(|(names, (_, rules))| jump(names, rules))
-                        .collect(),
-                    settings: all_held(&rules.host),
-                    work: work(rules),
-                    local_roots: &settings.local().roots,
-                    audit: audit(settings),
-                };
-                (*is_there, None, Some(usable))
-            }
+            } => (*is_there, None, Some((settings, names))),
         };
+
+        // What holds is lent to the JSON, so it has to live as long.
+        let usable = usable.map(|(settings, names)| (settings, names, names.rules(settings)));
+        let usable = usable
+            .as_ref()
+            .map(|(settings, names, rules)| usable_json(settings, names, rules));
 
         let explanation = JsonExplanation {
             host: &self.host,
@@ -128,6 +119,26 @@ impl Explanation {
         };
 
         serde_json::to_string_pretty(&explanation).map(|json| json_for_a_terminal(&json))
+    }
+}
+
+fn usable_json<'a>(
+    settings: &'a Settings,
+    names: &'a HostOnRoute,
+    rules: &'a RouteRules,
+) -> JsonUsable<'a> {
+    let jumps = names.jumps.iter().zip(&rules.jumps);
+
+    JsonUsable {
+        names: list(&names.host),
+        may_have_other_addresses: names.host.may_have_other_addresses(),
+        jump_hosts: jumps
+            .map(|(names, (_, rules))| jump(names, rules))
+            .collect(),
+        settings: all_held(&rules.host),
+        work: work(rules),
+        local_roots: &settings.local().roots,
+        audit: audit(settings),
     }
 }
 

@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     session::{
-        host_names::{HostOnRoute, RouteRules},
+        host_names::HostOnRoute,
         live::CONNECT_LIMIT,
         settings_file::{SettingsFile, SettingsFileError},
     },
@@ -57,7 +57,6 @@ enum Content {
         is_there: bool,
         settings: Arc<Settings>,
         names: HostOnRoute,
-        rules: RouteRules,
     },
 }
 
@@ -77,7 +76,6 @@ impl Explanation {
 
                 Content::Usable {
                     is_there,
-                    rules: names.rules(&settings),
                     settings,
                     names,
                 }

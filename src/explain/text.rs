@@ -28,8 +28,8 @@ impl Explanation {
                 is_there,
                 settings,
                 names,
-                rules,
             } => {
+                let rules = &names.rules(settings);
                 let remark = if *is_there || self.file.is_none() {
                     ""
                 } else {

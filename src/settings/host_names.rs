@@ -132,7 +132,10 @@ impl HostNames {
     /// Adds a name once; an empty one is none.
     fn add(&mut self, name: &str, kind: NameKind, only_at: Option<IpAddr>) {
         let (text, address) = normal_form(name);
-        let is_known = |known: &HostName| known.text == text && known.only_at == only_at;
+        // A name that holds in any case says no more if it is an address of the host too.
+        let is_known = |known: &HostName| {
+            known.text == text && (known.only_at.is_none() || known.only_at == only_at)
+        };
 
         if !text.is_empty() && !self.names.iter().any(is_known) {
             self.names.push(HostName {
@@ -218,6 +221,11 @@ mod tests {
             "web 10.0.0.1 www | web 10.0.0.2 www | web www"
         );
         assert_eq!(names.asked(), "web");
+
+        // An address that was asked for is not an address among others.
+        let mut names = HostNames::new("::ffff:10.0.0.1");
+        names.add_address(one);
+        assert_eq!(shown(&names), "10.0.0.1");
     }
 
     fn shown(names: &HostNames) -> String {
