@@ -1,5 +1,5 @@
-//! Questions to the user through the client (MCP elicitation): forms about host keys, guarded paths
-//! and lent addresses, and pages for secrets. The client itself is asked for its folders (MCP roots).
+//! Questions to the user through the client (MCP elicitation): forms about host keys, guarded paths,
+//! lent addresses and what the settings let the agent do only with a yes, and pages for secrets. The client itself is asked for its folders (MCP roots).
 //!
 //! A secret never goes through a form, and so never through the client or its model. The user types
 //! a secret into a page of this process, and the client gets only the address of the page.
@@ -10,8 +10,8 @@ use rmcp::{
     Peer, RoleServer,
     model::{
         BooleanSchema, ClientCapabilities, ClientResult, CustomNotification, ElicitRequest,
-        ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, InputRequest,
-        PrimitiveSchemaDefinition, RequestId, ServerRequest,
+        ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationSchema, EnumSchema,
+        InputRequest, PrimitiveSchemaDefinition, RequestId, ServerRequest,
     },
     service::{OriginatingRequestId, PeerRequestOptions},
 };
@@ -26,8 +26,8 @@ use crate::{
     mcp::roots,
     random,
     ssh::prompt::prompter::{
-        Banner, GuardedPath, LentAddress, PathPurpose, PromptRequest, Prompter, Purpose,
-        SecretPrompt, UnknownKey,
+        Approval, ApprovalAnswer, Banner, GuardedPath, LentAddress, PathPurpose, PromptRequest,
+        Prompter, Purpose, SecretPrompt, UnknownKey,
     },
 };
 
@@ -38,6 +38,8 @@ const MAX_WORDS_CHARS: usize = 300;
 const TRUST: &str = "trust";
 /// Field of the forms about a guarded path and a lent address.
 const ALLOW: &str = "allow";
+/// Field of the form about something that the agent wants to do.
+const ANSWER: &str = "answer";
 /// Notification about the end of a page (MCP 2025-11-25).
 const COMPLETE: &str = "notifications/elicitation/complete";
 
@@ -73,6 +75,8 @@ pub(in crate::mcp) enum FormRequest {
 pub(in crate::mcp) enum PendingAnswer {
     /// Yes or no, in this field of the answer to a form.
     Choice(&'static str, oneshot::Sender<bool>),
+    /// One of several answers, in the field [`ANSWER`] of a form.
+    Approval(oneshot::Sender<ApprovalAnswer>),
     /// Folders of the client.
     Folders(oneshot::Sender<Vec<PathBuf>>),
     /// Page of this process for a secret. The answer of the client says only whether the user will
@@ -88,6 +92,7 @@ impl PendingAnswer {
     async fn is_closed(&mut self) {
         match self {
             Self::Choice(_, answer) => answer.closed().await,
+            Self::Approval(answer) => answer.closed().await,
             Self::Folders(answer) => answer.closed().await,
             Self::Page(page) => page.is_closed().await,
             Self::Foreign(login_ended) => login_ended.wait().await,
@@ -120,6 +125,10 @@ pub(in crate::mcp) async fn request(
         PromptRequest::Lend(address, answer) => Some((
             FormRequest::Elicit(about_address(&address)),
             PendingAnswer::Choice(ALLOW, answer),
+        )),
+        PromptRequest::Approve(approval, answer) => Some((
+            FormRequest::Elicit(about_act(&approval)),
+            PendingAnswer::Approval(answer),
         )),
         PromptRequest::Folders(answer) => {
             Some((FormRequest::Roots, PendingAnswer::Folders(answer)))
@@ -270,6 +279,11 @@ fn settle(waiting: PendingAnswer, answer: FormAnswer) -> Option<impl Future<Outp
             let _ = choice.send(yes == Some(true));
             None
         }
+        PendingAnswer::Approval(choice) => {
+            let word = accepted.and_then(|answer| answer.content.as_ref()?.get(ANSWER)?.as_str());
+            let _ = choice.send(word.map_or(ApprovalAnswer::No, ApprovalAnswer::from_word));
+            None
+        }
         PendingAnswer::Folders(prompt_request) => {
             if let FormAnswer::Folders(folders) = answer {
                 let _ = prompt_request.send(folders);
@@ -347,6 +361,27 @@ fn about_address(lent: &LentAddress) -> ElicitRequestParams {
     );
 
     choice(message, ALLOW, "Lend it")
+}
+
+/// Returns the form about something that the agent wants to do. The default is no.
+fn about_act(approval: &Approval) -> ElicitRequestParams {
+    let answers = approval.answers().map(|answer| answer.word().to_owned());
+    let no = ApprovalAnswer::No.word();
+    let choice = EnumSchema::builder(answers.collect()).title("Allow it");
+    // Only a default that is none of the values would be refused.
+    let choice = choice
+        .with_default(no)
+        .unwrap_or_else(|_| EnumSchema::builder(vec![no.to_owned()]));
+
+    let requested_schema = ElicitationSchema::builder()
+        .required_property(ANSWER, PrimitiveSchemaDefinition::Enum(choice.build()))
+        .build_unchecked();
+
+    ElicitRequestParams::FormElicitationParams {
+        meta: None,
+        message: approval.to_string(),
+        requested_schema,
+    }
 }
 
 /// Returns the question about a server's page. Marks both the address and the words as the

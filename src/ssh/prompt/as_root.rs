@@ -122,7 +122,7 @@ impl fmt::Display for AsRoot {
 
 /// Returns the text in a single line. Backslashes are doubled, so that an escape differs from the
 /// same characters in the text.
-fn spelled_out(text: &str) -> String {
+pub(super) fn spelled_out(text: &str) -> String {
     cut(&escape_line(text.replace('\\', "\\\\")), MAX_REST_CHARS)
 }
 

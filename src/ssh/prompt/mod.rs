@@ -1,5 +1,6 @@
 //! Asking the user.
 
+pub mod approval;
 pub mod as_root;
 pub mod askpass;
 pub mod pausable_clock;

@@ -1,5 +1,5 @@
-//! Questions that only the user can answer: during a log-in, for sudo, for guarded paths, and for
-//! addresses of this machine that a host wants to reach.
+//! Questions that only the user can answer: during a log-in, for sudo, for guarded paths, for
+//! addresses of this machine that a host wants to reach, and where the settings say `ask`.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,7 +8,11 @@ use tokio::{
     time::timeout,
 };
 
-pub use super::{as_root::AsRoot, program_input::ProgramInput};
+pub use super::{
+    approval::{ActDescription, Approval, ApprovalAnswer, ApprovalHost},
+    as_root::AsRoot,
+    program_input::ProgramInput,
+};
 use super::{askpass::Askpass, pausable_clock::PausableClock};
 use crate::{event::Event, foreign_text::ForeignText, password::Password};
 
@@ -141,6 +145,8 @@ pub enum PromptRequest {
     Guarded(GuardedPath, oneshot::Sender<bool>),
     /// Question if a host may reach an address of this machine.
     Lend(LentAddress, oneshot::Sender<bool>),
+    /// Question if the agent may do something on a host.
+    Approve(Approval, oneshot::Sender<ApprovalAnswer>),
     /// Question to the client, not the user, for the working folders.
     Folders(oneshot::Sender<Vec<PathBuf>>),
 }
@@ -277,6 +283,37 @@ impl Prompter {
     pub async fn lends(&self, address: LentAddress) -> Option<bool> {
         self.choose(|answer| PromptRequest::Lend(address, answer))
             .await
+    }
+
+    /// Returns true if somebody can be asked for a decision.
+    #[must_use]
+    pub fn can_ask_choices(&self) -> bool {
+        self.choices.is_some()
+    }
+
+    /// Asks if the agent may do something on a host. An answer that comes from `elsewhere` first
+    /// withdraws the question. `None` if there is nobody to ask or no answer.
+    pub async fn approve(
+        &self,
+        approval: Approval,
+        elsewhere: impl Future<Output = ApprovalAnswer>,
+    ) -> Option<ApprovalAnswer> {
+        let choices = self.choices.as_ref()?;
+        let (answer, answered) = oneshot::channel();
+
+        let by_client = async {
+            let question = PromptRequest::Approve(approval, answer);
+            choices.send(question).await.ok()?;
+            answered.await.ok()
+        };
+        let either = async {
+            tokio::select! {
+                answer = by_client => answer,
+                answer = elsewhere => Some(answer),
+            }
+        };
+
+        self.pause.during(timeout(PATIENCE, either)).await.ok()?
     }
 
     /// Asks a question with a yes and a no.
