@@ -28,7 +28,7 @@ use super::{
     prompts, resources, tools,
 };
 use crate::{
-    session::{caller::Caller, registry::SessionRegistry},
+    session::{approvals::CallAnswers, caller::Caller, registry::SessionRegistry},
     ssh::{command::output::ReaderId, prompt::prompter::PromptRequest},
 };
 
@@ -113,6 +113,7 @@ impl SshServer {
             reader: self.reader(context),
             prompter,
             is_unattended: false,
+            answers: CallAnswers::default(),
             dials: None,
         };
 

@@ -38,6 +38,8 @@ pub enum GuardReason {
     OtherName,
     /// A place outside the folders (roots) which the client has named.
     Outside,
+    /// A place outside the folders (`roots`) which the user's settings name.
+    OutsideRoots,
 }
 
 impl fmt::Display for GuardReason {
@@ -60,6 +62,7 @@ impl fmt::Display for GuardReason {
             Self::Process => "it is the memory or environment of a process",
             Self::OtherName => "it is a file of a guarded directory under another name",
             Self::Outside => "it is outside the folders that the client works in",
+            Self::OutsideRoots => "it is outside the folders that the settings name (roots)",
         };
 
         f.write_str(words)

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::approvals::CallAnswers;
 use crate::ssh::{command::output::ReaderId, prompt::prompter::Prompter};
 
 /// Context of a tool call: the cancellation token, the client, and the way to ask the user.
@@ -20,6 +21,8 @@ pub struct Caller {
     pub prompter: Prompter,
     /// True for work in the background, for which the user is asked nothing.
     pub is_unattended: bool,
+    /// Answers of the user in this call.
+    pub answers: CallAnswers,
     /// Permits for the dials of a call with many sessions; `None` if each may dial at once.
     pub dials: Option<Arc<Semaphore>>,
 }

@@ -7,7 +7,11 @@ pub use crate::framing::detached::answer::Refusal;
 use super::{name::SessionNameError, store::StoreError};
 use crate::{
     openssh::destination::DestinationError,
-    ssh::{connect::UnknownOnRoute, error::SshError, transfer::TransferError},
+    ssh::{
+        connect::UnknownOnRoute,
+        error::{NotAllowed, SshError},
+        transfer::TransferError,
+    },
 };
 
 /// Failure of an operation on a session.
@@ -95,6 +99,14 @@ pub enum SessionError {
         /// Notice about a store which was set aside and might have held a default. `None` if there
         /// is none.
         notice: Option<String>,
+    },
+    /// The settings or the user do not allow the work.
+    #[error("session {session:?}: {}", refusal.message)]
+    NotAllowed {
+        /// Name of the session.
+        session: String,
+        /// Who does not allow what.
+        refusal: Box<NotAllowed>,
     },
     /// The session of this name needs a password to log in, and the password is no longer in
     /// memory.

@@ -4,6 +4,7 @@
 //! its connection and shells. [`saved`] is the part of a session that the [`store`] keeps.
 //! [`reconnect`] decides whether a call reuses or opens a connection.
 
+pub mod approvals;
 pub mod caller;
 pub mod causes;
 pub mod detached;
@@ -25,3 +26,4 @@ pub mod shown_files;
 pub mod status;
 pub mod store;
 pub mod transfers;
+pub mod work;

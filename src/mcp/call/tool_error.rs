@@ -111,6 +111,7 @@ impl From<&SessionError> for ToolError {
             SessionError::NeedsPassword(name) => {
                 format!("call ssh_connect with name {name:?}, the same host and the password")
             }
+            SessionError::NotAllowed { refusal, .. } => refusal.hint.clone(),
             SessionError::Cancelled => "call again if it is still wanted".to_owned(),
         };
 

@@ -10,7 +10,8 @@ use crate::{
     mcp::call::{Call, tool_error::ToolError},
     session::{
         error::SessionError,
-        live::{EditOptions, EditedFile, FinishedEdit},
+        live::{EditedFile, FinishedEdit},
+        work::Edit,
     },
     ssh::transfer::{
         EditAction, EditError, FileChange, InPlaceReason, Patch, ReplaceError, TransferError,
@@ -77,20 +78,25 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: EditParams = super::arguments(NAME, &mut call)?;
     let name = params.session.clone();
-    let options = EditOptions {
-        dry_run: params.dry_run,
-        sudo: params.sudo,
+    let (dry_run, sudo, patch) = (params.dry_run, params.sudo, params.patch.clone());
+    let work = Edit {
+        action: params.into_action()?,
+        dry_run,
+        sudo,
+        patch,
     };
-    let action = params.into_action()?;
 
-    let opened = call.registry.open(name.as_deref(), &call.caller).await?;
+    let (opened, permit) = call
+        .registry
+        .open(name.as_deref(), work, &call.caller)
+        .await?;
     let edit = opened
         .session
-        .edit_files(action, options, &call.caller)
+        .edit_files(&permit, &call.caller)
         .await
         .map_err(|error| explained(&error))?;
 
-    if !options.dry_run {
+    if !dry_run {
         for file in &edit.files {
             let (path, diff) = (file.prepared.change.path(), &file.prepared.diff);
             call.registry
@@ -99,7 +105,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         }
     }
 
-    result(&edit, options.dry_run, session::remarks(&call, &opened))
+    result(&edit, dry_run, session::remarks(&call, &opened))
 }
 
 impl EditParams {

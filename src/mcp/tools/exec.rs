@@ -104,6 +104,9 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     }
 
     let spec = params.into_spec(sessions.len());
+    call.registry
+        .ask_about_all(&sessions, spec.clone(), &call.caller)
+        .await;
 
     Ok(run_in_many(&call, sessions, &spec, detach, wait).await)
 }
@@ -164,11 +167,11 @@ async fn start(
     detach: bool,
     caller: Caller,
 ) -> Result<StartedJob, ToolError> {
-    let opened = call.registry.open(session, &caller).await?;
+    let (opened, permit) = call.registry.open(session, spec, &caller).await?;
     let job = if detach {
-        opened.session.exec_detached(spec, caller)
+        opened.session.exec_detached(permit, caller)
     } else {
-        opened.session.exec(spec, caller)
+        opened.session.exec(permit, caller)
     };
 
     Ok(StartedJob::new(job?, opened))

@@ -23,10 +23,7 @@ use crate::{
         causes::with_causes,
         live::{
             LendError,
-            forwards::{
-                ForwardError,
-                forward::{ProbeError, probe},
-            },
+            forwards::{ForwardError, OpenForwardError, OpenedForward, forward::ProbeError},
         },
         registry::OpenedSession,
     },
@@ -228,26 +225,27 @@ async fn open(
     request: ForwardRequest,
     session: Option<&str>,
 ) -> Result<CallToolResult, ToolError> {
+    let (opened, permit) = call
+        .registry
+        .open(session, request.clone(), &call.caller)
+        .await?;
     let OpenedSession {
         session, notice, ..
-    } = call.registry.open(session, &call.caller).await?;
-    let host = session.host(&call.caller).await?;
+    } = opened;
 
-    if request.direction == ForwardDirection::Remote {
-        let lent = session.lend(&host, &request.to, &call.caller).await;
-        lent.map_err(|error| of_lending(error, &request))?;
-    }
-
-    // Before there is a listener: where the host is this very machine, the listener would answer.
     let is_socks = request.to == ConnectAddress::Socks;
-    let probed = probe(&host, &request).await;
-
-    let forwards = &call.registry.forwards;
-    let (forward, is_new) = forwards
-        .open(&session, &host, request, Some(&session.guard(&call.caller)))
+    let OpenedForward {
+        forward,
+        is_new,
+        probed,
+    } = session
+        .open_forward(permit, &call.caller)
         .await
-        .map_err(|error| of_forward(&error))?;
-    forward.note(&probed);
+        .map_err(|error| match error {
+            OpenForwardError::Session(error) => error.into(),
+            OpenForwardError::Lend(error) => of_lending(error, &request),
+            OpenForwardError::Forward(error) => of_forward(&error),
+        })?;
 
     let state = forward.state();
     let mut parts = vec![state.to_string()];

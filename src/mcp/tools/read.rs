@@ -10,7 +10,7 @@ use super::{Effect, session};
 use crate::{
     foreign_text::{ForeignText, escape_line},
     mcp::call::{Call, progress::size, tool_error::ToolError},
-    session::error::SessionError,
+    session::{error::SessionError, work::RemoteRead},
     ssh::transfer::{
         FileContent, FileView, MAX_LINES, ReadRequest, Start, TransferError, hex_dump,
     },
@@ -88,20 +88,24 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         limit => limit.and_then(|limit| usize::try_from(limit).ok()),
     };
 
-    let opened = call
+    let work = RemoteRead {
+        path: params.path,
+        sudo: params.sudo,
+    };
+    let (opened, permit) = call
         .registry
-        .open(params.session.as_deref(), &call.caller)
+        .open(params.session.as_deref(), work, &call.caller)
         .await?;
 
     let request = ReadRequest {
-        path: params.path,
+        path: String::new(),
         directory: Vec::new(),
         start: Start::at(params.offset.unwrap_or(1)),
         limit: limit.unwrap_or(MAX_LINES),
     };
     let view = opened
         .session
-        .read_file(request, params.sudo, &call.caller)
+        .read_file(request, &permit, &call.caller)
         .await
         .map_err(|error| explained(&error))?;
 

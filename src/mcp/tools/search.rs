@@ -10,7 +10,7 @@ use super::{Effect, session};
 use crate::{
     foreign_text::{ForeignText, escape_line},
     mcp::call::{Call, tool_error::ToolError},
-    session::error::SessionError,
+    session::{error::SessionError, work::RemoteRead},
     ssh::transfer::{
         Glob, Hits, Pattern, SearchEnd, SearchEngine, SearchRequest, SearchResult, TransferError,
     },
@@ -86,13 +86,17 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let mut request = request(params)?;
     request.progress = call.watched.search();
 
-    let opened = call
+    let work = RemoteRead {
+        path: request.path.clone(),
+        sudo: false,
+    };
+    let (opened, permit) = call
         .registry
-        .open(session_name.as_deref(), &call.caller)
+        .open(session_name.as_deref(), work, &call.caller)
         .await?;
     let found = opened
         .session
-        .search(request.clone(), &call.caller)
+        .search(request.clone(), &permit, &call.caller)
         .await
         .map_err(|error| explained(&error))?;
 

@@ -12,7 +12,10 @@ use crate::{
         params::{Milliseconds, WaitParam},
         tool_error::ToolError,
     },
-    session::shell_name::{DEFAULT_SHELL, ShellName},
+    session::{
+        shell_name::{DEFAULT_SHELL, ShellName},
+        work::ShellCommand,
+    },
     ssh::command::spec::CommandSpec,
 };
 
@@ -55,11 +58,6 @@ pub(super) fn tool() -> Tool {
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: ShellParams = super::arguments(NAME, &mut call)?;
     let shell = params.name()?;
-    let opened = call
-        .registry
-        .open(params.session.as_deref(), &call.caller)
-        .await?;
-
     let spec = CommandSpec {
         command: params.command,
         stdin: params.stdin.map(String::into_bytes),
@@ -67,10 +65,17 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         ..CommandSpec::default()
     };
 
+    let (opened, permit) = call
+        .registry
+        .open(
+            params.session.as_deref(),
+            ShellCommand { shell, spec },
+            &call.caller,
+        )
+        .await?;
+
     // Commands on one shell run in order, so the job may wait in a queue at first.
-    let job = opened
-        .session
-        .shell(&shell, spec, call.caller.prompter.clone())?;
+    let job = opened.session.shell(permit, &call.caller)?;
 
     command::answer(
         &call,

@@ -9,7 +9,13 @@ use super::session;
 use crate::{
     foreign_text::escape_line,
     mcp::call::{Call, hints, progress::size, report, tool_error::ToolError},
-    session::{error::SessionError, registry::OpenedSession, transfers::Direction},
+    session::{
+        error::SessionError,
+        live::Permit,
+        registry::OpenedSession,
+        transfers::{Direction, TransferListing},
+        work::{RemoteRead, RemoteWrite, Work},
+    },
     ssh::transfer::{TransferError, TransferRequest, Transferred, counted},
 };
 
@@ -46,11 +52,8 @@ pub(super) struct TransferArguments {
     pub(super) skip_unchanged: bool,
 }
 
-/// Session and path of a local side that is on a host.
-struct OtherSide {
-    opened: OpenedSession,
-    path: String,
-}
+/// Session of a side that is on a host, with the permit for what is done there.
+type OpenedSide<W> = (OpenedSession, Permit<W>);
 
 /// Copies a file or directory in this direction.
 ///
@@ -61,77 +64,148 @@ pub(super) async fn run(
     direction: Direction,
     arguments: TransferArguments,
 ) -> Result<CallToolResult, ToolError> {
-    let other = other_side(&call, &arguments.local).await?;
-    let opened = call
-        .registry
-        .open(arguments.session.as_deref(), &call.caller)
-        .await?;
-    let session = &opened.session;
-
-    let request = TransferRequest {
-        // The daemon has another working directory than the client, so a relative path is resolved
-        // first.
-        local: match &other {
-            Some(_) => arguments.local,
-            None => call.local(arguments.local),
-        },
-        remote: arguments.remote,
-        exclude: arguments.exclude.unwrap_or_default(),
-        skip_unchanged: arguments.skip_unchanged,
-        progress: call.watched.transfer(),
-    };
-
-    // The dashboard lists the transfer until this guard is dropped, however the call ends.
-    let name = session.saved.name.as_str();
-    let _shown = call.registry.transfers.track(name, direction, &request);
-
-    if let Some(other) = other {
-        return Box::pin(copy(&call, direction, &opened, &other, request)).await;
+    match direction {
+        Direction::Upload => upload(&call, arguments).await,
+        Direction::Download => download(&call, arguments).await,
     }
+}
 
-    // The transfer consumes the request, but a hint about a failed path needs the paths as they
-    // were typed.
-    let requested = request.clone();
-    let (verb, moved) = match direction {
-        Direction::Upload => ("uploaded", session.upload(request, &call.caller).await),
-        Direction::Download => ("downloaded", session.download(request, &call.caller).await),
+/// Copies to the host of the session, from this machine or another host.
+async fn upload(call: &Call, arguments: TransferArguments) -> Result<CallToolResult, ToolError> {
+    let other = other_side(call, &arguments.local, |path| RemoteRead {
+        path,
+        sudo: false,
+    })
+    .await?;
+
+    let work = RemoteWrite {
+        path: arguments.remote.clone(),
+        from: arguments.local.clone(),
     };
-    let moved = moved.map_err(|error| explained(&error, &requested, direction))?;
+    let name = arguments.session.as_deref();
+    let (opened, permit) = call.registry.open(name, work, &call.caller).await?;
+
+    let request = arguments.into_request(call, other.is_some());
+    let _shown = shown(call, &opened, Direction::Upload, &request);
+
+    let Some(from) = other else {
+        let moved = opened
+            .session
+            .upload(request.clone(), &permit, &call.caller);
+        return moved_here(call, &opened, Direction::Upload, &request, moved).await;
+    };
+
+    let other_name = from.0.session.saved.name.to_string();
+    Box::pin(copy(call, &from, &(opened, permit), other_name, request)).await
+}
+
+/// Copies from the host of the session, to this machine or another host.
+async fn download(call: &Call, arguments: TransferArguments) -> Result<CallToolResult, ToolError> {
+    let from = match &arguments.session {
+        Some(session) => format!("{session}:{}", arguments.remote),
+        None => arguments.remote.clone(),
+    };
+    let other = other_side(call, &arguments.local, |path| RemoteWrite { path, from }).await?;
+
+    let work = RemoteRead {
+        path: arguments.remote.clone(),
+        sudo: false,
+    };
+    let name = arguments.session.as_deref();
+    let (opened, permit) = call.registry.open(name, work, &call.caller).await?;
+
+    let request = arguments.into_request(call, other.is_some());
+    let _shown = shown(call, &opened, Direction::Download, &request);
+
+    let Some(to) = other else {
+        let moved = opened
+            .session
+            .download(request.clone(), &permit, &call.caller);
+        return moved_here(call, &opened, Direction::Download, &request, moved).await;
+    };
+
+    let other_name = to.0.session.saved.name.to_string();
+    Box::pin(copy(call, &(opened, permit), &to, other_name, request)).await
+}
+
+impl TransferArguments {
+    /// Returns the request. Its local path is one of this machine unless that side is on a host.
+    fn into_request(self, call: &Call, is_between_hosts: bool) -> TransferRequest {
+        TransferRequest {
+            // The daemon has another working directory than the client, so a relative path is
+            // resolved first.
+            local: if is_between_hosts {
+                self.local
+            } else {
+                call.local(self.local)
+            },
+            remote: self.remote,
+            exclude: self.exclude.unwrap_or_default(),
+            skip_unchanged: self.skip_unchanged,
+            progress: call.watched.transfer(),
+        }
+    }
+}
+
+/// Shows the transfer on the dashboard until the answer is dropped, however the call ends.
+fn shown<'a>(
+    call: &'a Call,
+    opened: &OpenedSession,
+    direction: Direction,
+    request: &TransferRequest,
+) -> TransferListing<'a> {
+    let name = opened.session.saved.name.as_str();
+    call.registry.transfers.track(name, direction, request)
+}
+
+/// Waits for a transfer from or to this machine, and returns the answer. A hint about a failed path
+/// needs the paths as they were typed in `request`.
+async fn moved_here(
+    call: &Call,
+    opened: &OpenedSession,
+    direction: Direction,
+    request: &TransferRequest,
+    moved: impl Future<Output = Result<Transferred, SessionError>>,
+) -> Result<CallToolResult, ToolError> {
+    let moved = moved
+        .await
+        .map_err(|error| explained(&error, request, direction))?;
+    let verb = match direction {
+        Direction::Upload => "uploaded",
+        Direction::Download => "downloaded",
+    };
 
     // With a single connected session its name would be noise in the answer.
     let is_named = call.registry.is_one_of_many();
+    let name = &opened.session.saved.name;
     let session = is_named.then(|| format!("session {name}: "));
     let session = session.unwrap_or_default();
 
-    let notice = opened.notice.map(|notice| format!("; session: {notice}"));
+    let notice = opened.notice.as_ref();
+    let notice = notice.map(|notice| format!("; session: {notice}"));
     let begin = format!("{session}{verb} {}, to {}", counts(&moved), moved.to);
     result(&begin, &notice.unwrap_or_default(), None, moved)
 }
 
-/// Copies from one host to another: in this direction between the host of the session `opened`, and
-/// the other one in place of this machine.
+/// Copies from one host to another. `other_name` is the session in place of this machine.
 async fn copy(
     call: &Call,
-    direction: Direction,
-    opened: &OpenedSession,
-    other: &OtherSide,
+    (from, reading): &OpenedSide<RemoteRead>,
+    (to, writing): &OpenedSide<RemoteWrite>,
+    other_name: String,
     request: TransferRequest,
 ) -> Result<CallToolResult, ToolError> {
-    let ((from, local), (to, remote)) = match direction {
-        Direction::Upload => ((&other.opened, &other.path), (opened, &request.remote)),
-        Direction::Download => ((opened, &request.remote), (&other.opened, &other.path)),
-    };
-
     let (from_name, to_name) = (&from.session.saved.name, &to.session.saved.name);
     let request = TransferRequest {
-        local: local.clone(),
-        remote: remote.clone(),
+        local: reading.work().path.clone(),
+        remote: writing.work().path.clone(),
         ..request
     };
 
+    let origin = (&*from.session, reading);
     let copied = to
         .session
-        .copy_from(&from.session, request.clone(), &call.caller);
+        .copy_from(origin, request.clone(), writing, &call.caller);
     let copied = copied
         .await
         .map_err(|error| explained_copy(&error, from_name.as_str(), request))?;
@@ -147,7 +221,6 @@ async fn copy(
         counts(&copied),
         copied.to
     );
-    let other_name = other.opened.session.saved.name.to_string();
     result(
         &begin,
         &notices.collect::<String>(),
@@ -156,12 +229,16 @@ async fn copy(
     )
 }
 
-/// Opens the session of a local side of the form `session:/path`. `None` for a path of this
-/// machine.
+/// Opens the session of a local side of the form `session:/path`, for the work that is done with the
+/// path there. `None` for a path of this machine.
 ///
 /// # Errors
 /// There is no such session, or the host of that name cannot be connected to.
-async fn other_side(call: &Call, local: &str) -> Result<Option<OtherSide>, ToolError> {
+async fn other_side<W: Work>(
+    call: &Call,
+    local: &str,
+    work: impl FnOnce(String) -> W,
+) -> Result<Option<OpenedSide<W>>, ToolError> {
     let Some((name, path)) = session_and_path(local) else {
         return Ok(None);
     };
@@ -171,11 +248,9 @@ async fn other_side(call: &Call, local: &str) -> Result<Option<OtherSide>, ToolE
         return Ok(None);
     }
 
-    match call.registry.open(Some(name), &call.caller).await {
-        Ok(opened) => Ok(Some(OtherSide {
-            opened,
-            path: path.to_owned(),
-        })),
+    let work = work(path.to_owned());
+    match call.registry.open(Some(name), work, &call.caller).await {
+        Ok(side) => Ok(Some(side)),
         Err(SessionError::Unknown { .. }) if is_drive => Ok(None),
         Err(error @ SessionError::Unknown { .. }) => {
             let mut explained = ToolError::from(&error);

@@ -20,7 +20,8 @@ pub enum InputRefused {
     Closed,
     /// The job does not read its earlier input, and the queue is full.
     Full,
-    /// The remote machine could not deliver the input to a detached job.
+    /// The remote machine could not deliver the input to a detached job, or the settings do not
+    /// allow it any more.
     Remote(SessionError),
 }
 

@@ -25,7 +25,7 @@ pub use self::{
     input::InputRefused,
     prompt::is_pager,
     runner::{FinishedJob, JobEnd, JobRunner, ShellEnd},
-    start::{CommandInputs, CommandStdin, JobSpec},
+    start::{CommandInputs, CommandStdin, InputCheck, JobSpec},
 };
 use self::{
     input::{InputPortion, JobInput},
@@ -87,6 +87,7 @@ pub struct Job {
     pub given: CommandInputs,
     running_since: Instant,
     input: JobInput,
+    input_check: InputCheck,
     signals: SignalSender,
     stop: CancellationToken,
     sent: Event,
@@ -156,6 +157,7 @@ impl Job {
             given: CommandInputs::new(start.command),
             running_since: now.checked_sub(start.since).unwrap_or(now),
             input: job_input,
+            input_check: start.input_check,
             signals: send_signal,
             stop: stop.clone(),
             sent: sent.clone(),
@@ -392,6 +394,9 @@ impl Job {
         is_secret: bool,
         caller: &Caller,
     ) -> Result<(), InputRefused> {
+        self.check_input(caller)
+            .await
+            .map_err(InputRefused::Remote)?;
         let InputPortion { mut bytes, closes } = portion;
 
         // The remote machine has the input of a detached job then, so the queue needs only its end.
@@ -418,6 +423,15 @@ impl Job {
     #[must_use]
     pub fn signal(&self, signal: Signal) -> bool {
         self.ended().is_none() && self.signals.send(signal)
+    }
+
+    /// Checks that the settings still let the agent act on the command. Stopping it, and reading its
+    /// output, need no such check.
+    ///
+    /// # Errors
+    /// [`SessionError::NotAllowed`]
+    pub async fn check_input(&self, caller: &Caller) -> Result<(), SessionError> {
+        self.input_check.run(caller).await
     }
 
     /// Returns the output so far, or all output once the job has ended.

@@ -1,9 +1,11 @@
 //! Parameters for creating a job.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use futures_util::future::BoxFuture;
 
 use crate::{
-    session::{detached::Detached, shell_name::ShellName},
+    session::{caller::Caller, detached::Detached, error::SessionError, shell_name::ShellName},
     ssh::command::{output::Output, spec::CommandSpec},
 };
 
@@ -24,6 +26,33 @@ pub struct JobSpec<'a> {
     /// Handle of the detached job, which provides the id. `None` if the command ends with its
     /// channel.
     pub detached: Option<Detached>,
+    /// Check before input from a later call.
+    pub input_check: InputCheck,
+}
+
+/// Check of what the settings say, before a command gets input or a signal from a later call.
+pub struct InputCheck(Box<Check>);
+
+type Check = dyn Fn(Caller) -> BoxFuture<'static, Result<(), SessionError>> + Send + Sync + 'static;
+
+impl InputCheck {
+    /// Creates a check.
+    pub fn new(
+        check: impl Fn(Caller) -> BoxFuture<'static, Result<(), SessionError>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Box::new(check))
+    }
+
+    /// Runs the check for this caller.
+    pub(super) async fn run(&self, caller: &Caller) -> Result<(), SessionError> {
+        (self.0)(caller.clone()).await
+    }
+}
+
+impl fmt::Debug for InputCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InputCheck")
+    }
 }
 
 /// Inputs of a command besides the text, kept to explain a failure in an answer.

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::LiveSession;
+use super::{LiveSession, Permit};
 use crate::{
     foreign_text::escape_line,
     lock::lock,
@@ -35,9 +35,10 @@ impl LiveSession {
     /// The system provides no random number for the id.
     pub fn exec(
         self: &Arc<Self>,
-        spec: CommandSpec,
+        permit: Permit<CommandSpec>,
         caller: Caller,
     ) -> Result<Arc<Job>, SessionError> {
+        let spec = permit.work();
         let style = if spec.pty {
             Style::Terminal
         } else {
@@ -45,9 +46,10 @@ impl LiveSession {
         };
 
         let (job, mut runner) = Job::new(JobSpec {
+            input_check: self.input_check(),
             session: self.name().to_owned(),
             shell: None,
-            command: &spec,
+            command: spec,
             since: Duration::ZERO,
             detached: None,
             output: Output::new(self.session_env.folder.clone(), style, spec.share),
@@ -58,9 +60,7 @@ impl LiveSession {
 
         // A task of its own, because the command may outlive the call that started it.
         tokio::spawn(async move {
-            let end = session
-                .run_exec(&Arc::new(spec), &mut runner, caller, output)
-                .await;
+            let end = session.run_exec(&permit, &mut runner, caller, output).await;
             runner.finish(end.map(|command| FinishedJob {
                 command,
                 shell: None,
@@ -73,11 +73,12 @@ impl LiveSession {
     /// Runs a command on a channel of its own, trying twice if the connection was dead.
     async fn run_exec(
         &self,
-        spec: &Arc<CommandSpec>,
+        permit: &Permit<CommandSpec>,
         runner: &mut JobRunner,
         caller: Caller,
         output: Output,
     ) -> Result<CommandResult, SessionError> {
+        let spec = &permit.work;
         // `close` waits for the holders of these tokens before it closes the connection.
         let _running = self.running.token();
         let caller = Caller {
@@ -97,7 +98,7 @@ impl LiveSession {
         let mut tried_again = false;
 
         loop {
-            let host = self.host(&caller).await?;
+            let host = self.host(&permit.grant, &caller).await?;
             // Taken after `host`, which renews a closing token that an earlier disconnect cancelled.
             context.conditions = self.conditions(spec.limit, &caller, &runner.signals);
 

@@ -6,13 +6,14 @@ use std::sync::{
 };
 
 use super::{
-    LiveSession,
+    LiveSession, Permit,
     forwards::{ForwardError, Forwards},
 };
 use crate::{
     forward::{listen::ListenAddress, request::ForwardRequest, state::ForwardDirection},
     lock::lock,
     openssh::forwardings::{ForwardAddresses, Forwardings},
+    session::{caller::Caller, causes::with_causes, work::ConfiguredForwarding},
     ssh::{
         command::remote_host::RemoteHost,
         error::SshError,
@@ -60,9 +61,10 @@ impl ConfiguredForwards {
         forwards: &Arc<Forwards>,
         session: &Arc<LiveSession>,
         host: &Arc<RemoteHost>,
+        caller: &Caller,
     ) -> Result<(), SshError> {
         if self.due.load(Ordering::Relaxed) {
-            let notices = open(forwards, session, host).await?;
+            let notices = open(forwards, session, host, caller).await?;
             *lock(&self.notices) = notices;
             self.set_due(false);
         }
@@ -81,8 +83,33 @@ async fn open(
     forwards: &Arc<Forwards>,
     session: &Arc<LiveSession>,
     host: &Arc<RemoteHost>,
+    caller: &Caller,
 ) -> Result<Vec<String>, SshError> {
     let forwardings = &host.first().forwardings;
+    let options = || forwardings.forwards.iter().map(|it| it.option.clone());
+    let Some(first) = options().next() else {
+        return Ok(Vec::new());
+    };
+
+    let work = ConfiguredForwarding {
+        options: options().collect(),
+    };
+    let permit = match session.permit_over(host, work, caller).await {
+        Ok(permit) => permit,
+        Err(reason) if forwardings.exit_on_failure => {
+            let (option, reason) = (first, with_causes(&reason));
+            return Err(SshError::ConfiguredForward { option, reason });
+        }
+        Err(reason) => {
+            let options: Vec<_> = options().collect();
+            return Ok(vec![format!(
+                "{}: {}",
+                options.join(", "),
+                with_causes(&reason)
+            )]);
+        }
+    };
+
     let mut notices: Vec<String> = forwardings.loopback_notice().into_iter().collect();
     let mut opened = Opened {
         forwards,
@@ -91,7 +118,9 @@ async fn open(
 
     for forwarding in &forwardings.forwards {
         let result = match &forwarding.addresses {
-            Ok(addresses) => open_one(&mut opened, session, host, addresses, forwardings).await,
+            Ok(addresses) => {
+                open_one(&mut opened, session, host, addresses, forwardings, &permit).await
+            }
             Err(error) => Err(error.to_string()),
         };
 
@@ -139,6 +168,7 @@ async fn open_one(
     host: &Arc<RemoteHost>,
     addresses: &ForwardAddresses,
     forwardings: &Forwardings,
+    permit: &Permit<ConfiguredForwarding>,
 ) -> Result<(), String> {
     let ForwardAddresses {
         direction,
@@ -159,7 +189,11 @@ async fn open_one(
         direction,
     };
 
-    match opened.forwards.open(session, host, request, None).await {
+    match opened
+        .forwards
+        .open(session, host, permit.forward(request), None)
+        .await
+    {
         Ok((forward, is_new)) => {
             opened.ids.extend(is_new.then(|| forward.state().id));
             Ok(())

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use tokio::{sync::SemaphorePermit, time::timeout};
 
-use super::{ConnectionInfo, LiveSession};
+use super::{
+    ConnectionInfo, LiveSession,
+    permit::{Grant, Permit},
+};
 use crate::{
     foreign_text::escape_line,
     lock::lock,
@@ -13,6 +16,7 @@ use crate::{
         caller::Caller,
         error::SessionError,
         reconnect::{Reconnect, SessionSituation, decide},
+        work::Connecting,
     },
     ssh::{
         command::{remote_host::RemoteHost, sudo::SudoMemory},
@@ -45,24 +49,44 @@ pub enum Reconnected {
 }
 
 impl LiveSession {
-    /// Returns the session's host, dialling if there is no live connection.
+    /// Returns the session's host for the work of a grant, dialling if there is no live connection.
     ///
     /// # Errors
-    /// Connecting failed, needs a password that is gone, or was cancelled.
-    pub async fn host(&self, caller: &Caller) -> Result<Arc<RemoteHost>, SessionError> {
-        self.host_within(self.limit, caller).await
+    /// The settings or the user do not allow the work. Connecting failed, needs a password that is
+    /// gone, or was cancelled.
+    pub(in crate::session) async fn host(
+        &self,
+        grant: &Grant,
+        caller: &Caller,
+    ) -> Result<Arc<RemoteHost>, SessionError> {
+        self.host_within(self.limit, grant, caller).await
+    }
+
+    /// Connects the session for the work of a permit, within a time limit, if it is not connected.
+    ///
+    /// # Errors
+    /// The errors of [`host`](Self::host).
+    pub(in crate::session) async fn connect<W>(
+        &self,
+        permit: &Permit<W>,
+        limit: Duration,
+        caller: &Caller,
+    ) -> Result<Arc<RemoteHost>, SessionError> {
+        self.host_within(limit, &permit.grant, caller).await
     }
 
     /// Returns the session's host like [`host`](Self::host), with a time limit for this dial.
     ///
     /// # Errors
-    /// Connecting failed, needs a password that is gone, or was cancelled.
-    pub async fn host_within(
+    /// The settings or the user do not allow the work. Connecting failed, needs a password that is
+    /// gone, or was cancelled.
+    pub(in crate::session) async fn host_within(
         &self,
         limit: Duration,
+        grant: &Grant,
         caller: &Caller,
     ) -> Result<Arc<RemoteHost>, SessionError> {
-        self.host_other_than(None, limit, caller).await
+        self.host_other_than(None, limit, grant, caller).await
     }
 
     /// Returns a host other than `old`, dialling if needed: the same machine over another log-in.
@@ -72,16 +96,23 @@ impl LiveSession {
         &self,
         old: Option<&Arc<RemoteHost>>,
         limit: Duration,
+        grant: &Grant,
         caller: &Caller,
     ) -> Result<Arc<RemoteHost>, SessionError> {
         let closing = self.open();
 
-        tokio::select! {
+        let host = tokio::select! {
             host = async {
                 let _permit = self.permit_to_dial(caller).await;
-                self.reuse_or_dial(old, limit, caller).await
-            } => host,
-            () = caller.cancelled.cancelled() => Err(SessionError::Cancelled),
+                self.reuse_or_dial(old, limit, grant, caller).await
+            } => host?,
+            () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
+            () = closing.cancelled() => return Err(SessionError::Cancelled),
+        };
+
+        // The settings may have changed, and the address may have rules of its own.
+        tokio::select! {
+            checked = self.check_at(&host, grant, caller) => checked.map(|()| host),
             () = closing.cancelled() => Err(SessionError::Cancelled),
         }
     }
@@ -105,6 +136,7 @@ impl LiveSession {
         &self,
         old: Option<&Arc<RemoteHost>>,
         limit: Duration,
+        grant: &Grant,
         caller: &Caller,
     ) -> Result<Arc<RemoteHost>, SessionError> {
         let mut turn = self.connection.turn().await;
@@ -145,7 +177,7 @@ impl LiveSession {
             return Err(self.ssh(error));
         }
 
-        let opened = self.dial(limit, caller).await;
+        let opened = self.dial(limit, grant, caller).await;
         turn.finish(&opened);
 
         opened.map_err(|error| self.ssh(error))
@@ -166,6 +198,7 @@ impl LiveSession {
     async fn dial(
         &self,
         limit: Duration,
+        grant: &Grant,
         caller: &Caller,
     ) -> Result<Arc<RemoteHost>, Arc<SshError>> {
         let askpass = self.session_env.askpass.clone();
@@ -187,13 +220,14 @@ impl LiveSession {
             &prompter,
             limit,
             unknown_hosts,
+            &self.route_check(grant, caller),
             self.session_env.servers.known().await,
         )
         .await;
         let opened = match opened {
             Ok(host) => {
                 self.end_forwards_of_other_host(host.peer());
-                self.open_forwards(&host).await.map(|()| host)
+                self.open_forwards(&host, caller).await.map(|()| host)
             }
             Err(error) => Err(error),
         };
@@ -255,12 +289,15 @@ impl LiveSession {
     fn open_forwards<'a>(
         &'a self,
         host: &'a Arc<RemoteHost>,
+        caller: &'a Caller,
     ) -> BoxFuture<'a, Result<(), SshError>> {
         // Boxed, because a forward connects its session, which makes the future recursive.
         Box::pin(async move {
             let this = self.this.upgrade().ok_or(SshError::Cancelled)?;
             let forwards = &self.session_env.forwards;
-            let opened = self.configured_forwards.open_if_due(forwards, &this, host);
+            let opened = self
+                .configured_forwards
+                .open_if_due(forwards, &this, host, caller);
             let opened = opened.await;
             if opened.is_err() {
                 host.close().await;
@@ -283,9 +320,10 @@ impl LiveSession {
     pub(in crate::session) async fn open_postponed_forwards(
         &self,
         host: &Arc<RemoteHost>,
+        caller: &Caller,
     ) -> Result<(), SessionError> {
         self.configured_forwards.set_due(true);
-        self.open_forwards(host)
+        self.open_forwards(host, caller)
             .await
             .map_err(|error| self.ssh(error))
     }
@@ -327,8 +365,10 @@ impl LiveSession {
         &self,
         fresh: bool,
         limit: Option<Duration>,
+        permit: &Permit<Connecting>,
         caller: &Caller,
     ) -> Result<Reconnected, SessionError> {
+        let grant = &permit.grant;
         let limit = limit.map_or(self.limit, |limit| limit.min(self.limit));
         let current = self.connection.turn().await.value();
 
@@ -340,7 +380,7 @@ impl LiveSession {
         let old = current.filter(|host| !host.is_closed());
 
         let Some(old) = old else {
-            self.host_within(limit, caller).await?;
+            self.host_within(limit, grant, caller).await?;
             return Ok(Reconnected::Connected);
         };
 
@@ -348,7 +388,8 @@ impl LiveSession {
             // The reason for a fresh log-in may be a changed password, which changes sudo's as
             // well.
             *lock(&self.sudo) = SudoMemory::default();
-            self.host_other_than(Some(&old), limit, caller).await?;
+            self.host_other_than(Some(&old), limit, grant, caller)
+                .await?;
             // Only now: a failed log-in must leave the old connection as it was.
             old.retire();
             return Ok(Reconnected::Renewed);
@@ -360,7 +401,7 @@ impl LiveSession {
         }
 
         self.drop_host(&old).await;
-        self.host_within(limit, caller).await?;
+        self.host_within(limit, grant, caller).await?;
 
         Ok(Reconnected::Replaced)
     }
@@ -408,8 +449,9 @@ impl LiveSession {
             source = Arc::new(clearer);
         }
 
-        match *source {
+        match &*source {
             SshError::Cancelled => SessionError::Cancelled,
+            SshError::NotAllowed(refusal) => self.not_allowed((**refusal).clone()),
             _ => SessionError::Ssh {
                 session: self.name().to_owned(),
                 source,

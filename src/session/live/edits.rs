@@ -11,10 +11,10 @@ use tokio::{
     time::sleep,
 };
 
-use super::LiveSession;
+use super::{LiveSession, Permit};
 use crate::{
     lock::lock,
-    session::{caller::Caller, error::SessionError, shown_files::ShownFile},
+    session::{caller::Caller, error::SessionError, shown_files::ShownFile, work::Edit},
     ssh::{
         command::{
             limits::{Signals, StopConditions},
@@ -34,15 +34,6 @@ const ATTEMPTS: usize = 8;
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// Pause before another look at the edit of the other process.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
-
-/// Options of an edit.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct EditOptions {
-    /// True if nothing is written.
-    pub dry_run: bool,
-    /// True if root edits, through sudo.
-    pub sudo: bool,
-}
 
 /// Edit that was made, or in a dry run would be.
 #[derive(Debug)]
@@ -72,7 +63,7 @@ pub(super) struct EditTurns(Mutex<HashMap<Vec<u8>, Weak<AsyncMutex<()>>>>);
 struct EditRun<'a> {
     session: &'a LiveSession,
     action: &'a EditAction,
-    options: EditOptions,
+    edit: &'a Edit,
     caller: &'a Caller,
     /// State once the files are being written.
     writing: Option<Writing>,
@@ -99,12 +90,13 @@ impl LiveSession {
     /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
     pub async fn edit_files(
         &self,
-        action: EditAction,
-        options: EditOptions,
+        permit: &Permit<Edit>,
         caller: &Caller,
     ) -> Result<FinishedEdit, SessionError> {
         let _running = self.running.token();
-        let action = self.remote_paths(action, caller).await?;
+        let edit = permit.work();
+        let action = edit.action.clone();
+        let action = self.remote_paths(action, &permit.grant, caller).await?;
         let directory = self.start_of(action.paths()).await;
         let action = action
             .in_directory(&directory)
@@ -114,7 +106,7 @@ impl LiveSession {
         let mut run = EditRun {
             session: self,
             action: &action,
-            options,
+            edit,
             caller,
             writing: None,
             temps: Mutex::default(),
@@ -123,7 +115,7 @@ impl LiveSession {
 
         let (mut attempts, mut busy_since) = (0, None);
         loop {
-            let host = self.host(caller).await?;
+            let host = self.host(&permit.grant, caller).await?;
             let error = match run.over(&host).await {
                 Ok(edit) => return Ok(edit),
                 Err(error) => error,
@@ -191,14 +183,14 @@ impl EditRun<'_> {
         let (session, caller) = (self.session, self.caller);
         let conditions = session.conditions(None, caller, &Signals::default());
 
-        let idle = if self.options.sudo {
+        let idle = if self.edit.sudo {
             None
         } else {
             session.idle_files(host)
         };
         let is_idle = idle.is_some();
         // Where a connection has one channel, SFTP and the programs of the host would need two.
-        let by_scripts = self.options.sudo || host.has_single_channels();
+        let by_scripts = self.edit.sudo || host.has_single_channels();
         let files = match idle {
             Some(files) => Ok(files),
             None if by_scripts => Err(TransferError::NoSftp),
@@ -207,7 +199,7 @@ impl EditRun<'_> {
         let files = match files {
             Ok(files) => files,
             Err(TransferError::NoSftp | TransferError::Start(_)) => {
-                let root = self.options.sudo.then(|| session.sudo_sources(caller));
+                let root = self.edit.sudo.then(|| session.sudo_sources(caller));
                 let editor = FileEditor::by_scripts(host, root);
                 return self.with(&editor, &conditions).await;
             }
@@ -263,7 +255,7 @@ impl EditRun<'_> {
         } else {
             let prepared = editor.prepare(self.action, conditions).await?;
             let edit = self.session.checked(prepared, self.caller)?;
-            if self.options.dry_run {
+            if self.edit.dry_run {
                 return Ok(edit);
             }
 

@@ -7,10 +7,13 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::LiveSession;
+use super::{LiveSession, Permit};
 use crate::{
     lock::lock,
-    session::{caller::Caller, error::SessionError, shell_name::ShellName, shown_files::ShownFile},
+    session::{
+        caller::Caller, error::SessionError, shell_name::ShellName, shown_files::ShownFile,
+        work::RemoteRead,
+    },
     ssh::{
         command::{
             limits::{Signals, StopConditions},
@@ -38,24 +41,25 @@ pub(super) struct IdleFiles {
 
 impl LiveSession {
     /// Reads a page of a file or directory, and remembers that the caller was shown the file. A
-    /// relative path starts in the directory of the default shell; `request.directory` is set here.
-    /// With `sudo` it is read as root.
+    /// relative path starts in the directory of the default shell; the path of the permit and
+    /// the directory are set in `request` here.
     ///
     /// # Errors
     /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
     pub async fn read_file(
         &self,
         mut request: ReadRequest,
-        sudo: bool,
+        permit: &Permit<RemoteRead>,
         caller: &Caller,
     ) -> Result<FileView, SessionError> {
         let _running = self.running.token();
-        request.path = self.remote_path(request.path, caller).await?;
+        let RemoteRead { path, sudo } = permit.work().clone();
+        request.path = self.remote_path(path, &permit.grant, caller).await?;
         request.directory = self.start_of([request.path.as_bytes()]).await;
 
         let mut tried_again = false;
         loop {
-            let host = self.host(caller).await?;
+            let host = self.host(&permit.grant, caller).await?;
             let conditions = self.conditions(None, caller, &Signals::default());
 
             let read = async {

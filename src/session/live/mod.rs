@@ -10,6 +10,8 @@ pub mod forwards;
 mod lane;
 mod lending;
 mod names;
+mod permit;
+mod place;
 mod search;
 mod shells;
 mod single_flight;
@@ -30,6 +32,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
+pub(super) use self::permit::Grant;
 use self::{
     configured_forwards::ConfiguredForwards, edits::EditTurns, files::IdleFiles,
     forwards::Forwards, lane::LaneUsers, names::KnownNames, single_flight::SingleFlight,
@@ -37,13 +40,14 @@ use self::{
 pub use self::{
     connection::Reconnected,
     detached::started,
-    edits::{EditOptions, EditedFile, FinishedEdit},
+    edits::{EditedFile, FinishedEdit},
     lane::LaneUse,
     lending::LendError,
+    permit::Permit,
 };
 use super::{
-    error::SessionError, saved::SavedSession, servers::SavedServers, settings_file::SettingsFile,
-    shell_name::ShellName, shown_files::ShownFiles,
+    approvals::Approvals, error::SessionError, saved::SavedSession, servers::SavedServers,
+    settings_file::SettingsFile, shell_name::ShellName, shown_files::ShownFiles,
 };
 use crate::{
     forward::address::ConnectAddress,
@@ -92,6 +96,8 @@ pub struct SessionEnv {
     pub askpass: Option<Askpass>,
     /// What the person allows.
     pub settings: Arc<SettingsFile>,
+    /// Questions that wait for the user, and answers that hold.
+    pub approvals: Arc<Approvals>,
     /// Forwards of all sessions.
     pub forwards: Arc<Forwards>,
     /// What is known of servers.

@@ -1,8 +1,8 @@
 //! Searches on the remote host.
 
-use super::LiveSession;
+use super::{LiveSession, Permit};
 use crate::{
-    session::{caller::Caller, error::SessionError},
+    session::{caller::Caller, error::SessionError, work::RemoteRead},
     ssh::{
         command::limits::Signals,
         transfer::{SearchRequest, SearchResult, search},
@@ -18,15 +18,17 @@ impl LiveSession {
     pub async fn search(
         &self,
         mut request: SearchRequest,
+        permit: &Permit<RemoteRead>,
         caller: &Caller,
     ) -> Result<SearchResult, SessionError> {
         let _running = self.running.token();
-        request.path = self.remote_path(request.path, caller).await?;
+        let path = permit.work().path.clone();
+        request.path = self.remote_path(path, &permit.grant, caller).await?;
         request.directory = self.start_of([request.path.as_bytes()]).await;
 
         let mut tried_again = false;
         loop {
-            let host = self.host(caller).await?;
+            let host = self.host(&permit.grant, caller).await?;
             let conditions = self.conditions(None, caller, &Signals::default());
 
             match search(&host, &request, &conditions).await {

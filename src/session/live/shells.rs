@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Mutex as AsyncMutex;
 
-use super::{LiveSession, ShellSlot};
+use super::{LiveSession, Permit, ShellSlot};
 use crate::{
     lock::lock,
     render::Style,
@@ -13,6 +13,7 @@ use crate::{
         error::SessionError,
         job::{FinishedJob, Job, JobRunner, JobSpec, ShellEnd},
         shell_name::ShellName,
+        work::ShellCommand,
     },
     ssh::{
         command::{
@@ -25,7 +26,6 @@ use crate::{
             spec::CommandSpec,
         },
         error::SshError,
-        prompt::prompter::Prompter,
     },
 };
 
@@ -43,17 +43,18 @@ impl LiveSession {
     /// The system provides no random number for the id.
     pub fn shell(
         self: &Arc<Self>,
-        name: &ShellName,
-        spec: CommandSpec,
-        prompter: Prompter,
+        permit: Permit<ShellCommand>,
+        caller: &Caller,
     ) -> Result<Arc<Job>, SessionError> {
+        let ShellCommand { shell: name, spec } = permit.work();
         // A shell that runs needs no sudo.
         let spec = CommandSpec {
             sudo: name.user.is_some() && !self.has_shell(name),
-            ..spec
+            ..spec.clone()
         };
 
         let (job, runner) = Job::new(JobSpec {
+            input_check: self.input_check(),
             session: self.name().to_owned(),
             shell: Some(name.clone()),
             command: &spec,
@@ -63,11 +64,11 @@ impl LiveSession {
         })
         .map_err(|error| self.ssh(error))?;
 
-        let (session, name, output) = (Arc::clone(self), name.clone(), job.output.clone());
+        let (session, output, caller) = (Arc::clone(self), job.output.clone(), caller.clone());
 
         tokio::spawn(async move {
             let end = session
-                .run_in_shell(&name, &spec, &runner, prompter, output)
+                .run_in_shell(&permit, &spec, &runner, caller, output)
                 .await;
             runner.finish(end.map(|(result, notice)| FinishedJob {
                 command: result.command,
@@ -85,17 +86,18 @@ impl LiveSession {
     /// Runs a command in the named shell when the turn of the command comes.
     async fn run_in_shell(
         &self,
-        name: &ShellName,
+        permit: &Permit<ShellCommand>,
         spec: &CommandSpec,
         runner: &JobRunner,
-        prompter: Prompter,
+        caller: Caller,
         output: Output,
     ) -> Result<(ShellResult, Option<String>), SessionError> {
         let _running = self.running.token();
+        let name = &permit.work().shell;
         let caller = Caller {
             cancelled: runner.stop.clone(),
-            prompter: prompter.pausing(runner.pause.clone()),
-            ..Caller::default()
+            prompter: caller.prompter.pausing(runner.pause.clone()),
+            ..caller
         };
 
         let slot = {
@@ -109,7 +111,7 @@ impl LiveSession {
         let mut tried_again = false;
 
         loop {
-            let host = self.host(&caller).await?;
+            let host = self.host(&permit.grant, &caller).await?;
             let conditions = self.conditions(spec.limit, &caller, &runner.signals);
 
             // No sudo is needed for the user of the log-in, and the host may lack sudo.

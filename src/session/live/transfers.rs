@@ -2,6 +2,7 @@
 //! link is lost.
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,10 +10,15 @@ use std::{
 use futures_util::future::{BoxFuture, try_join};
 use tokio::time::sleep;
 
-use super::{LiveSession, longer};
+use super::{Grant, LiveSession, Permit, longer};
 use crate::{
+    local::home::home,
     lock::lock,
-    session::{caller::Caller, error::SessionError},
+    session::{
+        caller::Caller,
+        error::SessionError,
+        work::{RemoteRead, RemoteWrite},
+    },
     ssh::{
         command::{
             limits::{Signals, StopConditions},
@@ -36,14 +42,18 @@ impl LiveSession {
     pub async fn upload(
         &self,
         mut request: TransferRequest,
+        permit: &Permit<RemoteWrite>,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
-        request.remote = self.remote_path(request.remote, caller).await?;
+        let (path, grant) = (permit.work().path.clone(), &permit.grant);
+        request.remote = self.remote_path(path, grant, caller).await?;
         let progress = request.progress.clone();
-        let transfer = FileTransfer::up(request, self.guard(caller))
+        let guard = self.guard(caller)?;
+        let transfer = FileTransfer::up(request, guard)
             .await
             .map_err(|error| self.transfer(error))?;
-        self.over_any_link(transfer, &progress, None, caller).await
+        self.over_any_link(transfer, &progress, grant, None, caller)
+            .await
     }
 
     /// Downloads a file or directory tree.
@@ -53,34 +63,40 @@ impl LiveSession {
     pub async fn download(
         &self,
         mut request: TransferRequest,
+        permit: &Permit<RemoteRead>,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
-        request.remote = self.remote_path(request.remote, caller).await?;
+        let (path, grant) = (permit.work().path.clone(), &permit.grant);
+        request.remote = self.remote_path(path, grant, caller).await?;
         let progress = request.progress.clone();
-        let transfer = FileTransfer::down(request, self.guard(caller))
-            .map_err(|error| self.transfer(error))?;
-        self.over_any_link(transfer, &progress, None, caller).await
+        let guard = self.guard(caller)?;
+        let transfer = FileTransfer::down(request, guard).map_err(|error| self.transfer(error))?;
+        self.over_any_link(transfer, &progress, grant, None, caller)
+            .await
     }
 
-    /// Copies a file or directory tree from the host of the session `origin`, where the local path
-    /// of the request is, to the host of this session. Both may be the same session. Nothing is
-    /// read or written on this machine.
+    /// Copies a file or directory tree from the host of the session `origin` to the host of this
+    /// session, between the paths of the permits. Both may be the same session. Nothing is read or
+    /// written on this machine.
     ///
     /// # Errors
     /// Returns [`SessionError::Transfer`] with the [`TransferError`], or the error of connecting.
     /// The error names the session to which it belongs.
     pub async fn copy_from(
         &self,
-        origin: &Self,
+        (origin, reading): (&Self, &Permit<RemoteRead>),
         mut request: TransferRequest,
+        permit: &Permit<RemoteWrite>,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
-        request.local = origin.remote_path(request.local, caller).await?;
-        request.remote = self.remote_path(request.remote, caller).await?;
+        let (from, to) = (reading.work().path.clone(), permit.work().path.clone());
+        request.local = origin.remote_path(from, &reading.grant, caller).await?;
+        request.remote = self.remote_path(to, &permit.grant, caller).await?;
         let progress = request.progress.clone();
         let transfer =
             FileTransfer::between(origin.name(), request).map_err(|error| self.transfer(error))?;
-        self.over_any_link(transfer, &progress, Some(origin), caller)
+        let origin = Some((origin, &reading.grant));
+        self.over_any_link(transfer, &progress, &permit.grant, origin, caller)
             .await
     }
 
@@ -89,10 +105,13 @@ impl LiveSession {
         &self,
         mut transfer: FileTransfer,
         progress: &TransferCounters,
-        origin: Option<&Self>,
+        grant: &Grant,
+        origin: Option<(&Self, &Grant)>,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
-        let result = self.attempts(&mut transfer, progress, origin, caller).await;
+        let result = self
+            .attempts(&mut transfer, progress, grant, origin, caller)
+            .await;
         // If the last link is lost, too, the files wait for the next connection of the session.
         lock(&self.remote_temps).extend(transfer.remote_temps());
         let alive = lock(&self.last)
@@ -115,14 +134,18 @@ impl LiveSession {
         &self,
         transfer: &mut FileTransfer,
         progress: &TransferCounters,
-        origin: Option<&Self>,
+        grant: &Grant,
+        origin: Option<(&Self, &Grant)>,
         caller: &Caller,
     ) -> Result<Transferred, SessionError> {
-        let _running = (self.running.token(), origin.map(|it| it.running.token()));
+        let _running = (
+            self.running.token(),
+            origin.map(|(it, _)| it.running.token()),
+        );
         // The first retry follows at once, because the link may have died long before.
         let (mut lost, mut pause) = (None, Duration::ZERO);
         loop {
-            let error = match self.hosts(origin, caller).await {
+            let error = match self.hosts(grant, origin, caller).await {
                 Ok((host, from)) => {
                     let before = progress.now().bytes;
                     let conditions = self.conditions(None, caller, &Signals::default());
@@ -143,7 +166,11 @@ impl LiveSession {
                         (TransferError::Ssh(error), _, _) => {
                             self.drop_dead(&host, error).await;
                         }
-                        (TransferError::Origin { source, .. }, Some(origin), Some((host, _))) => {
+                        (
+                            TransferError::Origin { source, .. },
+                            Some((origin, _)),
+                            Some((host, _)),
+                        ) => {
                             if let TransferError::Ssh(error) = &**source {
                                 origin.drop_dead(host, error).await;
                             }
@@ -182,19 +209,20 @@ impl LiveSession {
     /// which its session stops the copy. Both are dialled at the same time.
     async fn hosts(
         &self,
-        origin: Option<&Self>,
+        grant: &Grant,
+        origin: Option<(&Self, &Grant)>,
         caller: &Caller,
     ) -> Result<(Arc<RemoteHost>, Option<(Arc<RemoteHost>, StopConditions)>), SessionError> {
         let from = async {
-            let Some(origin) = origin else {
+            let Some((origin, grant)) = origin else {
                 return Ok(None);
             };
-            let host = Box::pin(origin.host(caller)).await?;
+            let host = Box::pin(origin.host(grant, caller)).await?;
             let conditions = origin.conditions(None, caller, &Signals::default());
             Ok(Some((host, conditions)))
         };
 
-        try_join(self.host(caller), from).await
+        try_join(self.host(grant, caller), from).await
     }
 
     /// Removes temporary files left by lost connections, in the background.
@@ -214,14 +242,31 @@ impl LiveSession {
 
     /// Returns the guard for a transfer or a forward, which asks the user about sensitive paths of
     /// this machine.
-    #[must_use]
-    pub fn guard(&self, caller: &Caller) -> Guard {
-        Guard {
+    ///
+    /// # Errors
+    /// [`SessionError::NotAllowed`]: the settings, which may name the folders of transfers, cannot
+    /// be read.
+    pub fn guard(&self, caller: &Caller) -> Result<Guard, SessionError> {
+        Ok(Guard {
+            roots: self.local_roots()?,
             machine: Arc::clone(&self.session_env.machine),
             prompter: caller.prompter.clone(),
             account: self.account(),
             given: self.given.clone(),
-        }
+        })
+    }
+
+    /// Returns the folders for transfers that the settings name; empty without such a setting.
+    fn local_roots(&self) -> Result<Vec<PathBuf>, SessionError> {
+        let settings = self.settings()?;
+        let roots = settings.iter().flat_map(|settings| &settings.local().roots);
+        let absolute = |root: &String| match root.strip_prefix("~/") {
+            // Without a home directory the root stays one that no path is in.
+            Some(rest) => home().map_or_else(|| root.into(), |home| home.join(rest)),
+            None => root.into(),
+        };
+
+        Ok(roots.map(absolute).collect())
     }
 
     /// Wraps the error of a transfer. It belongs to this session unless it names another.

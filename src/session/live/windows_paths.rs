@@ -1,6 +1,6 @@
 //! Paths of Windows hosts, such as `C:\x`, as callers type them.
 
-use super::LiveSession;
+use super::{Grant, LiveSession};
 use crate::{
     framing::exec::windows::{may_be_windows_path, sftp_path},
     session::{caller::Caller, error::SessionError},
@@ -15,9 +15,13 @@ impl LiveSession {
     pub(super) async fn remote_path(
         &self,
         typed: String,
+        grant: &Grant,
         caller: &Caller,
     ) -> Result<String, SessionError> {
-        if self.are_of_windows([typed.as_bytes()], caller).await? {
+        if self
+            .are_of_windows([typed.as_bytes()], grant, caller)
+            .await?
+        {
             Ok(sftp_path(&typed))
         } else {
             Ok(typed)
@@ -31,9 +35,10 @@ impl LiveSession {
     pub(super) async fn remote_paths(
         &self,
         action: EditAction,
+        grant: &Grant,
         caller: &Caller,
     ) -> Result<EditAction, SessionError> {
-        if !self.are_of_windows(action.paths(), caller).await? {
+        if !self.are_of_windows(action.paths(), grant, caller).await? {
             return Ok(action);
         }
 
@@ -48,9 +53,10 @@ impl LiveSession {
     async fn are_of_windows<'a>(
         &self,
         paths: impl IntoIterator<Item = &'a [u8]>,
+        grant: &Grant,
         caller: &Caller,
     ) -> Result<bool, SessionError> {
         let may_be = |path: &[u8]| std::str::from_utf8(path).is_ok_and(may_be_windows_path);
-        Ok(paths.into_iter().any(may_be) && self.host(caller).await?.runs_windows().await)
+        Ok(paths.into_iter().any(may_be) && self.host(grant, caller).await?.runs_windows().await)
     }
 }

@@ -11,6 +11,7 @@ use crate::session::{
     name::SessionName,
     saved::SavedSession,
     status::{ConnectionState, SessionStatus},
+    work::Connecting,
 };
 
 /// Longest wait for the facts about the host, which came on their way right after the log-in. The
@@ -56,7 +57,8 @@ impl SessionRegistry {
         let session = LiveSession::new(request.saved, request.secrets, self.session_env.clone())?;
 
         let reservation = self.reserve(session);
-        let host = reservation.session.host_within(limit, caller).await?;
+        let permit = reservation.session.permit(Connecting, caller).await?;
+        let host = reservation.session.connect(&permit, limit, caller).await?;
         let (session, old) = reservation.enter();
 
         let name = &session.saved.name;
@@ -70,7 +72,7 @@ impl SessionRegistry {
                 ));
             }
             old.close(DISCONNECT_PATIENCE).await;
-            session.open_postponed_forwards(&host).await?;
+            session.open_postponed_forwards(&host, caller).await?;
         }
 
         notices.extend(session.notices());

@@ -15,9 +15,10 @@ use crate::{
         caller::Caller,
         causes::with_causes,
         error::SessionError,
-        live::{ConnectOptions, LiveSession},
+        live::{ConnectOptions, LiveSession, Permit},
         name::SessionName,
         saved::SavedSession,
+        work::Work,
     },
     ssh::{config::named_hosts::named_hosts, connect::UnknownHosts},
 };
@@ -35,6 +36,14 @@ pub struct OpenedSession {
     pub notice: Option<String>,
     /// Time which connecting took.
     pub took: Duration,
+}
+
+/// Session of a call.
+enum Found {
+    /// Session that exists.
+    Session(Arc<LiveSession>),
+    /// New session for a host of the SSH configuration.
+    Host(Arc<LiveSession>),
 }
 
 impl SessionRegistry {
@@ -59,42 +68,87 @@ impl SessionRegistry {
         hosts
     }
 
-    /// Returns the named session as [`lookup`](Self::lookup) does. If there is none, a host of that
-    /// name in the SSH configuration is connected and saved as a session.
+    /// Returns the named session as [`lookup`](Self::lookup) does, with the permit for the work. If
+    /// there is none, a host of that name in the SSH configuration is connected and saved as a
+    /// session.
     ///
     /// Only a host whose key is known is contacted, and only over known jump hosts: nobody is asked
     /// about a key, and none is accepted by `StrictHostKeyChecking`.
     ///
     /// # Errors
     /// There is no such session, and the host is not named, is not known or cannot be connected to.
-    pub async fn open(
+    /// The settings or the user do not allow the work.
+    pub async fn open<W: Work>(
         &self,
         name: Option<&str>,
+        work: W,
         caller: &Caller,
-    ) -> Result<OpenedSession, SessionError> {
+    ) -> Result<(OpenedSession, Permit<W>), SessionError> {
+        let opening = async {
+            match self.find_or_make(name).await? {
+                Found::Session(session) => {
+                    let permit = session.permit(work, caller).await?;
+                    let opened = OpenedSession {
+                        session,
+                        notice: None,
+                        took: Duration::ZERO,
+                    };
+                    Ok((opened, permit))
+                }
+                Found::Host(wanted) => self.connect_host(wanted, work, caller).await,
+            }
+        };
+
+        tokio::select! {
+            opened = opening => opened,
+            () = caller.cancelled.cancelled() => Err(SessionError::Cancelled),
+        }
+    }
+
+    /// Asks the user at once about the same work in several sessions, so that [`open`](Self::open)
+    /// finds the answers. Says nothing of those that cannot be opened.
+    pub async fn ask_about_all<W: Work>(&self, names: &[String], work: W, caller: &Caller) {
+        // Without settings there is nothing to ask.
+        if matches!(self.session_env.settings.current(), Ok(None)) {
+            return;
+        }
+
+        let mut sessions = Vec::new();
+        for name in names {
+            match self.find_or_make(Some(name)).await {
+                Ok(Found::Session(session) | Found::Host(session)) => sessions.push(session),
+                Err(_) => {}
+            }
+        }
+
+        LiveSession::ask_about_all(&sessions, work, caller).await;
+    }
+
+    /// Returns the named session, or makes one for a host of that name in the SSH configuration. It
+    /// is not entered in the registry, and nobody is contacted.
+    async fn find_or_make(&self, name: Option<&str>) -> Result<Found, SessionError> {
         let name = match self.lookup(name).await {
             Ok(session) if session.is_unproven() => session.saved.name.clone(),
-            Ok(session) => {
-                return Ok(OpenedSession {
-                    session,
-                    notice: None,
-                    took: Duration::ZERO,
-                });
-            }
+            Ok(session) => return Ok(Found::Session(session)),
             Err(error) => self.named_host(error).await?,
         };
 
-        let began = Instant::now();
-        let (session, notice) = tokio::select! {
-            connected = self.connect_host(name, caller) => connected?,
-            () = caller.cancelled.cancelled() => return Err(SessionError::Cancelled),
+        let saved = SavedSession {
+            host: name.to_string(),
+            name,
+            user: None,
+            port: None,
+            key_path: None,
+            password_auth: false,
+            extra: serde_json::Map::new(),
         };
 
-        Ok(OpenedSession {
-            session,
-            notice,
-            took: began.elapsed(),
-        })
+        let options = ConnectOptions {
+            unknown_hosts: UnknownHosts::Refused,
+            ..ConnectOptions::default()
+        };
+
+        LiveSession::new(saved, options, self.session_env.clone()).map(Found::Host)
     }
 
     /// Creates the error for a call without a name. If there are no sessions, it names hosts that
@@ -140,29 +194,15 @@ impl SessionRegistry {
 
     /// Connects a host of the SSH configuration and saves it as a session.
     ///
-    /// Returns the session, and a remark on it unless another call has connected one of that name
+    /// Returns the session with a remark on it, unless another call has connected one of that name
     /// with other settings.
-    async fn connect_host(
+    async fn connect_host<W: Work>(
         &self,
-        name: SessionName,
+        wanted: Arc<LiveSession>,
+        work: W,
         caller: &Caller,
-    ) -> Result<(Arc<LiveSession>, Option<String>), SessionError> {
-        let saved = SavedSession {
-            host: name.to_string(),
-            name,
-            user: None,
-            port: None,
-            key_path: None,
-            password_auth: false,
-            extra: serde_json::Map::new(),
-        };
-
-        let options = ConnectOptions {
-            unknown_hosts: UnknownHosts::Refused,
-            ..ConnectOptions::default()
-        };
-
-        let wanted = LiveSession::new(saved, options, self.session_env.clone())?;
+    ) -> Result<(OpenedSession, Permit<W>), SessionError> {
+        let began = Instant::now();
 
         // Checked before anybody is contacted. The connection checks the keys once more.
         if let Some(unknown) = wanted.unknown_on_route().await? {
@@ -173,11 +213,22 @@ impl SessionRegistry {
         }
 
         let reservation = self.reserve_unused(wanted);
-        reservation.session.host(caller).await?;
+        let asked = Instant::now();
+        let permit = reservation.session.permit(work, caller).await?;
+        let asked = asked.elapsed();
+
+        let limit = reservation.session.connect_limit();
+        reservation.session.connect(&permit, limit, caller).await?;
         let session = reservation.keep();
+        let opened = |session, notice| OpenedSession {
+            session,
+            notice,
+            // The time of the user to think is not one of connecting.
+            took: began.elapsed().saturating_sub(asked),
+        };
 
         if !session.is_host_of_config() {
-            return Ok((session, None));
+            return Ok((opened(session, None), permit));
         }
 
         let saved = session.to_save();
@@ -193,6 +244,6 @@ impl SessionRegistry {
             Err(error) => format!("connected, but not saved: {}", with_causes(&error)),
         };
 
-        Ok((session, Some(notice)))
+        Ok((opened(session, Some(notice)), permit))
     }
 }

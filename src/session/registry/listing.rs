@@ -14,6 +14,7 @@ use crate::session::{
     name_pattern::{self, is_pattern},
     status::{ConnectionState, SessionStatus},
     store::LoadedStore,
+    work::Connecting,
 };
 
 /// Listing of all sessions for `ssh_sessions`.
@@ -126,7 +127,7 @@ impl SessionRegistry {
         caller: &Caller,
     ) -> Result<(Vec<Arc<LiveSession>>, Option<String>), SessionError> {
         if name.is_some() {
-            let opened = self.open(name, caller).await?;
+            let (opened, _) = self.open(name, Connecting, caller).await?;
             return Ok((vec![opened.session], opened.notice));
         }
 

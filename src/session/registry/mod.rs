@@ -31,6 +31,7 @@ use super::{
     status::SessionStatus,
     store::{LoadedStore, Store},
     transfers::Transfers,
+    work::Connecting,
 };
 use crate::{
     capture::Captured,
@@ -143,6 +144,7 @@ impl SessionRegistry {
                 folder: OutputFolder::new(options.output),
                 askpass: options.askpass,
                 settings: options.settings,
+                approvals: Arc::default(),
                 forwards: Arc::clone(&forwards),
                 servers: SavedServers::new(store),
                 ending: CancellationToken::new(),
@@ -290,9 +292,14 @@ impl SessionRegistry {
         name: &str,
         caller: &Caller,
     ) -> Result<(SessionStatus, Option<String>), SessionError> {
-        let OpenedSession {
-            session, notice, ..
-        } = self.open(Some(name), caller).await?;
+        // A session that exists need not be connected.
+        let (session, notice) = match self.lookup(Some(name)).await {
+            Ok(session) if !session.is_unproven() => (session, None),
+            _ => {
+                let (opened, _) = self.open(Some(name), Connecting, caller).await?;
+                (opened.session, opened.notice)
+            }
+        };
 
         let name = session.saved.name.clone();
         self.lock().chosen = Some(name.clone());

@@ -10,6 +10,7 @@ use crate::session::{
     error::SessionError,
     live::{FIRST_PAUSE, Reconnected, longer},
     status::SessionStatus,
+    work::Connecting,
 };
 
 /// Least time for an attempt. A shorter rest of the wait is not used.
@@ -71,14 +72,15 @@ impl SessionRegistry {
         limit: Option<Duration>,
         caller: &Caller,
     ) -> Result<(SessionStatus, Reconnected, Option<String>), SessionError> {
+        let (opened, permit) = self.open(name, Connecting, caller).await?;
         let OpenedSession {
             session, notice, ..
-        } = self.open(name, caller).await?;
+        } = opened;
 
         // A connection that this call has made is fresh.
         let reconnected = match &notice {
             Some(_) => Reconnected::Connected,
-            None => session.reconnect(fresh, limit, caller).await?,
+            None => session.reconnect(fresh, limit, &permit, caller).await?,
         };
 
         let default = self.is_default(&session).await;

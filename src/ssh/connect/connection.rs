@@ -1,7 +1,7 @@
 //! One authenticated SSH transport.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
@@ -12,7 +12,7 @@ use russh::{
 };
 use tokio::time::timeout;
 
-use super::proxy_command::ProxyProcess;
+use super::{open::RouteCheck, proxy_command::ProxyProcess};
 use crate::{
     event::Event,
     openssh::{
@@ -55,6 +55,8 @@ pub struct Connection {
     pub(in crate::ssh) environment: Vec<(String, String)>,
     /// Connection to the jump host; `None` without a jump host.
     pub(in crate::ssh) hop: Option<Arc<Connection>>,
+    /// Check of the hosts on the way, for further connections.
+    pub(in crate::ssh) route_check: RouteCheck,
     /// Process of the `ProxyCommand`, which ends with this connection; `None` without a
     /// `ProxyCommand`.
     pub(in crate::ssh) _proxy: Option<ProxyProcess>,
@@ -146,6 +148,13 @@ fn names_port(destination: &str) -> bool {
 }
 
 impl Connection {
+    /// Returns the address at the other end of the TCP connection; `None` through a jump host or
+    /// `ProxyCommand`.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address.map(|address| address.ip())
+    }
+
     /// Returns true if russh has ended the transport.
     #[must_use]
     pub fn is_closed(&self) -> bool {

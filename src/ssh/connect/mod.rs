@@ -6,5 +6,5 @@ pub(super) mod open;
 pub(super) mod proxy_command;
 
 pub use self::open::{
-    RouteHost, UnknownHosts, UnknownOnRoute, addresses, planned_route, unknown_on_route,
+    RouteCheck, RouteHost, UnknownHosts, UnknownOnRoute, addresses, planned_route, unknown_on_route,
 };

@@ -48,6 +48,7 @@ impl SshError {
 
         // In the order of the stages of a connection.
         match self {
+            Self::NotAllowed(not_allowed) => not_allowed.hint.clone(),
             // Without `ssh -G`, only a part of the ssh_config language can be read.
             Self::ResolveRun(_) | Self::ConfigFile { .. } => {
                 "install the OpenSSH client (Debian: apt-get install openssh-client)".into()

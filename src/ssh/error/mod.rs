@@ -22,6 +22,9 @@ pub(super) const MAX_WORDS_BYTES: usize = 1000;
 /// Failure of the SSH layer. The variant names the stage which failed, and the source is the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum SshError {
+    /// The settings or the user do not allow the host, or a jump host on the way.
+    #[error("{}", .0.message)]
+    NotAllowed(Box<NotAllowed>),
     /// The `ssh` program, which reads the configuration, could not be run.
     #[error("could not run `ssh -G` to read the SSH configuration: {0}")]
     ResolveRun(#[source] io::Error),
@@ -283,6 +286,15 @@ pub enum SshError {
     /// The call was cancelled.
     #[error("the call was cancelled")]
     Cancelled,
+}
+
+/// Refusal by the settings or by the user, with one instruction for the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotAllowed {
+    /// What is not allowed, and who says so.
+    pub message: String,
+    /// Next step.
+    pub hint: String,
 }
 
 /// Measure which may help after a failed authentication.

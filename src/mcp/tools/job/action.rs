@@ -145,6 +145,10 @@ impl JobAction {
             }
         }
 
+        // A command can be stopped whatever the settings say now.
+        if let Some(Signal::Once(_)) = self.signal {
+            job.check_input(&call.caller).await?;
+        }
         if let Some(signal) = self.signal
             && !job.signal(signal)
             && job.ended().is_none()

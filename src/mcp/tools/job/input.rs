@@ -31,6 +31,7 @@ pub(super) async fn ask_for_secret(
     if !job.accepts_input() {
         return Err(refused_input(job, InputRefused::Closed));
     }
+    job.check_input(&call.caller).await?;
 
     let prompter = call.secret_prompter();
     if !prompter.can_ask_secrets() {

@@ -13,7 +13,7 @@ use crate::{
         detached::{DetachedJob, DetachedState, Following, JobId, Known, SyncState, Watchers},
         error::{Refusal, SessionError},
         job::{FinishedJob, JobRunner, Signal},
-        live::{FIRST_PAUSE, LiveSession, longer},
+        live::{FIRST_PAUSE, Grant, LiveSession, longer},
     },
     ssh::command::{
         detached::{DetachedError, MAX_WAIT, Mirror, StopOutcome},
@@ -159,7 +159,7 @@ impl Follower {
         let period = watchers.borrow().period;
         self.period = period;
 
-        let host = session.host(caller).await?;
+        let host = session.host(&Grant::upkeep(caller), caller).await?;
         // The answer is first wanted at once; once everything is known, the script waits for news.
         let is_fresh = matches!(
             self.following.known.borrow().in_period(period),

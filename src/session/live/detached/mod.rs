@@ -9,7 +9,7 @@ use std::{
 };
 
 use self::follower::Follower;
-use super::LiveSession;
+use super::{Grant, LiveSession, Permit};
 use crate::{
     foreign_text::escape_line,
     render::Style,
@@ -18,6 +18,7 @@ use crate::{
         detached::{Detached, DetachedJob, Feed, Following, JobId},
         error::SessionError,
         job::{Job, JobRunner, JobSpec, random_id},
+        work::JobInput,
     },
     ssh::command::{
         detached::DetachedError, output::Output, remote_host::RemoteHost, spec::CommandSpec,
@@ -34,17 +35,17 @@ impl LiveSession {
     /// The system provides no random number for the id.
     pub fn exec_detached(
         self: &Arc<Self>,
-        spec: CommandSpec,
+        permit: Permit<CommandSpec>,
         caller: Caller,
     ) -> Result<Arc<Job>, SessionError> {
         // The id is fixed before the first attempt, so that a second attempt cannot start a second
         // job.
         let id = random_id().map_err(|error| self.ssh(error))?;
-        let (job, runner, following) = self.job(&id, &spec, Duration::ZERO)?;
+        let (job, runner, following) = self.job(&id, permit.work(), Duration::ZERO)?;
         let (session, output) = (Arc::clone(self), job.output.clone());
 
         tokio::spawn(async move {
-            match session.begin(&id, &spec, &runner, caller).await {
+            match session.begin(&id, &permit, &runner, caller).await {
                 Ok(()) => {
                     runner.sent.set();
                     Follower::new(session, id, following, runner, &output, Duration::ZERO)
@@ -118,8 +119,9 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<(), SessionError> {
         let _running = self.running.token();
+        let permit = self.permit(JobInput, caller).await?;
         // No second attempt: input whose answer was lost may have arrived.
-        let host = self.host(caller).await?;
+        let host = self.host(&permit.grant, caller).await?;
         host.feed_detached(id, &input.bytes, input.closes, input.is_secret)
             .await
             .map_err(|error| self.detached(error))
@@ -160,6 +162,7 @@ impl LiveSession {
         let (detached, requests, following) = Detached::new(id.clone(), self.name().to_owned());
 
         let (job, runner) = Job::new(JobSpec {
+            input_check: self.input_check(),
             session: self.name().to_owned(),
             shell: None,
             command: spec,
@@ -180,7 +183,7 @@ impl LiveSession {
     async fn begin(
         &self,
         id: &JobId,
-        spec: &CommandSpec,
+        permit: &Permit<CommandSpec>,
         runner: &JobRunner,
         caller: Caller,
     ) -> Result<(), SessionError> {
@@ -193,8 +196,8 @@ impl LiveSession {
         let mut tried_again = false;
 
         loop {
-            let host = self.host(&caller).await?;
-            match host.start_detached(id, spec, tried_again).await {
+            let host = self.host(&permit.grant, &caller).await?;
+            match host.start_detached(id, permit.work(), tried_again).await {
                 Err(DetachedError::Ssh(error))
                     if !tried_again && self.drop_dead(&host, &error).await =>
                 {
@@ -217,7 +220,7 @@ impl LiveSession {
         let _running = self.running.token();
         let mut tried_again = false;
         loop {
-            let host = self.host(caller).await?;
+            let host = self.host(&Grant::upkeep(caller), caller).await?;
             // The operation itself takes no cancellation, so its future is dropped instead.
             let done = tokio::select! {
                 done = operation(Arc::clone(&host)) => done,

@@ -8,7 +8,7 @@ use crate::session::{
     caller::Caller,
     detached::{Demand, JobId, Request},
     error::SessionError,
-    live::LiveSession,
+    live::{Grant, LiveSession},
 };
 
 /// Executes each request in a separate task until every sender is gone.
@@ -46,7 +46,10 @@ async fn execute(
     caller: &Caller,
 ) -> Result<(), SessionError> {
     match demand {
-        Demand::Connect => session.host(caller).await.map(drop),
+        Demand::Connect => {
+            let grant = Grant::upkeep(caller);
+            session.host(&grant, caller).await.map(drop)
+        }
         Demand::Feed(input) => session.feed_detached(id, &input, caller).await,
     }
 }

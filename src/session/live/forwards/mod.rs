@@ -1,6 +1,7 @@
 //! Forwarded ports of a process, of all sessions.
 
 pub mod forward;
+mod opening;
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +12,8 @@ use std::{
 };
 
 use self::forward::{Forward, Listener};
-use super::LiveSession;
+pub use self::opening::{OpenForwardError, OpenedForward};
+use super::{LiveSession, Permit};
 use crate::{
     forward::{
         request::ForwardRequest,
@@ -64,12 +66,13 @@ impl Forwards {
         self: &Arc<Self>,
         session: &Arc<LiveSession>,
         host: &Arc<RemoteHost>,
-        request: ForwardRequest,
+        permit: Permit<ForwardRequest>,
         guard: Option<&Guard>,
     ) -> Result<(Arc<Forward>, bool), ForwardError> {
+        let request = permit.work();
         // An equal call waits, and finds the forward of this one.
         let _turn = session.forward_turn.lock().await;
-        let same = |forward: &Arc<Forward>| forward.is(session, &request);
+        let same = |forward: &Arc<Forward>| forward.is(session, request);
         if let Some(forward) = self.all().into_iter().find(same) {
             return Ok((forward, false));
         }
@@ -78,11 +81,11 @@ impl Forwards {
         let listener = tokio::select! {
             biased;
             () = tie.closing.cancelled() => return Err(ForwardError::Disconnected),
-            listener = listen(host, &request, guard) => listener?,
+            listener = listen(host, request, guard) => listener?,
         };
 
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let (forward, serving) = Forward::new(id, session, tie, listener, request.to);
+        let (forward, serving) = Forward::new(id, session, tie, listener, permit);
         forward.connected(host);
         self.lock().insert(id, Arc::clone(&forward));
 

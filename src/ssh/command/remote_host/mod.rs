@@ -27,7 +27,7 @@ use crate::{
         auth::Credentials,
         config::target::Target,
         connect::{
-            UnknownHosts,
+            RouteCheck, UnknownHosts,
             connection::{Connection, Peer},
         },
         error::SshError,
@@ -67,7 +67,8 @@ pub struct RemoteHost {
 impl RemoteHost {
     /// Connects and logs in, within `limit`. The limit also holds for each later connection to the
     /// host, but `unknown_hosts` only for this one. `servers` has what earlier connections showed
-    /// about the server.
+    /// about the server. `route_check` holds for all of these
+    /// connections.
     ///
     /// # Errors
     /// [`SshError`], whose variant is the stage that failed.
@@ -77,9 +78,18 @@ impl RemoteHost {
         prompter: &Prompter,
         limit: Duration,
         unknown_hosts: UnknownHosts,
+        route_check: &RouteCheck,
         servers: &KnownServers,
     ) -> Result<Arc<Self>, SshError> {
-        let first = Connection::open(target, credentials, prompter, limit, unknown_hosts).await?;
+        let first = Connection::open(
+            target,
+            credentials,
+            prompter,
+            limit,
+            unknown_hosts,
+            route_check,
+        )
+        .await?;
 
         let host = Self::around(first, target, credentials, limit, true, servers);
         host.begin();

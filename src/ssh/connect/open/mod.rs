@@ -8,6 +8,7 @@ mod known_route;
 mod log_in;
 mod planned_route;
 mod route;
+mod route_check;
 mod trace;
 
 use std::{
@@ -23,6 +24,7 @@ use self::{engine::engine_config, handshake::Secured, route::Route};
 pub use self::{
     known_route::{UnknownHosts, UnknownOnRoute, unknown_on_route},
     planned_route::{RouteHost, addresses, planned_route},
+    route_check::RouteCheck,
 };
 use super::{
     connection::{AskedHost, Connection, Peer},
@@ -65,6 +67,8 @@ pub(in crate::ssh) struct OpenConnection<'a> {
     pub(in crate::ssh) same_host_as: Option<&'a Connection>,
     /// Treatment of unknown hosts, jump hosts included.
     pub(in crate::ssh) unknown_hosts: UnknownHosts,
+    /// Check of each host on the way, jump hosts included.
+    pub(in crate::ssh) route_check: &'a RouteCheck,
     /// Receive window of each channel, in bytes.
     pub(in crate::ssh) window: u32,
     /// Trace which records the stages. With a recording trace, no file is changed.
@@ -83,10 +87,12 @@ impl Connection {
         prompter: &Prompter,
         limit: Duration,
         unknown_hosts: UnknownHosts,
+        route_check: &RouteCheck,
     ) -> Result<Arc<Self>, SshError> {
         let (deadline, trace) = (&Deadline::after(limit), &StageTrace::default());
         OpenConnection {
             unknown_hosts,
+            route_check,
             ..OpenConnection::to(target, credentials, prompter, deadline, trace)
         }
         .run()
@@ -111,6 +117,7 @@ impl Connection {
         let trace = &StageTrace::default();
         OpenConnection {
             same_host_as: Some(self),
+            route_check: &self.route_check,
             window,
             ..OpenConnection::to(target, credentials, prompter, deadline, trace)
         }
@@ -148,6 +155,7 @@ impl<'a> OpenConnection<'a> {
             via: None,
             same_host_as: None,
             unknown_hosts: UnknownHosts::AsConfigured,
+            route_check: RouteCheck::NONE,
             window: WINDOW,
             trace,
         }
@@ -177,6 +185,9 @@ impl OpenConnection<'_> {
             forwarded_agent,
         } = self.prepare().await?;
 
+        // Before anybody is contacted for this host, a jump host included.
+        self.check_route(&config, None).await?;
+
         let Route {
             stream,
             hop,
@@ -184,6 +195,11 @@ impl OpenConnection<'_> {
             address,
             connecting,
         } = self.reach(&config).await?;
+
+        // A name may lead to an address that has rules of its own.
+        if let Some(address) = address {
+            self.check_route(&config, Some(address.ip())).await?;
+        }
 
         // `CheckHostIP` compares the key with the one known for the address, so the check needs the
         // address.
@@ -251,6 +267,7 @@ impl OpenConnection<'_> {
                 notices,
             },
             hop,
+            route_check: self.route_check.clone(),
             _proxy: proxy,
             typed_secrets: login.typed_secrets,
             needs_proof: login.needs_proof,

@@ -26,6 +26,8 @@ pub struct RouteHost {
     pub asked: String,
     /// `HostName` of the configuration.
     pub host_name: String,
+    /// User of the log-in.
+    pub user: String,
     /// TCP port.
     pub port: u16,
     /// True if the port was asked for, so that it is not the configuration's.
@@ -55,22 +57,30 @@ pub async fn planned_route(target: &Target, limit: Duration) -> Result<Vec<Route
         found.push(host);
     }
 
-    Ok(join_all(found.iter().map(route_host)).await)
+    let hosts = found
+        .iter()
+        .map(|host| route_host(&host.target, &host.config, host.is_over_jump_host));
+
+    Ok(join_all(hosts).await)
 }
 
 /// Looks the addresses of a host up.
-async fn route_host(host: &PlannedHost<'_>) -> RouteHost {
-    let PlannedHost { target, config, .. } = host;
+pub(super) async fn route_host(
+    target: &Target,
+    config: &EffectiveConfig,
+    is_over_jump_host: bool,
+) -> RouteHost {
     let asked = AskedHost::new(target, config);
 
     RouteHost {
         addresses: addresses(&config.host_name, config.port, asked.address_family).await,
         asked: asked.host,
         host_name: config.host_name.clone(),
+        user: config.user.clone(),
         port: config.port,
         has_own_port: asked.has_port,
         connected_to: None,
-        is_dialled_here: !host.is_over_jump_host && config.proxy_command.is_none(),
+        is_dialled_here: !is_over_jump_host && config.proxy_command.is_none(),
     }
 }
 
@@ -107,6 +117,7 @@ impl Connection {
             RouteHost {
                 asked: asked.host.clone(),
                 host_name: peer.host_name.clone(),
+                user: peer.user.clone(),
                 port: peer.port,
                 has_own_port: asked.has_port,
                 addresses: addresses(&peer.host_name, peer.port, asked.address_family).await,

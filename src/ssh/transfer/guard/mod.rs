@@ -42,6 +42,8 @@ pub struct Guard {
     pub machine: Arc<Machine>,
     /// Prompter for the questions to the user.
     pub prompter: Prompter,
+    /// Folders for transfers that the user's settings name; empty without such a setting.
+    pub roots: Vec<PathBuf>,
     /// Name of the remote account, as shown to the user.
     pub account: String,
     /// Paths which the user has permitted before.
@@ -59,6 +61,7 @@ pub struct GrantedPaths(Arc<Mutex<HashSet<(PathPurpose, PathBuf)>>>);
 pub(super) struct Watcher {
     machine: Arc<Machine>,
     folders: Option<Vec<PathBuf>>,
+    roots: Vec<PathBuf>,
     way: TransferDirection,
 }
 
@@ -67,9 +70,10 @@ pub(super) struct Watcher {
 #[derive(Debug)]
 pub(super) struct GuardChecks {
     all: GuardedPlaces,
-    /// Identities of the directories in which the client works, and of the folder of outputs.
-    /// `None` if the client does not name its directories.
-    roots: Option<Vec<FileId>>,
+    /// Identities of the directories in which the client works, and of those that the settings name,
+    /// each with the reason to guard what is outside, and with the folder of outputs. Empty if
+    /// neither names any.
+    roots: Vec<(Vec<FileId>, GuardReason)>,
     /// Files of guarded directories which have other names (hard links). Collected at the first
     /// use.
     linked: OnceLock<HashSet<FileId>>,
@@ -82,8 +86,9 @@ pub(super) struct OpenDirectory {
     pub(super) path: PathBuf,
     /// Facts that decide about the entries of the directory.
     pub(super) spot: DirectoryFacts,
-    /// True if the directory is outside all directories in which the client works.
-    outside: bool,
+    /// Reason if the directory is outside all directories in which the client works, or that the
+    /// settings name.
+    outside: Option<GuardReason>,
 }
 
 /// Guarded path which a transfer is about to touch, and the reason.
@@ -99,6 +104,7 @@ impl Guard {
         Watcher {
             machine: Arc::clone(&self.machine),
             folders: self.prompter.folders().await,
+            roots: self.roots.clone(),
             way,
         }
     }
@@ -198,15 +204,26 @@ impl Watcher {
     /// Collects the places which are guarded now. The watched directory has to be open already, so
     /// that nothing can be moved above it afterwards.
     pub(super) fn begin(&self) -> GuardChecks {
-        let mut roots = self.folders.as_deref().map(ids);
+        let folders = self.folders.as_deref();
+        let settings = Some(self.roots.as_slice()).filter(|roots| !roots.is_empty());
         // Outputs are this program's own, and reading them is no reason for a question.
-        if let (Some(roots), TransferDirection::Read) = (&mut roots, self.way) {
-            roots.extend(self.machine.output.as_deref().and_then(id_of));
-        }
+        let output = self.machine.output.as_deref();
+        let output = output.filter(|_| self.way == TransferDirection::Read);
+        let output = output.and_then(id_of);
+
+        let each = [
+            (folders, GuardReason::Outside),
+            (settings, GuardReason::OutsideRoots),
+        ];
+        let roots = each.into_iter().filter_map(|(folders, why)| {
+            let mut roots = ids(folders?);
+            roots.extend(output.clone());
+            Some((roots, why))
+        });
 
         GuardChecks {
             all: self.machine.collect(self.way),
-            roots,
+            roots: roots.collect(),
             linked: OnceLock::new(),
         }
     }
@@ -241,10 +258,11 @@ impl GuardChecks {
         };
 
         let (path, way) = way_to(user_path, ids)?;
-        let outside = self
+        let mut violated = self
             .roots
-            .as_ref()
-            .is_some_and(|roots| !way.iter().any(|(_, id)| roots.contains(id)));
+            .iter()
+            .filter(|(roots, _)| !way.iter().any(|(_, id)| roots.contains(id)));
+        let outside = violated.next().map(|(_, why)| *why);
 
         Ok(OpenDirectory {
             path,
@@ -267,7 +285,7 @@ impl GuardChecks {
         let why = self
             .file(&site.spot, name, facts)
             .or(content)
-            .or_else(|| site.outside.then_some(GuardReason::Outside))?;
+            .or(site.outside)?;
 
         Some(GuardedFinding {
             path: site.path.join(paths::os_name(name)),
@@ -365,10 +383,7 @@ impl OpenDirectory {
     /// Returns the finding for this directory with all its content. `None` if no question is
     /// needed.
     pub(super) fn finding(&self) -> Option<GuardedFinding> {
-        let why = self
-            .spot
-            .guarded()
-            .or_else(|| self.outside.then_some(GuardReason::Outside))?;
+        let why = self.spot.guarded().or(self.outside)?;
 
         Some(GuardedFinding {
             path: self.path.clone(),

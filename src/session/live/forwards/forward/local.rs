@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Weak, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -22,7 +22,7 @@ use crate::{
         refusal::Refusal,
         socks::{HANDSHAKE_LIMIT, SocksEvent, SocksHandshake, SocksOutcome, SocksRequest},
     },
-    session::{caller::Caller, live::LiveSession},
+    session::caller::Caller,
     ssh::forward::{
         channel::{ForwardChannel, ForwardChannelError},
         listener::ForwardListener,
@@ -102,7 +102,7 @@ async fn begin(shared: &Shared, local: &mut LocalStream) -> io::Result<(ForwardC
     let refused = |_| io::Error::from(io::ErrorKind::ConnectionRefused);
 
     if shared.to != ConnectAddress::Socks {
-        let opened = open_channel(&shared.session, &shared.to).await;
+        let opened = open_channel(shared, &shared.to).await;
         if !matches!(opened, Err(None)) {
             shared.note_refusal(opened.as_ref().err().copied().flatten());
         }
@@ -116,7 +116,7 @@ async fn begin(shared: &Shared, local: &mut LocalStream) -> io::Result<(ForwardC
         .await
         .map_err(io::Error::from)??;
     // A refusal of one address says nothing about the other addresses.
-    let opened = open_channel(&shared.session, &ConnectAddress::Host(socks.to)).await;
+    let opened = open_channel(shared, &ConnectAddress::Host(socks.to)).await;
 
     let outcome = match &opened {
         Ok(_) => SocksOutcome::Connected,
@@ -157,16 +157,16 @@ async fn shake_hands(local: &mut LocalStream) -> io::Result<SocksRequest> {
 /// at most as long as connecting may take in all. The error is the reason of a refusal, or `None`
 /// if the session is not connected or has gone.
 async fn open_channel(
-    session: &Weak<LiveSession>,
+    shared: &Shared,
     to: &ConnectAddress,
 ) -> Result<ForwardChannel, Option<Refusal>> {
     let mut waited = Duration::ZERO;
 
     for _ in 0..MAX_ATTEMPTS {
-        let session = session.upgrade().ok_or(None)?;
+        let session = shared.session.upgrade().ok_or(None)?;
         let left = session.connect_limit().saturating_sub(waited);
         let began = Instant::now();
-        let host = timeout(left, session.host(&Caller::default())).await;
+        let host = timeout(left, session.host(&shared.grant, &Caller::default())).await;
         let host = host.map_err(|_| None)?.map_err(|_| None)?;
         waited += began.elapsed();
         drop(session);

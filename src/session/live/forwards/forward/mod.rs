@@ -28,7 +28,7 @@ use crate::{
         state::{ForwardCounts, ForwardDirection, ForwardState, ForwardWay},
     },
     lock::lock,
-    session::live::{LaneUse, LiveSession, SessionTie},
+    session::live::{Grant, LaneUse, LiveSession, Permit, SessionTie},
     ssh::{
         command::remote_host::RemoteHost,
         forward::{
@@ -128,6 +128,8 @@ pub(super) struct Serving {
 #[derive(Debug)]
 struct Shared {
     session: Weak<LiveSession>,
+    /// Grant by which the forward uses connections of the session.
+    grant: Grant,
     to: ConnectAddress,
     bytes: RelayedBytes,
     open: AtomicUsize,
@@ -158,7 +160,7 @@ impl Forward {
         session: &Arc<LiveSession>,
         SessionTie { closing, work }: SessionTie,
         listener: Listener,
-        to: ConnectAddress,
+        permit: Permit<ForwardRequest>,
     ) -> (Arc<Self>, Serving) {
         let (direction, listen) = match &listener {
             Listener::Local(listener) => (ForwardDirection::Local, listener.address()),
@@ -167,7 +169,8 @@ impl Forward {
 
         let shared = Arc::new(Shared {
             session: Arc::downgrade(session),
-            to,
+            to: permit.work().to.clone(),
+            grant: permit.grant,
             bytes: RelayedBytes::default(),
             open: AtomicUsize::new(0),
             accepted: AtomicU64::new(0),
@@ -385,7 +388,7 @@ impl Shared {
 mod tests {
     use super::*;
     use crate::{
-        session::{live::SessionEnv, name::SessionName, saved::SavedSession},
+        session::{caller::Caller, live::SessionEnv, name::SessionName, saved::SavedSession},
         ssh::command::output::OutputFolder,
     };
 
@@ -406,6 +409,7 @@ mod tests {
             folder: OutputFolder::new(None),
             askpass: None,
             settings: Arc::default(),
+            approvals: Arc::default(),
             forwards: Arc::default(),
             servers: crate::session::servers::SavedServers::new(crate::session::store::Store::new(
                 None,
@@ -418,13 +422,14 @@ mod tests {
 
     async fn forward(session: &Arc<LiveSession>) -> Arc<Forward> {
         let listener = ForwardListener::open_any(None).await.unwrap();
-        let (forward, serving) = Forward::new(
-            1,
-            session,
-            session.tie(),
-            Listener::Local(listener),
-            ConnectAddress::Socks,
-        );
+        let request = ForwardRequest {
+            to: ConnectAddress::Socks,
+            listen: None,
+            direction: ForwardDirection::Local,
+        };
+        let permit = session.permit(request, &Caller::default()).await.unwrap();
+        let (forward, serving) =
+            Forward::new(1, session, session.tie(), Listener::Local(listener), permit);
         tokio::spawn(serving.run(|| {}));
         forward
     }

@@ -20,7 +20,7 @@ use crate::{
         caller::Caller,
         causes::with_causes,
         error::SessionError,
-        live::{FIRST_PAUSE, LiveSession, MAX_PAUSE, longer},
+        live::{FIRST_PAUSE, Grant, LiveSession, MAX_PAUSE, longer},
     },
     ssh::{
         command::remote_host::RemoteHost,
@@ -160,7 +160,7 @@ async fn listen_again(
         let listening = tokio::select! {
             biased;
             () = ended(shared) => return None,
-            listening = listen(&session, address, &caller) => listening,
+            listening = listen(&session, &shared.grant, address, &caller) => listening,
         };
         // A session that is only held by this task could never end.
         drop(session);
@@ -191,10 +191,14 @@ async fn listen_again(
 /// Asks the host of the session to listen, over a connection that is made if there is none.
 async fn listen(
     session: &LiveSession,
+    grant: &Grant,
     address: &ListenAddress,
     caller: &Caller,
 ) -> Result<RemoteListener, NotAgain> {
-    let host = session.host(caller).await.map_err(NotAgain::Session)?;
+    let host = session
+        .host(grant, caller)
+        .await
+        .map_err(NotAgain::Session)?;
     let mut listening = host.listen(address).await;
 
     // The file is left from the lost connection.
