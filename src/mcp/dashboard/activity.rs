@@ -12,12 +12,14 @@ use crate::{
         tools::{ForwardResult, JobResult, SessionResult},
     },
     session::{
+        approvals::OpenQuestion,
         edits::EditEntry,
         job::Job,
         registry::Overview,
         status::{ShellState, ShellStatus},
         transfers::{Direction, TransferEntry},
     },
+    ssh::prompt::prompter::ApprovalAnswer,
 };
 
 /// Limit of the text of a command, in characters.
@@ -34,6 +36,9 @@ const MAX_LINE: usize = 400;
 pub(in crate::mcp) struct Activity {
     /// Version of the daemon.
     pub(in crate::mcp) version: &'static str,
+    /// Questions which wait for the user's yes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::mcp) questions: Vec<QuestionActivity>,
     /// All known sessions, connected or not.
     pub(in crate::mcp) sessions: Vec<SessionResult>,
     /// Shells of all sessions.
@@ -49,6 +54,24 @@ pub(in crate::mcp) struct Activity {
     /// Notice for the user about the store. `None` if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::mcp) notice: Option<String>,
+}
+
+/// Question which waits for the user's yes.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::mcp) struct QuestionActivity {
+    /// Number of the question in this process.
+    pub(in crate::mcp) number: u64,
+    pub(in crate::mcp) asked_at: String,
+    /// Words that follow "The agent wants to".
+    pub(in crate::mcp) doing: ForeignText,
+    /// Hosts, each with its account and the setting that wants the question.
+    pub(in crate::mcp) hosts: Vec<ForeignText>,
+    /// Pairs of a label and a text.
+    pub(in crate::mcp) details: Vec<(ForeignText, ForeignText)>,
+    /// Command or the like. Empty if there is none.
+    pub(in crate::mcp) text: ForeignText,
+    pub(in crate::mcp) answers: Vec<&'static str>,
 }
 
 /// Shell of a session.
@@ -141,6 +164,11 @@ impl From<Overview> for Activity {
 
         Self {
             version: env!("CARGO_PKG_VERSION"),
+            questions: overview
+                .questions
+                .into_iter()
+                .map(QuestionActivity::from)
+                .collect(),
             shells: shells.collect(),
             jobs: overview
                 .jobs
@@ -168,6 +196,31 @@ impl From<Overview> for Activity {
                 .map(SessionResult::from)
                 .collect(),
             notice: overview.notice,
+        }
+    }
+}
+
+impl From<OpenQuestion> for QuestionActivity {
+    fn from(question: OpenQuestion) -> Self {
+        let approval = question.approval;
+        let answers = approval.answers().map(ApprovalAnswer::word).collect();
+        let details = approval.act.details.into_iter();
+
+        Self {
+            number: question.number,
+            asked_at: DateTime::<Utc>::from(question.since)
+                .to_rfc3339_opts(SecondsFormat::Secs, true),
+            doing: approval.act.doing.into(),
+            hosts: approval
+                .hosts
+                .iter()
+                .map(|host| host.to_string().into())
+                .collect(),
+            details: details
+                .map(|(label, text)| (label.into(), text.into()))
+                .collect(),
+            text: approval.act.text,
+            answers,
         }
     }
 }

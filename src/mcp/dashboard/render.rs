@@ -6,7 +6,9 @@ use std::{fmt::Write as _, time::Duration};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::activity::{Activity, CommandActivity, EditActivity, ShellActivity, TransferStatus};
+use super::activity::{
+    Activity, CommandActivity, EditActivity, QuestionActivity, ShellActivity, TransferStatus,
+};
 use crate::{
     foreign_text::escape_html,
     mcp::{
@@ -94,6 +96,21 @@ pub(super) fn content(activity: &Activity, form: &Password) -> String {
         );
     }
 
+    let questions: String = activity
+        .questions
+        .iter()
+        .map(|each| question(each, &form))
+        .collect();
+    if !questions.is_empty() {
+        section(
+            &mut html,
+            "questions",
+            "Waiting for your yes",
+            questions,
+            "",
+        );
+    }
+
     let now = running
         .iter()
         .rev()
@@ -177,6 +194,49 @@ fn section(html: &mut String, id: &str, title: &str, content: String, otherwise:
         html,
         "<section id=\"{id}\"><h2>{title}</h2>{content}</section>"
     );
+}
+
+/// Renders a question, with a button for each answer.
+fn question(question: &QuestionActivity, form: &str) -> String {
+    let QuestionActivity {
+        number,
+        asked_at,
+        doing,
+        hosts,
+        details,
+        text,
+        answers,
+    } = question;
+
+    let hosts: String = hosts
+        .iter()
+        .map(|host| format!("<li>{}</li>", host.html()))
+        .collect();
+    let details: String = details
+        .iter()
+        .map(|(label, text)| format!("<p class=\"facts\">{}: {}</p>", label.html(), text.html()))
+        .collect();
+    let text = if text.is_empty() {
+        String::new()
+    } else {
+        format!("<pre class=\"command\">{}</pre>", text.html())
+    };
+
+    let buttons: String = answers
+        .iter()
+        .map(|answer| {
+            let value = format!("{number} {answer}");
+            let label = format!("Answer {answer}");
+            button("/answer", "answer", &value, form, answer, &label)
+        })
+        .collect();
+
+    format!(
+        "<article class=\"card\" id=\"question-{number}\"><h3>The agent wants to {}</h3><ul>{hosts}</ul>{details}{text}\
+         <div class=\"answers\">{buttons}</div><p class=\"facts\">since {}</p></article>",
+        doing.html(),
+        time(asked_at),
+    )
 }
 
 /// Renders a command: open while running, folded up after the end.
@@ -571,6 +631,36 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn a_question_shows_what_is_asked_and_nothing_in_it_is_html() {
+        let html = question(
+            &QuestionActivity {
+                number: 7,
+                asked_at: "2026-11-29T08:00:00Z".into(),
+                doing: "run this <b>".into(),
+                hosts: vec!["web<i> (me@h, port 22): run = \"ask\"".into()],
+                details: vec![("In the directory".into(), "/a<b>".into())],
+                text: "rm -rf <x>\u{1b}\n".into(),
+                answers: vec!["once", "no"],
+            },
+            "k",
+        );
+
+        for part in [
+            "id=\"question-7\"",
+            "The agent wants to run this &lt;b&gt;",
+            "<li>web&lt;i&gt; (me@h, port 22): run = &quot;ask&quot;</li>",
+            "In the directory: /a&lt;b&gt;",
+            "<pre class=\"command\">rm -rf &lt;x&gt;\u{241b}\n</pre>",
+            "action=\"/answer\"><input type=\"hidden\" name=\"key\" value=\"k\">",
+            "name=\"answer\" value=\"7 once\"><button aria-label=\"Answer once\">once</button>",
+            "name=\"answer\" value=\"7 no\">",
+        ] {
+            assert!(html.contains(part), "{part} in {html}");
+        }
+        assert!(!html.contains("<b>"), "{html}");
     }
 
     #[test]

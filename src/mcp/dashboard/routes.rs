@@ -1,4 +1,5 @@
-//! The routes of the page (`GET /`), which shows the user the work of the agents and can stop it.
+//! The routes of the page (`GET /`), which shows the user the work of the agents and can stop it,
+//! and on which the user answers what the agents may do only with a yes.
 //!
 //! `access` decides who may look, and `render` turns the activity into HTML. `page.js` applies the
 //! changes, which arrive as server-sent events. Without the script the page shows one moment, and
@@ -29,6 +30,7 @@ use crate::{
         },
     },
     session::{causes::with_causes, error::SessionError, registry::SessionRegistry},
+    ssh::prompt::prompter::ApprovalAnswer,
 };
 
 /// Interval between looks at the activity.
@@ -44,7 +46,7 @@ const ARRIVAL_LIMIT: Duration = Duration::from_secs(10);
 
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 /// Paths which belong to the page.
-const PATHS: [&str; 5] = ["/", EVENTS, STOP, DISCONNECT, CLOSE];
+const PATHS: [&str; 6] = ["/", EVENTS, STOP, DISCONNECT, CLOSE, ANSWER];
 /// Path of the event stream with the changes of the page.
 const EVENTS: &str = "/events";
 /// Path of the button which stops a command.
@@ -53,6 +55,8 @@ const STOP: &str = "/stop";
 const DISCONNECT: &str = "/disconnect";
 /// Path of the button which closes a forward.
 const CLOSE: &str = "/close";
+/// Path of the buttons which answer a question.
+const ANSWER: &str = "/answer";
 
 /// Page which shows the activity of a daemon and stops commands. Clones share the daemon and its
 /// access keys.
@@ -302,6 +306,11 @@ impl Dashboard {
             return words(StatusCode::FORBIDDEN, "Not allowed", why);
         }
 
+        if path == ANSWER {
+            self.answer_question(&field("answer"));
+            return back();
+        }
+
         let registry = Arc::clone(&self.registry);
         let target = match path {
             DISCONNECT => ButtonTarget::Session(field("session")),
@@ -321,13 +330,29 @@ impl Dashboard {
             return words(StatusCode::BAD_GATEWAY, "It could not be done", &why);
         }
 
-        // After 303 the browser fetches the page, and a reload does not repeat the button.
-        let mut back = html(StatusCode::SEE_OTHER, String::new());
-        back.headers_mut()
-            .insert(header::LOCATION, HeaderValue::from_static("/"));
-
-        back
+        back()
     }
+
+    /// Passes on the answer to a question, as in `3 once`.
+    fn answer_question(&self, field: &str) {
+        let Some((number, word)) = field.split_once(' ') else {
+            return;
+        };
+        if let Ok(number) = number.parse() {
+            let answer = ApprovalAnswer::from_word(word);
+            self.registry.approvals().answer(number, answer);
+        }
+    }
+}
+
+/// Leads the browser back to the page. After 303 it fetches the page, and a reload does not repeat
+/// the button.
+fn back() -> HttpReply {
+    let mut back = html(StatusCode::SEE_OTHER, String::new());
+    back.headers_mut()
+        .insert(header::LOCATION, HeaderValue::from_static("/"));
+
+    back
 }
 
 /// What a button of the page ends.

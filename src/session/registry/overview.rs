@@ -7,6 +7,7 @@ use crate::{
     forward::state::ForwardState,
     lock::lock,
     session::{
+        approvals::{Approvals, OpenQuestion},
         causes::with_causes,
         edits::EditEntry,
         error::SessionError,
@@ -19,6 +20,8 @@ use crate::{
 /// Snapshot of everything in progress in this process.
 #[derive(Debug)]
 pub struct Overview {
+    /// Questions that wait for the user, in the order in which they were asked.
+    pub questions: Vec<OpenQuestion>,
     /// All sessions, sorted by name.
     pub sessions: Vec<SessionStatus>,
     /// Shells of all sessions, sorted by session and name.
@@ -56,6 +59,7 @@ impl SessionRegistry {
         shells.sort_by(|one, other| (&one.session, &one.name).cmp(&(&other.session, &other.name)));
 
         Overview {
+            questions: self.approvals().list(),
             sessions: self.statuses(loaded.as_ref(), default.as_ref()),
             shells,
             jobs: self.jobs.recent(),
@@ -65,6 +69,12 @@ impl SessionRegistry {
             // The notice is only copied: the agent has yet to receive it.
             notice: unreadable.or_else(|| lock(&self.notice).clone()),
         }
+    }
+
+    /// Returns the questions that wait for the user.
+    #[must_use]
+    pub fn approvals(&self) -> &Approvals {
+        &self.session_env.approvals
     }
 
     /// Closes a session's connection at the user's request on the status page.
