@@ -21,6 +21,7 @@ mod exec;
 mod faults;
 mod files;
 mod forward;
+mod gate;
 mod guard;
 mod host_keys;
 mod hostile;

@@ -66,7 +66,7 @@ impl LiveSession {
     ///
     /// # Errors
     /// The errors of [`host`](Self::host).
-    pub(in crate::session) async fn connect<W>(
+    pub async fn connect<W>(
         &self,
         permit: &Permit<W>,
         limit: Duration,

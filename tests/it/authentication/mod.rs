@@ -24,7 +24,7 @@ use mcp_ssh_sessions::{
     ssh::{
         auth::Credentials,
         config::target::Target,
-        connect::{UnknownHosts, connection::Connection},
+        connect::{RouteCheck, UnknownHosts, connection::Connection},
         error::SshError,
         prompt::prompter::{PromptRequest, Prompter, SecretPrompt},
     },
@@ -111,6 +111,7 @@ async fn open(
         prompter,
         LIMIT,
         UnknownHosts::AsConfigured,
+        &RouteCheck::default(),
     )
     .await
 }

@@ -7,16 +7,19 @@ use std::{
 };
 
 use mcp_ssh_sessions::{
-    session::{caller::Caller, live::LiveSession, shown_files::ShownFile},
+    session::{
+        caller::Caller, error::SessionError, live::LiveSession, shown_files::ShownFile,
+        work::RemoteRead,
+    },
     ssh::{
         command::output::ReaderId,
-        transfer::{ReadRequest, Start},
+        transfer::{FileView, ReadRequest, Start},
     },
 };
 
 use crate::support::{
     checks::counted,
-    fixture::{TestHost, registry},
+    fixture::{TestHost, registry, session},
     open_sshd::OpenSshd,
 };
 
@@ -34,10 +37,9 @@ impl Shown {
             reader: ReaderId::unique(),
             ..Caller::default()
         };
-        let opened = registry.open(Some("host"), &caller).await.unwrap();
 
         Self {
-            session: opened.session,
+            session: session(&registry, "host").await,
             host,
             caller,
         }
@@ -45,18 +47,26 @@ impl Shown {
 
     /// Reads a page, and returns what is remembered of the file with this resolved path.
     async fn read(&self, path: &str, start: Start, resolved: &Path) -> Option<ShownFile> {
-        let request = ReadRequest {
-            path: path.to_owned(),
-            directory: Vec::new(),
-            start,
-            limit: 2,
-        };
-        self.session
-            .read_file(request, false, &self.caller)
+        self.try_read(path, start)
             .await
             .unwrap_or_else(|error| panic!("{path}: {error:?}"));
 
         self.shown(resolved)
+    }
+
+    async fn try_read(&self, path: &str, start: Start) -> Result<FileView, SessionError> {
+        let request = ReadRequest {
+            path: String::new(),
+            directory: Vec::new(),
+            start,
+            limit: 2,
+        };
+        let work = RemoteRead {
+            path: path.to_owned(),
+            sudo: false,
+        };
+        let permit = self.session.permit(work, &self.caller).await?;
+        self.session.read_file(request, &permit, &self.caller).await
     }
 
     fn shown(&self, resolved: &Path) -> Option<ShownFile> {
@@ -161,13 +171,7 @@ async fn a_failed_read_is_not_remembered() {
     let old = bench.read("file", Start::Line(1), &path).await;
 
     fs::remove_file(&path).unwrap();
-    let request = ReadRequest {
-        path: "file".to_owned(),
-        directory: Vec::new(),
-        start: Start::Line(1),
-        limit: 2,
-    };
-    let failed = bench.session.read_file(request, false, &bench.caller).await;
+    let failed = bench.try_read("file", Start::Line(1)).await;
     assert!(failed.is_err());
     assert_eq!(bench.shown(&path), old);
 }

@@ -12,8 +12,7 @@ use std::{
 
 use futures_util::future::join_all;
 use mcp_ssh_sessions::{
-    forward::state::ForwardWay,
-    session::{caller::Caller, registry::SessionRegistry},
+    forward::state::ForwardWay, session::registry::SessionRegistry,
     ssh::command::remote_host::RemoteHost,
 };
 use tokio::{
@@ -25,7 +24,7 @@ use tokio::{
 use super::{PATIENCE, ask, echo, forward};
 use crate::support::{
     checks::{eventually, random},
-    fixture::TestHost,
+    fixture::{TestHost, host_of, session},
     hostile_sshd::{HostileSshd, message, text},
     link::Link,
 };
@@ -42,9 +41,7 @@ async fn lane(registry: &SessionRegistry) {
 }
 
 async fn of_session(registry: &SessionRegistry) -> Arc<RemoteHost> {
-    let session = registry.open(Some("host"), &Caller::default()).await;
-    let host = session.unwrap().session.host(&Caller::default()).await;
-    host.unwrap()
+    host_of(&session(registry, "host").await).await
 }
 
 async fn connect(port: u16) -> TcpStream {
@@ -53,8 +50,7 @@ async fn connect(port: u16) -> TcpStream {
 
 /// The port of a further forward of the same session.
 async fn further(registry: &SessionRegistry, to: u16) -> u16 {
-    let session = registry.open(Some("host"), &Caller::default()).await;
-    let session = session.unwrap().session;
+    let session = session(registry, "host").await;
     super::open(registry, &session, &to.to_string()).await.1
 }
 

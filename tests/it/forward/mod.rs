@@ -28,7 +28,7 @@ use mcp_ssh_sessions::{
         auth::Credentials,
         command::remote_host::RemoteHost,
         config::target::Target,
-        connect::UnknownHosts,
+        connect::{RouteCheck, UnknownHosts},
         forward::{
             channel::ForwardChannelError,
             listener::ForwardListener,
@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::other_user::as_other;
 use crate::support::{
     checks::{eventually, random},
-    fixture::{TestHost, registry},
+    fixture::{TestHost, host_of, registry, session},
     open_sshd::{OpenSshd, OpenSshdSettings},
 };
 
@@ -71,6 +71,7 @@ async fn host(sshd: &OpenSshd) -> Arc<RemoteHost> {
         &Prompter::default(),
         PATIENCE,
         UnknownHosts::AsConfigured,
+        &RouteCheck::default(),
         &mcp_ssh_sessions::ssh::known_servers::KnownServers::default(),
     )
     .await
@@ -266,8 +267,7 @@ async fn a_lost_link_and_a_closed_forward_reset_the_program() {
 /// A forward of a session to `to`, with its registry and its port.
 async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<SessionRegistry>, Arc<Forward>, u16) {
     let registry = registry(&host.config);
-    let caller = Caller::default();
-    let session = registry.open(Some("host"), &caller).await.unwrap().session;
+    let session = session(&registry, "host").await;
     let (forward, port) = open(&registry, &session, to).await;
 
     (registry, forward, port)
@@ -284,8 +284,9 @@ async fn open(
         listen: None,
         direction: ForwardDirection::Local,
     };
-    let host = session.host(&Caller::default()).await.unwrap();
-    let opened = registry.forwards.open(session, &host, request, None).await;
+    let host = host_of(session).await;
+    let permit = session.permit(request, &Caller::default()).await.unwrap();
+    let opened = registry.forwards.open(session, &host, permit, None).await;
     let forward = opened.unwrap().0;
     let ListenAddress::Port(port) = forward.state().listen else {
         panic!("a port");

@@ -18,7 +18,7 @@ use super::{
     remote::{Lender, client, forms, port},
 };
 use crate::support::{
-    fixture::TestHost,
+    fixture::{TestHost, host_of},
     link::Link,
     questions::{answer_question, result},
 };
@@ -27,7 +27,7 @@ use crate::support::{
 async fn a_forward_does_not_open_a_disconnected_session_again() {
     let host = TestHost::openssh();
     let lender = Lender::connect(&host.config).await;
-    let connected = lender.session.host(&Caller::default()).await.unwrap();
+    let connected = host_of(&lender.session).await;
     let disconnected = lender.registry.disconnect(Some("host"), false).await;
     disconnected.unwrap();
 
@@ -37,7 +37,8 @@ async fn a_forward_does_not_open_a_disconnected_session_again() {
         direction: ForwardDirection::Local,
     };
     let forwards = &lender.registry.forwards;
-    let opened = forwards.open(&lender.session, &connected, request, None);
+    let permit = lender.session.permit(request, &Caller::default()).await;
+    let opened = forwards.open(&lender.session, &connected, permit.unwrap(), None);
     let error = opened.await.unwrap_err();
     assert!(matches!(error, ForwardError::Disconnected), "{error}");
     assert!(forwards.list().is_empty());

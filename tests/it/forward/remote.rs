@@ -30,7 +30,7 @@ use tokio::{
 use super::{AsyncStream, PATIENCE, ask, echo, free_port};
 use crate::support::{
     checks::{eventually, random},
-    fixture::{TestHost, registry},
+    fixture::{TestHost, host_of, registry, session},
     link::{Break, Direction, Link},
     mcp_client::McpClient,
     open_sshd::OpenSshd,
@@ -48,8 +48,7 @@ impl Lender {
     /// Connects the session `host` of this configuration.
     pub(super) async fn connect(config: &Path) -> Self {
         let registry = registry(config);
-        let opened = registry.open(Some("host"), &Caller::default()).await;
-        let session = opened.unwrap().session;
+        let session = session(&registry, "host").await;
 
         Self { registry, session }
     }
@@ -65,9 +64,12 @@ impl Lender {
             listen: listen.map(|listen| ListenAddress::parse(listen).unwrap()),
             direction: ForwardDirection::Remote,
         };
-        let host = self.session.host(&Caller::default()).await.unwrap();
+        let host = host_of(&self.session).await;
+        let permit = self.session.permit(request, &Caller::default()).await;
         let forwards = &self.registry.forwards;
-        let opened = forwards.open(&self.session, &host, request, None).await;
+        let opened = forwards
+            .open(&self.session, &host, permit.unwrap(), None)
+            .await;
         opened.map(|(forward, _)| forward)
     }
 }
@@ -376,7 +378,7 @@ async fn a_failure_for_good_is_shown_and_the_next_call_helps() {
     );
 
     std::fs::write(&keys, kept).unwrap();
-    lender.session.host(&Caller::default()).await.unwrap();
+    host_of(&lender.session).await;
     eventually("the host listens again", || {
         forward.state().way == ForwardWay::Open
     })
@@ -406,7 +408,7 @@ async fn a_stalled_reader_and_many_clients_delay_nothing_else() {
 
     let clients = futures_util::future::join_all((0..300).map(|_| ask(at))).await;
     assert_eq!(forward.state().counts.open, 300);
-    let connected = lender.session.host(&Caller::default()).await.unwrap();
+    let connected = host_of(&lender.session).await;
     assert!(connected.answers(Duration::from_secs(10)).await);
     drop(clients);
     eventually("all have ended", || forward.state().counts.open == 0).await;

@@ -1,5 +1,6 @@
 //! The daemon: every way of speaking MCP over HTTP, who is kept out, and how it ends.
 
+mod approve;
 mod cancelled;
 mod ending;
 mod evil;

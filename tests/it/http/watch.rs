@@ -15,7 +15,7 @@ use crate::support::{
 };
 
 /// A browser that has followed the link which the daemon printed.
-struct Browser {
+pub(super) struct Browser {
     address: DaemonAddress,
     cookie: String,
 }
@@ -62,7 +62,7 @@ fn cookie(answer: &Answer) -> String {
 }
 
 impl Browser {
-    async fn open(daemon: &Daemon) -> Self {
+    pub(super) async fn open(daemon: &Daemon) -> Self {
         let entered = get(&daemon.address, &link(daemon).await, &[]).await;
         Self {
             address: daemon.address.clone(),
@@ -70,14 +70,14 @@ impl Browser {
         }
     }
 
-    async fn page(&self) -> Answer {
+    pub(super) async fn page(&self) -> Answer {
         let page = get(&self.address, "/", &[("Cookie", &self.cookie)]).await;
         assert_eq!(page.status, 200, "{page:?}");
         page
     }
 
     /// Reloads the page until it has all of this.
-    async fn shows(&self, parts: &[&str]) -> String {
+    pub(super) async fn shows(&self, parts: &[&str]) -> String {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             let page = self.page().await.body;
@@ -91,7 +91,7 @@ impl Browser {
     }
 
     /// The fields of the form that has this action.
-    async fn fields(&self, action: &str) -> Vec<(String, String)> {
+    pub(super) async fn fields(&self, action: &str) -> Vec<(String, String)> {
         let page = self.page().await.body;
         let form = page
             .split_once(&format!("action=\"{action}\">"))
@@ -114,7 +114,7 @@ impl Browser {
     }
 
     /// Sends a form as a browser does, with other headers where they are named.
-    async fn post(
+    pub(super) async fn post(
         &self,
         path: &str,
         fields: &[(String, String)],
@@ -477,7 +477,7 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
         (&vec![], vec![], 403),
         (&long, vec![], 400),
     ] {
-        for path in ["/stop", "/disconnect", "/close"] {
+        for path in ["/stop", "/disconnect", "/close", "/answer"] {
             let fields = [
                 fields.clone(),
                 close
@@ -497,7 +497,7 @@ async fn what_is_not_a_form_of_the_page_stops_nothing() {
         }
     }
 
-    for path in ["/stop", "/disconnect", "/close"] {
+    for path in ["/stop", "/disconnect", "/close", "/answer"] {
         let answer = get(&browser.address, path, &[("Cookie", &browser.cookie)]).await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
     }

@@ -11,7 +11,7 @@ use mcp_ssh_sessions::{
     ssh::{
         auth::Credentials,
         config::target::Target,
-        connect::{UnknownHosts, connection::Connection},
+        connect::{RouteCheck, UnknownHosts, connection::Connection},
         prompt::prompter::Prompter,
     },
 };
@@ -79,6 +79,7 @@ async fn only_a_server_that_could_answer_is_abandoned_when_silent() {
             &prompter,
             Duration::from_secs(60),
             UnknownHosts::AsConfigured,
+            &RouteCheck::default(),
         )
         .await
         .unwrap();

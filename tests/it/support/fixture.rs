@@ -7,7 +7,15 @@ use std::{
     sync::Arc,
 };
 
-use mcp_ssh_sessions::session::registry::{RegistryOptions, SessionRegistry};
+use mcp_ssh_sessions::{
+    session::{
+        caller::Caller,
+        live::LiveSession,
+        registry::{RegistryOptions, SessionRegistry},
+        work::Connecting,
+    },
+    ssh::command::remote_host::RemoteHost,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,6 +44,22 @@ pub(crate) fn registry(ssh_config: &Path) -> Arc<SessionRegistry> {
         own: Vec::new(),
         askpass: None,
     })
+}
+
+/// The session of this name, for tests that need no MCP client.
+pub(crate) async fn session(registry: &SessionRegistry, name: &str) -> Arc<LiveSession> {
+    let opened = registry
+        .open(Some(name), Connecting, &Caller::default())
+        .await;
+    opened.unwrap().0.session
+}
+
+/// The host of a session, connected if need be.
+pub(crate) async fn host_of(session: &LiveSession) -> Arc<RemoteHost> {
+    let caller = Caller::default();
+    let permit = session.permit(Connecting, &caller).await.unwrap();
+    let connecting = session.connect(&permit, session.connect_limit(), &caller);
+    connecting.await.unwrap()
 }
 
 /// A test server and a folder for one test. Dropping it stops the server and deletes the folder.
