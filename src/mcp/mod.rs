@@ -15,3 +15,5 @@ pub mod server;
 mod tools;
 pub mod transport;
 pub mod web;
+
+pub use self::tools::{Touch, TouchedHost, touches};

@@ -8,6 +8,7 @@ mod decide;
 mod document;
 mod host_names;
 mod nearest;
+mod other_names;
 mod pattern;
 mod rules;
 mod values;
@@ -16,6 +17,7 @@ pub use self::{
     decide::{Operation, Reason, Verdict, decide},
     document::SettingsError,
     host_names::{HostName, HostNames, NameKind},
+    other_names::OtherName,
     rules::{Held, HostRules, SectionName},
     values::{Access, AuditHead, AuditSettings, LocalSettings, Rule},
 };

@@ -128,7 +128,7 @@ fn most_specific<'a>(names: &[&'a HostName]) -> Option<&'a HostName> {
 impl HostRules {
     /// Takes over what a section says more strictly. The first of several sections that say the
     /// same is named.
-    fn tighten(&mut self, section: &Section, by: &SectionName, matched: &HostName) {
+    pub(super) fn tighten(&mut self, section: &Section, by: &SectionName, matched: &HostName) {
         tighten(&mut self.connect, section.connect, by, matched);
         tighten(&mut self.access, section.access, by, matched);
         tighten(&mut self.run, section.run, by, matched);

@@ -16,6 +16,7 @@ mod session;
 mod sessions;
 mod set_default;
 mod shell;
+mod touched;
 mod transfer;
 mod upload;
 
@@ -74,6 +75,7 @@ pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult
     })
 }
 
+pub use self::touched::{Touch, TouchedHost, touches};
 pub(super) use self::{
     forward::ForwardResult, job::JobResult, session::SessionResult,
     sessions::as_json as sessions_as_json,

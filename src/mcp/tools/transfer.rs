@@ -265,7 +265,7 @@ async fn other_side<W: Work>(
 
 /// Splits `session:/path` and `session:~/path`. `None` for any other path, in particular one with a
 /// separator before the colon.
-fn session_and_path(local: &str) -> Option<(&str, &str)> {
+pub(super) fn session_and_path(local: &str) -> Option<(&str, &str)> {
     let colon = [":/", ":~"]
         .iter()
         .filter_map(|start| local.find(start))

@@ -67,9 +67,7 @@ impl<'de> Deserialize<'de> for WaitParam {
 
 /// Reads the arguments of a call of `tool` into the parameter type `T`, whose schema is `schema`.
 ///
-/// Accepts `local_path` for `localPath`, and other usual names (see [`names`]). Accepts numbers,
-/// booleans, lists and objects that come as text. Treats `null` and empty text as a parameter that
-/// is not given, if the parameter is optional.
+/// Accepts what [`with_own_names`] accepts.
 ///
 /// # Errors
 /// Names the parameter that is unknown, given twice or of the wrong type.
@@ -78,53 +76,7 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
     schema: &JsonObject,
     arguments: Option<JsonObject>,
 ) -> Result<T, ToolError> {
-    let known: Vec<&String> = schema
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flat_map(|all| all.keys())
-        .collect();
-
-    let is_known = |name: &str| known.iter().any(|known| *known == name);
-
-    // The hint lists all parameters, so that the model can correct the call without reading the
-    // schema again.
-    let listed = || {
-        let names = known
-            .iter()
-            .map(|name| name.as_str())
-            .collect::<Vec<_>>()
-            .join(", ");
-
-        format!("{tool} takes: {names}")
-    };
-
-    let mut evened = JsonObject::new();
-
-    for (given_name, value) in arguments.unwrap_or_default() {
-        // Unknown parameters are errors: a model that invents one expects an effect that will not
-        // happen.
-        let name = names::canonical(tool, &given_name, is_known);
-
-        if !is_known(&name) {
-            return Err(ToolError::new(
-                format!("{tool}: unknown parameter {given_name:?}"),
-                listed(),
-            ));
-        }
-
-        let Some(value) = values::read(&name, value, schema) else {
-            continue;
-        };
-
-        // Two spellings of one parameter may contradict each other, so neither wins.
-        if evened.insert(name.clone(), value).is_some() {
-            return Err(ToolError::new(
-                format!("{tool}: the parameter {name:?} is given twice"),
-                listed(),
-            ));
-        }
-    }
+    let evened = with_own_names(tool, schema, arguments)?;
 
     // The path names the element of a list or map that is wrong, not only the parameter.
     serde_path_to_error::deserialize(Value::Object(evened)).map_err(|error| {
@@ -139,8 +91,66 @@ pub(in crate::mcp) fn parse<T: DeserializeOwned>(
             format!("parameter {path}: ")
         };
 
-        ToolError::new(format!("{tool}: {location}{problem}"), listed())
+        ToolError::new(format!("{tool}: {location}{problem}"), listed(tool, schema))
     })
+}
+
+/// Returns the arguments of a call of `tool` under the names that its parameters have in `schema`.
+///
+/// Accepts `local_path` for `localPath`, and other usual names (see [`names`]). Accepts numbers,
+/// booleans, lists and objects that come as text. Treats `null` and empty text as a parameter that
+/// is not given, if the parameter is optional.
+///
+/// # Errors
+/// Names the parameter that is unknown or given twice.
+pub(in crate::mcp) fn with_own_names(
+    tool: &str,
+    schema: &JsonObject,
+    arguments: Option<JsonObject>,
+) -> Result<JsonObject, ToolError> {
+    let is_known = |name: &str| known(schema).any(|known| known == name);
+    let mut evened = JsonObject::new();
+
+    for (given_name, value) in arguments.unwrap_or_default() {
+        // Unknown parameters are errors: a model that invents one expects an effect that will not
+        // happen.
+        let name = names::canonical(tool, &given_name, is_known);
+
+        if !is_known(&name) {
+            return Err(ToolError::new(
+                format!("{tool}: unknown parameter {given_name:?}"),
+                listed(tool, schema),
+            ));
+        }
+
+        let Some(value) = values::read(&name, value, schema) else {
+            continue;
+        };
+
+        // Two spellings of one parameter may contradict each other, so neither wins.
+        if evened.insert(name.clone(), value).is_some() {
+            return Err(ToolError::new(
+                format!("{tool}: the parameter {name:?} is given twice"),
+                listed(tool, schema),
+            ));
+        }
+    }
+
+    Ok(evened)
+}
+
+/// Returns the names of all parameters in a schema.
+fn known(schema: &JsonObject) -> impl Iterator<Item = &String> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    properties.into_iter().flat_map(|all| all.keys())
+}
+
+/// Returns a hint that lists all parameters, so that the model can correct the call without reading
+/// the schema again.
+fn listed(tool: &str, schema: &JsonObject) -> String {
+    let names: Vec<&str> = known(schema).map(String::as_str).collect();
+
+    format!("{tool} takes: {}", names.join(", "))
 }
 
 /// Replaces the names of Rust types in an error of serde with words for a model.
