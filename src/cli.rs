@@ -92,6 +92,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Answer a client that is about to call a tool, as its hook (`PreToolUse`)
+    ///
+    /// Reads the hook's JSON of Claude Code or Codex from standard input. With a settings file, the answer lets the call
+    /// go, has the client ask the person, or denies it. Without one, nothing is printed.
+    Hook,
     /// Run the daemon of --shared
     #[command(hide = true)]
     SharedDaemon {

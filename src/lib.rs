@@ -2,7 +2,8 @@
 //!
 //! [`mcp`] is the only module that knows MCP, and [`ssh`] is the only one that knows SSH.
 //! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
-//! the user how [`ssh`] reaches a host, or why it does not, and [`explain`] what may be done there. [`openssh`], [`framing`], [`sftp`],
+//! the user how [`ssh`] reaches a host, or why it does not, and [`explain`] what may be done there.
+//! [`hook`] answers a client that is about to call a tool. [`openssh`], [`framing`], [`sftp`],
 //! [`tree`], [`edit`], [`forward`], `policy`, [`settings`], [`capture`], [`render`] and
 //! [`foreign_text`] are pure: these do no I/O and read no clock.
 
@@ -16,6 +17,7 @@ pub mod explain;
 pub mod foreign_text;
 pub mod forward;
 pub mod framing;
+pub mod hook;
 mod local;
 mod lock;
 pub mod mcp;

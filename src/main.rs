@@ -17,6 +17,7 @@ use mcp_ssh_sessions::{
     doctor::{Colours, DoctorTarget},
     explain::Explanation,
     foreign_text::escape_line,
+    hook::{self, HookFiles, HookOutput},
     mcp::{
         dashboard::{
             routes::{self, AccessKeys},
@@ -81,6 +82,11 @@ fn main() -> ExitCode {
     }
 
     log_to_stderr(options.log);
+
+    // A client waits for the answer, so nothing else is started.
+    if options.command == Some(Command::Hook) {
+        return hook(&options);
+    }
 
     // The first of two processes: it leaves the terminal, starts the second with `--serve`, and
     // ends.
@@ -217,6 +223,26 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
     daemon.serve(stop).await;
 
     Ok(ExitCode::SUCCESS)
+}
+
+/// Answers a client that is about to call a tool. With exit status 2 the client does not call it.
+fn hook(options: &Options) -> ExitCode {
+    let files = HookFiles {
+        settings: settings_file(options),
+        ssh_config: options.ssh_config.clone(),
+        store: options.store_path(),
+    };
+
+    match hook::run(io::stdin().lock(), &files) {
+        HookOutput::Nothing => ExitCode::SUCCESS,
+        HookOutput::Answer(answer) => match writeln!(io::stdout(), "{answer}") {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!(
+                "the answer of the hook cannot be written: {error}"
+            )),
+        },
+        HookOutput::Blocked(reason) => fail(&reason),
+    }
 }
 
 /// Explains on stdout whether a host connects. The exit status is 1 if it does not.

@@ -14,11 +14,12 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 25] = [
+const ARROWS: [(&str, &[&str]); 26] = [
     (
         "main",
         &[
             "cli",
+            "hook",
             "mcp",
             "doctor",
             "explain",
@@ -26,6 +27,10 @@ const ARROWS: [(&str, &[&str]); 25] = [
             "ssh",
             "foreign_text",
         ],
+    ),
+    (
+        "hook",
+        &["mcp", "session", "settings", "ssh", "openssh", "foreign_text"],
     ),
     ("cli", &["local"]),
     (
@@ -115,7 +120,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
     ("schemars", &["mcp"]),
-    ("serde_json", &["mcp", "session", "doctor", "explain"]),
+    ("serde_json", &["mcp", "session", "doctor", "explain", "hook"]),
     ("hyper", &["mcp"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),

@@ -2,6 +2,7 @@
 
 mod changes;
 mod connecting;
+mod hook;
 mod questions;
 mod roots;
 mod table;
