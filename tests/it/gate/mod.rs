@@ -1,5 +1,6 @@
 //! What the settings file allows: refusals, questions to the person, and what stays undone.
 
+mod bypasses;
 mod changes;
 mod connecting;
 mod hook;
