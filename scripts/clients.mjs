@@ -8,6 +8,7 @@
 //   node scripts/clients.mjs --binary PATH      takes that program
 //   node scripts/clients.mjs --sshd PATH        takes that `demo-sshd`
 //   node scripts/clients.mjs --words            the parts with the scripted model only
+//   node scripts/clients.mjs --policy           what the person allows, and the hook, only
 //   node scripts/clients.mjs --require          a client that cannot be installed is a failure, too
 
 import { constants } from 'node:os';
@@ -17,6 +18,7 @@ import { claude } from './clients/claude.mjs';
 import { codex } from './clients/codex.mjs';
 import { files } from './clients/files.mjs';
 import { install } from './clients/install.mjs';
+import { policy } from './clients/policy.mjs';
 import { Stage } from './clients/stage.mjs';
 import { words } from './clients/words.mjs';
 import { epilogue, title } from './demo/screen.mjs';
@@ -47,6 +49,7 @@ try {
     binary: { type: 'string' },
     sshd: { type: 'string' },
     words: { type: 'boolean', default: false },
+    policy: { type: 'boolean', default: false },
     require: { type: 'boolean', default: false },
   };
   const { values } = parseArgs({ options });
@@ -54,7 +57,7 @@ try {
   const binary = values.binary ? resolve(values.binary) : built(NAME, ['--release', '--bin', NAME]);
   const sshd = values.sshd ? resolve(values.sshd) : built('demo-sshd', ['--example', 'demo-sshd']);
   await stage.open(binary, sshd);
-  for (const client of clients) await tryOut(client, binary, values.words);
+  for (const client of clients) await tryOut(client, binary, values);
   const left = await stage.survivors();
   const remains = left.map(({ pid, command }) => `process ${pid} (${command})`);
   if (stage.refused.length > 0) {
@@ -76,14 +79,15 @@ function built(name, args) {
 }
 
 /** One client, in each of its versions. What goes wrong keeps nothing else from its turn. */
-async function tryOut({ name, packageName, bin, proof }, binary, wordsOnly) {
+async function tryOut({ name, packageName, bin, proof }, binary, chosen) {
   const remark = `what npm chooses for Node ${process.version}, and the newest version if that is another`;
   title(`${name} from npm`, remark);
   const { versions, problems } = await install(packageName, bin, stage);
   absent.push(...problems.map((problem) => `${name}: ${problem}`));
   for (const problem of problems) console.log(`    not run: ${problem}`);
   for (const client of versions) {
-    for (const part of wordsOnly ? [words, files] : [proof, words, files]) {
+    const some = [...(chosen.words ? [words, files] : []), ...(chosen.policy ? [policy] : [])];
+    for (const part of some.length > 0 ? some : [proof, words, files, policy]) {
       try {
         await part(client, stage, binary);
       } catch (error) {

@@ -75,9 +75,15 @@ export function goal(text, reached) {
 }
 
 function startClaude(home, url, server, rights = ['--allowedTools', 'mcp__ssh']) {
+  const { args, env } = configureClaude(home, url, server);
+  return { args: ['-p', 'go', ...args, ...rights], env };
+}
+
+/** Writes what Claude Code reads, and returns what it is started with. */
+export function configureClaude(home, url, server) {
   const file = join(home.path, 'mcp.json');
   writeFileSync(file, JSON.stringify({ mcpServers: { ssh: server } }));
-  const args = ['-p', 'go', '--mcp-config', file, '--strict-mcp-config', ...rights];
+  const args = ['--mcp-config', file, '--strict-mcp-config'];
   const env = {
     ANTHROPIC_BASE_URL: url,
     ANTHROPIC_API_KEY: 'none',
@@ -88,7 +94,14 @@ function startClaude(home, url, server, rights = ['--allowedTools', 'mcp__ssh'])
   return { args, env };
 }
 
-function startCodex(home, url, { command, args, env }, rights = ['--dangerously-bypass-approvals-and-sandbox']) {
+function startCodex(home, url, server, rights = ['--dangerously-bypass-approvals-and-sandbox']) {
+  configureCodex(home, url, server);
+  // Our server alone is called, and only its tools.
+  return { args: ['exec', '--skip-git-repo-check', ...rights, 'go'], env: {} };
+}
+
+/** Writes what Codex reads. */
+export function configureCodex(home, url, { command, args, env }) {
   mkdirSync(join(home.path, '.codex'));
   const text = JSON.stringify;
   const config = [
@@ -111,7 +124,4 @@ function startCodex(home, url, { command, args, env }, rights = ['--dangerously-
     `env = { ${Object.entries(env).map(([name, value]) => `${name} = ${text(value)}`).join(', ')} }`,
   ];
   appendFileSync(join(home.path, '.codex', 'config.toml'), `${config.join('\n')}\n`);
-
-  // Our server alone is called, and only its tools.
-  return { args: ['exec', '--skip-git-repo-check', ...rights, 'go'], env: {} };
 }

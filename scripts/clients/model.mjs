@@ -15,13 +15,23 @@ export class ScriptedModel {
   /** What the client has sent, conversations only. */
   requests = [];
 
+  /** Resolves when all steps are done and the client has got the last words. */
+  finished;
+
   #steps;
   #next = 0;
   #server;
+  #finish;
 
   /** @param {Step[]} steps */
   constructor(steps) {
     this.#steps = steps;
+    this.finished = new Promise((resolve) => (this.#finish = resolve));
+  }
+
+  /** The number of the last call that the model has made, from 0. */
+  get step() {
+    return this.#next - 1;
   }
 
   /** Starts to listen, and returns the URL. */
@@ -71,6 +81,7 @@ export class ScriptedModel {
       response.write(`event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`);
     }
     response.end();
+    if (body.tools?.length > 0 && !step) this.#finish();
   }
 
   #arguments({ args }) {
