@@ -23,6 +23,10 @@ test *FILTER:
 quick:
     cargo nextest run --locked --profile quick
 
+# the manual, in target/manual
+manual:
+    npm run manual
+
 # the documentation of the code, private items included (about a minute)
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --document-private-items
