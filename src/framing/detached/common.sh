@@ -1,7 +1,8 @@
 mask=$(umask); umask 077
 this_host=$(uname -n | tr -cd 'A-Za-z0-9._-'); this_host=${this_host:-localhost}
 say() { printf '\036%s:%s\n' "$mark" "$*"; }
-finish() { printf '\036%s;' "$mark"; exit; }
+# The end of stdin is awaited, because libssh's example server drops what is printed just before the end of the script.
+finish() { printf '\036%s;' "$mark"; cat >/dev/null; exit; }
 fail() { say "error $1"; printf %s "${2-}"; finish; }
 case ${XDG_STATE_HOME-} in /*) jobs=$XDG_STATE_HOME ;; *) jobs=${HOME-}/.local/state ;; esac
 case $jobs in /.local/state) fail trouble 'HOME is not set' ;; esac
@@ -25,6 +26,12 @@ is_number() { case $1 in '' | *[!0-9]* | ??????????????????*) return 1 ;; esac; 
 is_alive() { is_number "$1" && [ -n "$2" ] && [ "$(born "$1")" = "$2" ]; }
 # A regular file's first bytes: the job may have put anything in the place of its files.
 first() { [ -f "$1" ] && dd bs="$2" count=1 <"$1" 2>/dev/null; }
+# Passes so many bytes of stdin on. Does not wait for the end of stdin if `head` can count, because some servers never
+# pass that end on.
+take() {
+  [ "$1" -gt 0 ] || return 0
+  case $(echo ab | head -c 1 2>/dev/null) in a) head -c "$1" ;; *) cat ;; esac
+}
 size() {
   [ -f "$1" ] && [ ! -h "$1" ] && set -- $(ls -lnd "$1" 2>/dev/null)
   is_number "${5-}" && echo "$5" || echo 0

@@ -10,7 +10,7 @@ if [ "$secret" = yes ]; then
 else
   part=$dir/feed.$$
   trap 'rm -f "$part"' EXIT
-  problem=$(cat 2>&1 >"$part") || fail trouble "$problem"
+  problem=$(take "$bytes" 2>&1 >"$part") || fail trouble "$problem"
   [ "$(size "$part")" = "$bytes" ] || fail trouble 'the input arrived incomplete'
   pour() { exec cat <"$part"; }
 fi

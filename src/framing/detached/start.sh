@@ -19,7 +19,7 @@ undo() {
 problem=$({
   printf '%-63s\n' running >"$dir/status" && printf %s "$shown" >"$dir/command" && : >"$dir/out" && : >"$dir/err" &&
     : >"$dir/how" && printf %s "$supervisor_script" >"$dir/supervisor.sh" &&
-    printf %s "$stop_script" >"$dir/stop.sh" && cat >"$dir/payload"
+    printf %s "$stop_script" >"$dir/stop.sh" && take $((script_bytes + stdin_bytes)) >"$dir/payload"
 } 2>&1) || undo "$problem"
 [ "$(size "$dir/payload")" = $((script_bytes + stdin_bytes)) ] || undo 'the command arrived incomplete'
 dd bs="$script_bytes" count=1 <"$dir/payload" >"$dir/script" 2>/dev/null

@@ -9,17 +9,26 @@ use tokio_util::sync::CancellationToken;
 use super::remote_host::RemoteHost;
 use crate::ssh::{error::SshError, pool::Priority};
 
+/// Last line of a script that a shell reads from stdin. Some servers, such as libssh's example, never
+/// tell the shell that stdin has ended.
+pub(in crate::ssh) const SCRIPT_END: &[u8] = b"exit\n";
+
+/// First line of a script for a server with single channels. libssh's example drops what a program
+/// prints just before its end.
+const LINGER: &[u8] = b"trap 'sleep 0.1 2>/dev/null || sleep 1' EXIT\n";
+
 /// Script of this program for the remote host, with the form of the answer.
 #[derive(Debug)]
 pub(in crate::ssh) struct RemoteScript {
     /// Command line of the program to read the script.
     pub(in crate::ssh) command: String,
-    /// Text of the script.
+    /// Text of the script, which ends with a line end. Empty for a command that reads no script.
     pub(in crate::ssh) stdin: Vec<u8>,
     /// Priority of the channel: only [`Priority::Control`] may take the slot kept for stopping
     /// work.
     pub(in crate::ssh) priority: Priority,
-    /// Bytes at the end of the answer. If empty, the answer ends with the channel.
+    /// Bytes at the end of the answer. If empty, the answer ends with the channel, and
+    /// [`SCRIPT_END`] is added to the script.
     pub(in crate::ssh) answer_end: Vec<u8>,
     /// Longest answer, in bytes; the rest is dropped.
     pub(in crate::ssh) max_answer_bytes: usize,
@@ -68,13 +77,20 @@ impl RemoteHost {
     ) -> Result<(Vec<u8>, bool), SshError> {
         let RemoteScript {
             command,
-            stdin,
+            mut stdin,
             priority,
             answer_end,
             max_answer_bytes,
             limit,
             progress,
         } = script;
+
+        if answer_end.is_empty() && !stdin.is_empty() {
+            stdin.extend_from_slice(SCRIPT_END);
+            if self.has_single_channels() {
+                stdin.splice(..0, LINGER.iter().copied());
+            }
+        }
 
         let timed_out = || SshError::Timeout {
             stage: "a script on the remote host",

@@ -16,7 +16,7 @@ use super::{
     },
     exit_status::ExitStatus,
     remote_host::RemoteHost,
-    script::RemoteScript,
+    script::{RemoteScript, SCRIPT_END},
     sudo::{SudoReply, SudoResponder, SudoRights, SudoSources},
 };
 use crate::{
@@ -82,11 +82,13 @@ impl RemoteHost {
         given_up: &CancellationToken,
     ) -> Result<Vec<u8>, SshError> {
         let RootScript {
-            stdin,
+            mut stdin,
             shown,
             max_answer_bytes,
             limit,
         } = script;
+        stdin.extend_from_slice(SCRIPT_END);
+
         let timed_out = || SshError::Timeout {
             stage: STAGE,
             after: limit,
@@ -320,7 +322,9 @@ async fn send_to_root(
         return Ok(());
     };
     if *reply != SudoReply::NoAnswer {
-        write.data_bytes(script.into_bytes()).await?;
+        write
+            .data_bytes([script.as_bytes(), SCRIPT_END].concat())
+            .await?;
     }
 
     // Without an answer, end of file makes sudo give up.

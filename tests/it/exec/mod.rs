@@ -1,5 +1,6 @@
 //! `ssh_exec` against the real sshd: what goes in and what comes out.
 
+mod endless_stdin;
 mod lines;
 mod login_shells;
 mod not_run;

@@ -13,7 +13,7 @@ use crate::{
     framing::digest::{self, FileFacts, READY},
     sftp::{attributes::Attributes, request::Access},
     ssh::{
-        command::{granted::granted, remote_host::RemoteHost},
+        command::{granted::granted, remote_host::RemoteHost, script::SCRIPT_END},
         transfer::{RemoteTemp, client::SftpClient, local::io_threads::Sum},
     },
 };
@@ -254,7 +254,10 @@ async fn run_script(
         .await
         .map_err(|_| NoDigest::Other)??;
 
-    write.data_bytes(script.into_bytes()).await.map_err(lost)?;
+    write
+        .data_bytes([script.as_bytes(), SCRIPT_END].concat())
+        .await
+        .map_err(lost)?;
     write.eof().await.map_err(lost)?;
 
     loop {

@@ -539,7 +539,9 @@ impl Handler for Connection {
         channel: ChannelId,
         _session: &mut Session,
     ) -> Result<(), Error> {
-        if let Some(open) = self.channels.get(&channel) {
+        if let Some(open) = self.channels.get(&channel)
+            && !self.server.settings.withholds_eof
+        {
             let _ = open.input.send(Input::Eof);
         }
         Ok(())

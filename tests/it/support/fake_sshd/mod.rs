@@ -72,6 +72,8 @@ pub(crate) struct FakeSshdSettings {
     pub(crate) honour_signals: bool,
     /// Whether it grants a terminal and only echoes what comes, as Apache MINA does.
     pub(crate) pretends_terminals: bool,
+    /// Whether programs are never told that their stdin has ended, as by libssh's example.
+    pub(crate) withholds_eof: bool,
     /// What it does after the first channel of a connection.
     pub(crate) after_first: AfterFirst,
     /// Whether it refuses to run any.
@@ -116,6 +118,7 @@ impl Default for FakeSshdSettings {
             max_sessions: 10,
             honour_signals: true,
             pretends_terminals: false,
+            withholds_eof: false,
             after_first: AfterFirst::GoesOn,
             refuses_commands: false,
             device: None,
