@@ -179,10 +179,8 @@ async fn try_rest(host: &Arc<RemoteHost>, connection: &Connection, trace: &Stage
             };
             trace.finish(outcome, abilities.summary().to_owned());
         }
-        Ok(Err(TransferError::NoSftp)) => {
-            trace.finish(StageOutcome::Failed, "the server has no SFTP".to_owned());
-        }
-        Ok(Err(error)) => trace.finish(StageOutcome::Failed, error.to_string()),
+        Ok(Err(TransferError::NoSftp)) => without_sftp(host, "the server has no SFTP", trace).await,
+        Ok(Err(error)) => without_sftp(host, &error.to_string(), trace).await,
         Err(_) => trace.finish(
             StageOutcome::Failed,
             format!("no answer within {PROBE_LIMIT:?}"),
@@ -199,6 +197,17 @@ async fn try_rest(host: &Arc<RemoteHost>, connection: &Connection, trace: &Stage
             "one at a time over a connection; further connections are opened for more".to_owned()
         }),
         _ => channels(connection, trace).await,
+    }
+}
+
+/// Records why there is no SFTP, and if the host's shell moves files instead.
+async fn without_sftp(host: &Arc<RemoteHost>, reason: &str, trace: &StageTrace) {
+    let by_shell = timeout(PROBE_LIMIT, transfer::is_by_shell(host)).await;
+
+    if by_shell.unwrap_or(false) {
+        trace.skip(|| format!("{reason}; files are moved by /bin/sh instead"));
+    } else {
+        trace.finish(StageOutcome::Failed, reason.to_owned());
     }
 }
 

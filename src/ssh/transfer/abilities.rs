@@ -31,11 +31,12 @@ pub(in crate::ssh) struct SftpAbilities {
 /// Starts SFTP on the host, and finds out what the account may do.
 ///
 /// # Errors
-/// The server has no SFTP subsystem, something else answers instead, or the connection is lost.
+/// The server has no SFTP subsystem or fails at every path, something else answers instead, or the
+/// connection is lost.
 pub(in crate::ssh) async fn try_out(
     host: &Arc<RemoteHost>,
 ) -> Result<SftpAbilities, TransferError> {
-    let client = SftpClient::begin(host).await?;
+    let client = SftpClient::begin_usable(host).await?;
     let [missing, other] = [missing_name()?, missing_name()?];
     let opened = client
         .open_file(&missing, Access::Read, Attributes::default())
@@ -62,6 +63,13 @@ pub(in crate::ssh) async fn try_out(
     }
 
     Ok(abilities)
+}
+
+/// Returns true if the host's shell carries out the requests of transfers, in place of SFTP.
+pub(in crate::ssh) async fn is_by_shell(host: &Arc<RemoteHost>) -> bool {
+    SftpClient::begin_either(host)
+        .await
+        .is_ok_and(|client| client.is_by_shell())
 }
 
 /// Returns a name that no file in the home directory has.

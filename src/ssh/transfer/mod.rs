@@ -21,7 +21,7 @@ mod tree;
 
 use std::time::Duration;
 
-pub(super) use self::abilities::try_out;
+pub(super) use self::abilities::{is_by_shell, try_out};
 pub use self::{
     attempts::{FileTransfer, Transferred},
     error::{TransferError, shown},

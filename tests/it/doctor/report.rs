@@ -5,10 +5,13 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 
 use super::{doctor, doctor_of};
-use crate::support::{
-    fake_sshd::{FakeSshd, FakeSshdSettings},
-    keys,
-    open_sshd::{OpenSshd, OpenSshdSettings},
+use crate::{
+    support::{
+        fake_sshd::{FakeSshd, FakeSshdSettings},
+        keys,
+        open_sshd::{OpenSshd, OpenSshdSettings},
+    },
+    transfer::without_sftp::failing_paths::failing_at_paths,
 };
 
 #[tokio::test]
@@ -89,9 +92,41 @@ async fn a_saved_session_is_explained_and_a_broken_store_stays() {
 }
 
 #[tokio::test]
+async fn a_host_without_sftp_is_reported_with_its_shell_for_files() {
+    for (sftp, reason) in [
+        ("", "the server has no SFTP"),
+        (
+            "/nowhere/sftp",
+            "the server ended at once (exit status 127)",
+        ),
+    ] {
+        let sshd = OpenSshd::start(&OpenSshdSettings {
+            sftp: sftp.to_owned(),
+            ..OpenSshdSettings::default()
+        });
+        let config = sshd.write_ssh_config("box", "");
+        let output = doctor(&config, &[]).await;
+        output.says(
+            true,
+            &[
+                &format!("{reason}; files are moved by /bin/sh instead"),
+                "✓ box connects",
+            ],
+        );
+        assert!(!output.text.contains("but this"), "{}", output.text);
+    }
+
+    let failing = failing_at_paths("/bin/sh");
+    doctor(&failing.config, &[]).await.says(
+        true,
+        &["– files (SFTP): SFTP does not start on the server: it fails at every path: 'Account' object has no attribute 'path'; files are moved by /bin/sh instead"],
+    );
+}
+
+#[tokio::test]
 async fn what_does_not_work_on_a_host_that_connects_is_told() {
     let sshd = OpenSshd::start(&OpenSshdSettings {
-        sftp: "/nowhere/sftp".to_owned(),
+        sftp: "/bin/cat".to_owned(),
         ..OpenSshdSettings::default()
     });
 

@@ -16,7 +16,7 @@ use crate::support::{
 
 impl<S> ConnectedHost<S> {
     /// `ssh_read` with further parameters, which may fail.
-    pub(super) async fn read(&mut self, path: &str, mut more: Value) -> ToolResult {
+    pub(crate) async fn read(&mut self, path: &str, mut more: Value) -> ToolResult {
         more["path"] = path.into();
         self.mcp.call("ssh_read", more).await
     }

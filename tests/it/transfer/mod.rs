@@ -4,13 +4,13 @@ mod between_hosts;
 mod changing;
 mod failures;
 mod far;
-mod hostile;
+pub(crate) mod hostile;
 #[cfg(target_os = "linux")]
 mod memory;
 mod others;
 mod resume;
 mod trees;
-mod without_sftp;
+pub(crate) mod without_sftp;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};

@@ -62,6 +62,9 @@ pub struct RemoteHost {
     pub(in crate::ssh) has_no_shell: AtomicBool,
     /// True if SFTP could not be started for a tool that shows files, which has other ways.
     pub(in crate::ssh) has_no_sftp: AtomicBool,
+    /// True if a server of SFTP other than OpenSSH's has carried out a request for a path, or has
+    /// refused one for a reason.
+    pub(in crate::ssh) sftp_takes_paths: AtomicBool,
 }
 
 impl RemoteHost {
@@ -119,6 +122,7 @@ impl RemoteHost {
             stops: Stops::default(),
             has_no_shell: AtomicBool::new(false),
             has_no_sftp: AtomicBool::new(false),
+            sftp_takes_paths: AtomicBool::new(false),
         })
     }
 

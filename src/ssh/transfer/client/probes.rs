@@ -2,10 +2,43 @@
 
 use std::sync::atomic::Ordering;
 
-use super::SftpClient;
-use crate::sftp::{attributes::Attributes, request::Access};
+use super::{RequestError, SftpClient};
+use crate::{
+    sftp::{
+        attributes::Attributes,
+        request::Access,
+        status::{Status, StatusCode},
+    },
+    ssh::command::remote_host::RemoteHost,
+};
 
 impl SftpClient {
+    /// Returns the error of a server which starts and then fails at every path, even at the working
+    /// directory, as Twisted's for Unix users does. Returns `None` for other servers, and for a server
+    /// that answers "permission denied", which is a decision. A server is asked once per log-in.
+    pub(in crate::ssh::transfer) async fn failure_at_paths(
+        &self,
+        host: &RemoteHost,
+    ) -> Option<Status> {
+        if self.is_openssh() || host.sftp_takes_paths.load(Ordering::Relaxed) {
+            return None;
+        }
+
+        let failures = match self.realpath(b".").await {
+            Err(RequestError::Status(_)) => self.stat(b".").await.err(),
+            _ => None,
+        };
+        match failures {
+            Some(RequestError::Status(status)) if status.code != StatusCode::PermissionDenied => {
+                Some(status)
+            }
+            _ => {
+                host.sftp_takes_paths.store(true, Ordering::Relaxed);
+                None
+            }
+        }
+    }
+
     /// Returns true if a path leads to a directory whose names can be read. Some servers open
     /// anything as a directory, and notice at the first read.
     pub(in crate::ssh::transfer) async fn is_listed(&self, path: &[u8]) -> bool {

@@ -48,13 +48,13 @@ impl SftpClient {
     /// Starts SFTP over any connection to the host with room for a channel.
     ///
     /// # Errors
-    /// The server has no SFTP, something else answers, the connection ends, or the transfer is
-    /// stopped.
+    /// The server has no SFTP or fails at every path, something else answers, the connection ends, or
+    /// the transfer is stopped.
     pub(in crate::ssh::transfer) async fn open(
         host: &Arc<RemoteHost>,
         conditions: &StopConditions,
     ) -> Result<Self, TransferError> {
-        unless_cancelled(conditions, Self::begin(host)).await
+        unless_cancelled(conditions, Self::begin_usable(host)).await
     }
 
     /// Starts SFTP, or else the file server in the host's shell. A host without SFTP is remembered
@@ -80,22 +80,41 @@ impl SftpClient {
             return Self::begin_by_shell(host).await;
         }
 
-        let refusal = match Self::begin(host).await {
+        let sftp = Self::begin(host).await;
+        let is_of_use = match &sftp {
+            Ok(client) => client.failure_at_paths(host).await.is_none(),
+            Err(TransferError::NoSftp) => false,
             // Any other answer is that of a server which is broken, and is reported as it is.
-            Err(TransferError::Start(reason)) if reason.starts_with(ENDED) => {
-                TransferError::Start(reason)
-            }
-            Err(TransferError::NoSftp) => TransferError::NoSftp,
-            begun => return begun,
+            Err(TransferError::Start(reason)) => !reason.starts_with(ENDED),
+            Err(_) => true,
         };
+        if is_of_use {
+            return sftp;
+        }
 
-        match (Self::begin_by_shell(host).await, refusal) {
+        match (Self::begin_by_shell(host).await, sftp) {
             (Ok(client), _) => {
                 host.has_no_sftp.store(true, Ordering::Relaxed);
                 Ok(client)
             }
-            (Err(TransferError::NoShell(_)), refusal @ TransferError::Start(_)) => Err(refusal),
+            (Err(TransferError::NoShell(_)), sftp @ (Ok(_) | Err(TransferError::Start(_)))) => sftp,
             (Err(error), _) => Err(error),
+        }
+    }
+
+    /// Starts SFTP as [`open`](Self::open) does, without a way to be stopped.
+    ///
+    /// # Errors
+    /// The server has no SFTP or fails at every path, something else answers, or the connection ends.
+    pub(in crate::ssh::transfer) async fn begin_usable(
+        host: &Arc<RemoteHost>,
+    ) -> Result<Self, TransferError> {
+        let client = Self::begin(host).await?;
+        match client.failure_at_paths(host).await {
+            None => Ok(client),
+            Some(status) => Err(TransferError::Start(format!(
+                "it fails at every path: {status}"
+            ))),
         }
     }
 
@@ -103,9 +122,7 @@ impl SftpClient {
     ///
     /// # Errors
     /// The server has no SFTP, something else answers, or the connection ends.
-    pub(in crate::ssh::transfer) async fn begin(
-        host: &Arc<RemoteHost>,
-    ) -> Result<Self, TransferError> {
+    async fn begin(host: &Arc<RemoteHost>) -> Result<Self, TransferError> {
         let (channel, slot) = host.channels.open_channel(Priority::Work).await?;
         let (connection, mut words) = (Arc::clone(slot.connection()), UnexpectedOutput::default());
         let started = tokio::select! {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::support::fake_sshd::tampered::{Fault, SftpPacket};
 
-pub(super) const INIT: u8 = 1;
+pub(crate) const INIT: u8 = 1;
 pub(super) const OPEN: u8 = 3;
 pub(super) const CLOSE: u8 = 4;
 pub(super) const READ: u8 = 5;
@@ -22,7 +22,7 @@ pub(super) const EXTENDED: u8 = 200;
 
 pub(super) const EOF: u32 = 1;
 pub(super) const DENIED: u32 = 3;
-pub(super) const FAILURE: u32 = 4;
+pub(crate) const FAILURE: u32 = 4;
 
 pub(super) const FILE: u32 = 0o100_644;
 pub(super) const DIRECTORY: u32 = 0o040_755;
@@ -52,7 +52,7 @@ fn size(length: usize) -> [u8; 4] {
     u32::try_from(length).unwrap().to_be_bytes()
 }
 
-pub(super) fn status(id: u32, code: u32, message: &[u8]) -> Vec<u8> {
+pub(crate) fn status(id: u32, code: u32, message: &[u8]) -> Vec<u8> {
     reply(
         101,
         id,

@@ -5,7 +5,7 @@
 mod between_hosts;
 mod dying;
 mod editing;
-mod faults;
+pub(crate) mod faults;
 mod reading;
 mod table;
 

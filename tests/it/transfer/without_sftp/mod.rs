@@ -1,5 +1,6 @@
 //! Transfers with hosts that have no SFTP: their `/bin/sh` and its programs move the files.
 
+pub(crate) mod failing_paths;
 mod failures;
 
 use std::{
