@@ -1,5 +1,7 @@
 //! Servers that take one channel or one command over a connection: what works with `ssh` each time works here too.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -61,6 +63,27 @@ fn learned<S>(host: &TestHost<S>) -> Value {
 async fn one_command_for_each_connection_is_enough() {
     for after_first in [AfterFirst::Ends, AfterFirst::Breaks, AfterFirst::Refuses] {
         everything_works(&mut open(after_first).await).await;
+    }
+}
+
+#[tokio::test]
+async fn files_need_no_command_before_them() {
+    let mut bench = open(AfterFirst::Refuses).await;
+    let (file, target, back) = (
+        bench.local("file"),
+        bench.remote("target"),
+        bench.local("back"),
+    );
+    fs::write(&file, "content").unwrap();
+
+    for _ in 0..2 {
+        let sent = bench.try_upload(&file, target.to_str().unwrap()).await.ok();
+        assert!(!sent.text().contains("by /bin/sh"), "{}", sent.text());
+        bench
+            .try_download(target.to_str().unwrap(), &back)
+            .await
+            .ok();
+        assert_eq!(fs::read(&back).unwrap(), b"content");
     }
 }
 

@@ -45,6 +45,17 @@ impl RemoteHost {
         }
     }
 
+    /// Examines a server of which nothing is known, after a refusal. Returns true if the server takes
+    /// one command over a connection, so that the refusal may be due to an earlier command.
+    pub(in crate::ssh) async fn turns_out_to_take_one_command(self: &Arc<Self>) -> bool {
+        if self.capacity().is_some() {
+            return false;
+        }
+
+        self.login_shell().await;
+        self.capacity() == Some(Capacity::OneCommand)
+    }
+
     /// Finds out the login shell in a way that this server bears.
     ///
     /// # Errors

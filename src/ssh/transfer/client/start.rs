@@ -123,6 +123,16 @@ impl SftpClient {
     /// # Errors
     /// The server has no SFTP, something else answers, or the connection ends.
     async fn begin(host: &Arc<RemoteHost>) -> Result<Self, TransferError> {
+        match Self::begin_once(host).await {
+            Err(TransferError::NoSftp) if host.turns_out_to_take_one_command().await => {
+                Self::begin_once(host).await
+            }
+            begun => begun,
+        }
+    }
+
+    /// Starts SFTP over one connection.
+    async fn begin_once(host: &Arc<RemoteHost>) -> Result<Self, TransferError> {
         let (channel, slot) = host.channels.open_channel(Priority::Work).await?;
         let (connection, mut words) = (Arc::clone(slot.connection()), UnexpectedOutput::default());
         let started = tokio::select! {

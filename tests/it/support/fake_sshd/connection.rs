@@ -75,7 +75,7 @@ struct Connection {
     slots: Arc<Semaphore>,
     channels: HashMap<ChannelId, OpenChannel>,
     had_channel: bool,
-    /// Whether a command was requested.
+    /// Whether a command or SFTP was requested.
     had_command: bool,
     log_in: LogIn,
 }
@@ -142,6 +142,12 @@ impl Connection {
             closed,
             slot,
         })
+    }
+
+    /// Whether a command or SFTP is refused because another was before it.
+    fn refuses_second(&mut self) -> bool {
+        let is_second = std::mem::replace(&mut self.had_command, true);
+        is_second && self.server.settings.after_first == AfterFirst::Refuses
     }
 
     /// Starts a process for the channel, in a process group of its own.
@@ -382,9 +388,7 @@ impl Handler for Connection {
         session: &mut Session,
     ) -> Result<(), Error> {
         lock(&self.server.commands).push(String::from_utf8_lossy(command).into_owned());
-        let settings = &self.server.settings;
-        let is_second = std::mem::replace(&mut self.had_command, true);
-        if settings.refuses_commands || is_second && settings.after_first == AfterFirst::Refuses {
+        if self.refuses_second() || self.server.settings.refuses_commands {
             return session.channel_failure(channel);
         }
 
@@ -432,7 +436,7 @@ impl Handler for Connection {
         name: &str,
         session: &mut Session,
     ) -> Result<(), Error> {
-        if name != "sftp" {
+        if self.refuses_second() || name != "sftp" {
             return session.channel_failure(channel);
         }
 
