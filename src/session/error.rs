@@ -43,6 +43,8 @@ pub enum SessionError {
         session: String,
         /// Error of the transfer.
         source: Box<TransferError>,
+        /// True unless the account is known to run no commands.
+        runs_commands: bool,
     },
     /// The scripts on the remote machine refused a request about a detached job.
     #[error("session {session:?}: {source}")]

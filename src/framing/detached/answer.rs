@@ -90,6 +90,12 @@ pub enum Refusal {
     /// An operation failed on the remote machine, with this message.
     #[error("the remote machine could not do it: {0}")]
     Failed(ForeignText),
+    /// The login shell does not run `/bin/sh`, as that of an account for files only. It said this.
+    #[error(
+        "this account runs no commands, or only certain ones: its login shell does not run /bin/sh, which a command that outlives the connection needs{}",
+        said(.0)
+    )]
+    NoShell(ForeignText),
     /// The answer does not come from our scripts, or is incomplete.
     #[error("the remote machine gave no answer that can be understood{}", said(.0))]
     Garbled(ForeignText),

@@ -43,6 +43,10 @@ pub struct ShellProbe {
     /// neither failed. Such a host does not seem to run commands. Not saved.
     #[serde(skip)]
     pub deaf: Option<Vec<u8>>,
+    /// True if the account runs no commands, or only certain ones: the server refused the probes, or
+    /// both failed with the same words. Not saved.
+    #[serde(skip)]
+    pub refuses: bool,
     /// True if a shell of Windows may have answered, which shows after one more probe. Not saved.
     #[serde(skip)]
     pub may_be_windows: bool,
@@ -75,6 +79,7 @@ impl ShellProbe {
             program: absolute(program),
             is_busybox,
             deaf: None,
+            refuses: false,
             may_be_windows: false,
             code_page: None,
         })
@@ -101,20 +106,25 @@ impl ShellProbe {
                     program: named.or_else(|| Some(program.to_owned())),
                     is_busybox: false,
                     deaf: None,
+                    refuses: false,
                     may_be_windows: false,
                     code_page: None,
                 };
             }
         }
 
-        // Two commands that differ cannot have the same output, unless nobody runs them.
-        let deaf = (!failed && first == answer).then(|| answer.to_vec());
+        // Two commands that differ cannot have the same output, unless nobody runs them. Only nologin
+        // and the like say so; a shell of another family is silent.
+        let is_same = first == answer;
+        let deaf = (!failed && is_same).then(|| answer.to_vec());
+        let refuses = failed && is_same && !answer.trim_ascii().is_empty();
 
         Self {
             shell: LoginShell::Other,
             program: None,
             is_busybox: false,
             deaf,
+            refuses,
             may_be_windows: may_be_windows(answer),
             code_page: None,
         }
@@ -131,6 +141,15 @@ impl ShellProbe {
         }
     }
 
+    /// Creates the result for a server that refuses every command of the account.
+    #[must_use]
+    pub fn refusing() -> Self {
+        Self {
+            refuses: true,
+            ..Self::unknown()
+        }
+    }
+
     /// Creates a result in which nothing is known.
     #[must_use]
     pub fn unknown() -> Self {
@@ -139,6 +158,7 @@ impl ShellProbe {
             program: None,
             is_busybox: false,
             deaf: None,
+            refuses: false,
             may_be_windows: false,
             code_page: None,
         }
@@ -171,6 +191,7 @@ mod tests {
             program: program.map(str::to_owned),
             is_busybox: false,
             deaf: None,
+            refuses: false,
             may_be_windows: false,
             code_page: None,
         }

@@ -131,6 +131,9 @@ fn of_detached(error: &Refusal) -> &'static str {
         Refusal::Failed(_) => {
             "fix that on the remote host (room on its disk, permissions of the home directory), or leave out detach"
         }
+        Refusal::NoShell(_) => {
+            "move and change files with ssh_upload, ssh_download, ssh_read and ssh_edit, or connect as a user who may run commands"
+        }
         Refusal::Garbled(_) => "check with ssh_exec that /bin/sh works there, or leave out detach",
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Effect, session};
 use crate::{
     foreign_text::{ForeignText, escape_line},
-    mcp::call::{Call, tool_error::ToolError},
+    mcp::call::{Call, hints, tool_error::ToolError},
     session::{
         error::SessionError,
         live::{EditedFile, FinishedEdit},
@@ -184,12 +184,17 @@ impl EditParams {
 
 /// Returns the error with the lines that show where an edit does not fit, and the next step.
 fn explained(error: &SessionError) -> ToolError {
-    let SessionError::Transfer { source, .. } = error else {
+    let SessionError::Transfer {
+        source,
+        runs_commands,
+        ..
+    } = error
+    else {
         return ToolError::from(error);
     };
     let TransferError::Edit(cause) = &**source else {
         let mut explained = ToolError::from(error);
-        if let Some(hint) = hint_of_transfer(source) {
+        if let Some(hint) = hint_of_transfer(source, *runs_commands) {
             hint.clone_into(&mut explained.hint);
         }
         return explained;
@@ -199,11 +204,11 @@ fn explained(error: &SessionError) -> ToolError {
     let mut lines = text.lines();
     let message = lines.next().unwrap_or_default();
 
-    ToolError::new(message, hint(cause)).with_details(lines)
+    ToolError::new(message, hint(cause, *runs_commands)).with_details(lines)
 }
 
 /// Returns the next step after an edit that was not made.
-fn hint(error: &EditError) -> &'static str {
+fn hint(error: &EditError, runs_commands: bool) -> &'static str {
     match error {
         EditError::NotAFile { .. } => "name a regular file",
         EditError::BrokenLink { .. } => {
@@ -238,7 +243,10 @@ fn hint(error: &EditError) -> &'static str {
         EditError::Failed { message, .. }
             if message.to_lowercase().contains("permission denied") =>
         {
-            "call again with sudo: true, if root may change it"
+            hints::as_root(
+                runs_commands,
+                "call again with sudo: true, if root may change it",
+            )
         }
         EditError::Failed { .. } => {
             "check permissions and free space on the remote host, then call again"
@@ -251,10 +259,13 @@ fn hint(error: &EditError) -> &'static str {
 }
 
 /// Returns the next step after another error of the host, if it differs from that of a transfer.
-fn hint_of_transfer(error: &TransferError) -> Option<&'static str> {
+fn hint_of_transfer(error: &TransferError, runs_commands: bool) -> Option<&'static str> {
     Some(match error {
         TransferError::Remote { message, .. } if message.contains("permission denied") => {
-            "call again with sudo: true, if root may read and change it"
+            hints::as_root(
+                runs_commands,
+                "call again with sudo: true, if root may read and change it",
+            )
         }
         TransferError::Remote { .. } => "look at the path with ssh_read",
         TransferError::NotADirectory(_) => "choose another path",

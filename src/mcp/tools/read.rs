@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Effect, session};
 use crate::{
     foreign_text::{ForeignText, escape_line},
-    mcp::call::{Call, progress::size, tool_error::ToolError},
+    mcp::call::{Call, hints, progress::size, tool_error::ToolError},
     session::{error::SessionError, work::RemoteRead},
     ssh::transfer::{
         FileContent, FileView, MAX_LINES, ReadRequest, Start, TransferError, hex_dump,
@@ -115,7 +115,12 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
 /// Returns the error with the next step for a reader.
 fn explained(error: &SessionError) -> ToolError {
     let mut explained = ToolError::from(error);
-    let SessionError::Transfer { source, .. } = error else {
+    let SessionError::Transfer {
+        source,
+        runs_commands,
+        ..
+    } = error
+    else {
         return explained;
     };
 
@@ -124,7 +129,7 @@ fn explained(error: &SessionError) -> ToolError {
             "a device, FIFO or socket is read with ssh_exec and a time limit"
         }
         TransferError::Remote { message, .. } if message.contains("permission denied") => {
-            "call ssh_read with sudo: true"
+            hints::as_root(*runs_commands, "call ssh_read with sudo: true")
         }
         TransferError::Remote { message, .. } if message.contains("no such file") => {
             "list its directory with ssh_read"

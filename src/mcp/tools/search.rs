@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Effect, session};
 use crate::{
     foreign_text::{ForeignText, escape_line},
-    mcp::call::{Call, tool_error::ToolError},
+    mcp::call::{Call, hints, tool_error::ToolError},
     session::{error::SessionError, work::RemoteRead},
     ssh::transfer::{
         Glob, Hits, Pattern, SearchEnd, SearchEngine, SearchRequest, SearchResult, TransferError,
@@ -202,7 +202,12 @@ fn split(path: Option<String>, glob: Option<String>) -> (String, Option<String>)
 /// Returns the error with the next step for a search.
 fn explained(error: &SessionError) -> ToolError {
     let mut explained = ToolError::from(error);
-    let SessionError::Transfer { source, .. } = error else {
+    let SessionError::Transfer {
+        source,
+        runs_commands,
+        ..
+    } = error
+    else {
         return explained;
     };
 
@@ -212,7 +217,10 @@ fn explained(error: &SessionError) -> ToolError {
             "write the pattern in a simpler way"
         }
         TransferError::Remote { message, .. } if message.contains("permission denied") => {
-            "search with ssh_exec, grep -rn and sudo: true"
+            hints::as_root(
+                *runs_commands,
+                "search with ssh_exec, grep -rn and sudo: true",
+            )
         }
         TransferError::Remote { message, .. } if message.contains("no such file") => {
             "list its directory with ssh_read"

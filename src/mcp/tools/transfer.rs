@@ -290,7 +290,10 @@ fn explained(error: &SessionError, request: &TransferRequest, direction: Directi
 /// Returns the error of a copy from the session `from`. `request` has the path there as the local
 /// one.
 fn explained_copy(error: &SessionError, from: &str, request: TransferRequest) -> ToolError {
-    let SessionError::Transfer { session, source } = error else {
+    let SessionError::Transfer {
+        session, source, ..
+    } = error
+    else {
         return error.into();
     };
     let TransferError::Remote { doing, .. } = &**source else {

@@ -271,11 +271,17 @@ impl LiveSession {
 
     /// Wraps the error of a transfer. It belongs to this session unless it names another.
     pub(super) fn transfer(&self, source: TransferError) -> SessionError {
-        let (session, source) = match source {
-            TransferError::Origin { session, source } => (session, source),
-            source => (self.name().to_owned(), Box::new(source)),
+        let host = lock(&self.last).host.clone();
+        let runs_commands = host.is_none_or(|host| !host.refuses_commands());
+        let (session, source, runs_commands) = match source {
+            TransferError::Origin { session, source } => (session, source, true),
+            source => (self.name().to_owned(), Box::new(source), runs_commands),
         };
 
-        SessionError::Transfer { session, source }
+        SessionError::Transfer {
+            session,
+            source,
+            runs_commands,
+        }
     }
 }

@@ -127,11 +127,7 @@ impl RemoteHost {
             .await?;
 
         answer::done(&answer, &mark).map_err(|refusal| match refusal {
-            Refusal::Garbled(said) if shell == LoginShell::Other => Refusal::Failed(format!(
-                "the login shell does not run /bin/sh, which a command that outlives the connection needs; it said: {}",
-                said.raw()
-            ).into())
-            .into(),
+            Refusal::Garbled(said) if shell == LoginShell::Other => Refusal::NoShell(said).into(),
             other => other.into(),
         })
     }

@@ -97,7 +97,7 @@ async fn a_login_shell_that_runs_nothing_is_told_apart() {
         refused.is_error()
             && refused
                 .text()
-                .contains("the login shell does not run /bin/sh"),
+                .contains("its login shell does not run /bin/sh"),
         "{refused:?}"
     );
 }

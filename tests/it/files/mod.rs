@@ -4,6 +4,7 @@ mod edit;
 // Other systems keep other things of a file.
 #[cfg(target_os = "linux")]
 mod edit_table;
+mod no_commands;
 mod paths;
 mod read;
 mod read_more;

@@ -86,6 +86,10 @@ const COMMANDS: &[HintRule] = &[
         "to give sudo its password, use sudo: true, without sudo in the command",
     ),
     (
+        |failed| failed.says(|line| line.starts_with("fatal: unrecognized command")),
+        "this account runs the commands of git alone (git-shell); ssh_upload, ssh_download, ssh_read and ssh_edit may work",
+    ),
+    (
         |failed| failed.wants_terminal() && failed.in_shell,
         "it wants a terminal: ssh_exec with pty: true gives it one",
     ),
@@ -182,7 +186,12 @@ pub(in crate::mcp) fn of_transfer(
     request: &TransferRequest,
     is_upload: bool,
 ) -> Option<&'static str> {
-    let SessionError::Transfer { source, .. } = error else {
+    let SessionError::Transfer {
+        source,
+        runs_commands,
+        ..
+    } = error
+    else {
         return None;
     };
 
@@ -232,13 +241,25 @@ pub(in crate::mcp) fn of_transfer(
             Some("make its directory first, with ssh_exec and `mkdir -p`")
         }
         (true, _) if is_target => Some("make its directory on this machine first"),
-        (_, true) if is_target && is_remote => Some(
+        (_, true) if is_target && is_remote => Some(as_root(
+            *runs_commands,
             "what belongs to root is written by ssh_exec with sudo: true, the content as stdin and `tee PATH >/dev/null`",
-        ),
-        (_, true) if is_remote => {
-            Some("what only root may read is read by ssh_exec with sudo: true and `cat PATH`")
-        }
+        )),
+        (_, true) if is_remote => Some(as_root(
+            *runs_commands,
+            "what only root may read is read by ssh_exec with sudo: true and `cat PATH`",
+        )),
         _ => None,
+    }
+}
+
+/// Returns `hint`, which proposes to do something as root, unless the account runs no commands and
+/// thus no sudo.
+pub(in crate::mcp) fn as_root(runs_commands: bool, hint: &'static str) -> &'static str {
+    if runs_commands {
+        hint
+    } else {
+        "connect as a user who may do that: this account runs no commands, so sudo is of no use"
     }
 }
 

@@ -83,6 +83,18 @@ impl CommandEnd {
         })
     }
 
+    /// Adds a remark to a command that failed in an account which runs no commands, or only certain
+    /// ones.
+    pub(super) fn note_refusing_account(&mut self) {
+        let failed = matches!(self.status, Some(ExitStatus::Code(code)) if code != 0);
+        if failed && self.stopped.is_none() {
+            self.notice = Some(
+                "this account runs no commands, or only certain ones; ssh_upload, ssh_download, ssh_read and ssh_edit may work"
+                    .to_owned(),
+            );
+        }
+    }
+
     /// Returns true if the command succeeded and printed exactly `answer`.
     fn has_only_printed(&self, answer: Option<&[u8]>) -> bool {
         let succeeded = matches!(

@@ -63,6 +63,8 @@ pub(super) struct RunningCommand {
     not_begun: Event,
     /// Slot of the channel.
     slot: ChannelSlot,
+    /// True if the account is known to run no commands, or only certain ones.
+    account_refuses: bool,
     /// Answer of the host to any command, if the host does not run commands.
     same_answer: Option<Vec<u8>>,
     /// Number of bytes sent over the connection before the request; `None` if the command took
@@ -172,6 +174,7 @@ impl RunningCommand {
             },
             not_begun,
             slot: channel.slot,
+            account_refuses: channel.probe.refuses,
             same_answer: channel.probe.deaf,
             sent_before,
         }
@@ -276,6 +279,9 @@ impl RunningCommand {
             self.control.host.doubt_login_shell();
         }
         begun?;
+        if self.account_refuses {
+            command_end.note_refusing_account();
+        }
 
         if let (Some(said), Some(sudo)) = (command_end.sudo_messages.take(), &self.control.sudo) {
             if let Some(refusal) =

@@ -181,7 +181,7 @@ impl RemoteHost {
             // A server that runs no commands for this account shows nothing else.
             Err(SshError::ExecRefused) => {
                 return Ok(Examination {
-                    probe: ShellProbe::unknown(),
+                    probe: ShellProbe::refusing(),
                     facts: None,
                     capacity: None,
                     first: Answer::default(),

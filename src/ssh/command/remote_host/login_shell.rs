@@ -45,6 +45,12 @@ impl RemoteHost {
         }
     }
 
+    /// Returns true if the account is known to run no commands, or only certain ones.
+    #[must_use]
+    pub fn refuses_commands(&self) -> bool {
+        self.login_shell.get().is_some_and(|probe| probe.refuses)
+    }
+
     /// Examines a server of which nothing is known, after a refusal. Returns true if the server takes
     /// one command over a connection, so that the refusal may be due to an earlier command.
     pub(in crate::ssh) async fn turns_out_to_take_one_command(self: &Arc<Self>) -> bool {
@@ -85,8 +91,10 @@ impl RemoteHost {
 
     /// Probes the login shell with up to two commands.
     async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
-        let Ok((first, first_failed)) = self.ask_posix_shell().await else {
-            return ShellProbe::unknown();
+        let (first, first_failed) = match self.ask_posix_shell().await {
+            Ok(answer) => answer,
+            Err(SshError::ExecRefused) => return ShellProbe::refusing(),
+            Err(_) => return ShellProbe::unknown(),
         };
 
         let probe = if let Some(posix) = ShellProbe::posix(&first) {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::support::fake_sshd::tampered::{Fault, SftpPacket};
 
 pub(crate) const INIT: u8 = 1;
-pub(super) const OPEN: u8 = 3;
+pub(crate) const OPEN: u8 = 3;
 pub(super) const CLOSE: u8 = 4;
 pub(super) const READ: u8 = 5;
 pub(super) const WRITE: u8 = 6;
@@ -21,7 +21,7 @@ pub(super) const READLINK: u8 = 19;
 pub(super) const EXTENDED: u8 = 200;
 
 pub(super) const EOF: u32 = 1;
-pub(super) const DENIED: u32 = 3;
+pub(crate) const DENIED: u32 = 3;
 pub(crate) const FAILURE: u32 = 4;
 
 pub(super) const FILE: u32 = 0o100_644;
