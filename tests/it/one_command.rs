@@ -183,6 +183,26 @@ async fn two_commands_at_once_do_not_break_a_connection() {
 }
 
 #[tokio::test]
+async fn nothing_is_written_to_a_command_before_it_is_granted() {
+    let settings = FakeSshdSettings {
+        software: "SSH-2.0-mod_sftp",
+        refuses_commands: true,
+        ..FakeSshdSettings::default()
+    };
+    let mut bench = TestHost::fake_with(settings, "").connect().await;
+
+    for _ in 0..2 {
+        let more = json!({"command": "cat", "stdin": "a line\n"});
+        let refused = bench.mcp.call("ssh_exec", more).await;
+        assert!(
+            refused.is_error() && refused.text().contains("does not run commands"),
+            "{}",
+            refused.text()
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_account_without_commands_is_asked_once() {
     let settings = FakeSshdSettings {
         software: "SSH-2.0-FakeSshd",

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{control::KnownProcesses, end::CommandEnd};
 use crate::{
+    event::Event,
     foreign_text::ForeignText,
     framing::{
         decoder::{DecodeStep, StreamDecoder},
@@ -63,6 +64,8 @@ pub(super) struct ChannelReader {
     pub(super) replies: Option<mpsc::Sender<Vec<u8>>>,
     /// Requests without an answer so far. The server answers in this order (RFC 4254 section 5.4).
     pub(super) awaited_replies: VecDeque<AwaitedReply>,
+    /// Event to set once the server has granted the command.
+    pub(super) granted: Event,
     /// Token to end the task.
     pub(super) stop: CancellationToken,
 }
@@ -129,7 +132,11 @@ impl ChannelReader {
                 Some(ChannelMsg::ExtendedData { data, .. }) => {
                     self.read_portion(Stream::Stderr, &data).await;
                 }
-                Some(ChannelMsg::Success) => drop(self.awaited_replies.pop_front()),
+                Some(ChannelMsg::Success) => {
+                    if self.awaited_replies.pop_front() != Some(AwaitedReply::Terminal) {
+                        self.granted.set();
+                    }
+                }
                 Some(ChannelMsg::Failure) => match self.awaited_replies.pop_front() {
                     Some(AwaitedReply::Terminal) => {
                         self.replies = None;

@@ -108,7 +108,7 @@ impl RunningCommand {
             .unzip();
 
         let stop_reading = CancellationToken::new();
-        let not_begun = Event::new();
+        let (not_begun, granted) = (Event::new(), channel.slot.connection().early_grant());
         let sent_before = context.input.is_none().then_some(channel.sent_before);
         let reader = ChannelReader {
             read: channel.read,
@@ -135,6 +135,7 @@ impl RunningCommand {
                     AwaitedReply::Command
                 }])
                 .collect(),
+            granted: granted.clone(),
             stop: stop_reading.clone(),
         };
 
@@ -146,6 +147,7 @@ impl RunningCommand {
             sudo: exchange,
             sent: context.sent.clone(),
             not_begun: not_begun.clone(),
+            granted,
             stop_reading: stop_reading.clone(),
             write: Arc::clone(&channel.write),
             settings: channel.script.settings,

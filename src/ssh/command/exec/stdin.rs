@@ -28,6 +28,8 @@ pub(super) struct StdinWriter {
     pub(super) sudo: Option<SudoExchange>,
     /// Event to set once the command has begun, as far as can be known.
     pub(super) sent: Event,
+    /// Event of the command's grant by the server, for which the input waits.
+    pub(super) granted: Event,
     /// Event to set if the script does not begin in time.
     pub(super) not_begun: Event,
     /// Token to cancel after [`not_begun`](Self::not_begun), when the program in place of the shell
@@ -73,6 +75,9 @@ impl StdinWriter {
 
         let settings = std::mem::take(&mut self.settings);
         let stdin = self.typed(self.spec.stdin.clone().unwrap_or_default().into());
+        if !settings.is_empty() || !stdin.is_empty() {
+            self.granted.wait().await;
+        }
 
         // A terminal is raw while the script reads the settings. Input that comes earlier than the
         // mark would not be echoed.

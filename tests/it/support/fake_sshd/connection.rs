@@ -532,6 +532,11 @@ impl Handler for Connection {
         if self.server.settings.pretends_terminals {
             session.data(channel, data.to_vec())?;
         }
+        // As ProFTPD does, unlike OpenSSH.
+        let settings = &self.server.settings;
+        if settings.refuses_commands && !settings.software.contains("OpenSSH") {
+            return session.disconnect(Disconnect::ByApplication, "no command reads this", "");
+        }
         if let Some(open) = self.channels.get(&channel) {
             let _ = open.input.send(Input::Data(data.to_vec()));
         }
