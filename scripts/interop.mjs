@@ -24,6 +24,8 @@ import { needProgram } from './lib/programs.mjs';
 import { Stop, UNAVAILABLE, fail, seconds } from './lib/repository.mjs';
 import { scratchFolder } from './lib/scratch.mjs';
 
+/** A row that takes longer is shown with its time. */
+const SLOW_MS = 5_000;
 
 const scratch = scratchFolder('interop');
 
@@ -95,8 +97,11 @@ async function column(server, binary, asked) {
     // Whatever is asked for, a session has to be there.
     if (!asked.some((row) => row.name === 'connect')) await ours.call('ssh_connect');
     for (const row of asked) {
+      const begun = Date.now();
       const cell = await judge(await row.ours(host), () => row.plain(host));
-      process.stdout.write(` ${row.name}${cell.word === 'right' ? '' : ` ${cell.word.toUpperCase()}`}`);
+      const took = Date.now() - begun;
+      const word = cell.word === 'right' ? '' : ` ${cell.word.toUpperCase()}`;
+      process.stdout.write(` ${row.name}${word}${took > SLOW_MS ? ` ${seconds(took)}` : ''}`);
       cells.set(row.name, cell);
     }
   } catch (error) {

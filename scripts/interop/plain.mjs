@@ -2,6 +2,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { kill } from '../lib/sshd.mjs';
 
 /** 50 MB over a slow server, on a busy machine. */
 const PATIENCE_MS = 60_000;
@@ -55,12 +56,13 @@ export class Plain {
  * @returns {Promise<{ status: number | null, stdout: Buffer, stderr: string, words: string }>} status null: it took too long
  */
 export async function run(program, args, input = '', patienceMs = PATIENCE_MS, env = process.env) {
-  const child = spawn(program, args, { stdio: 'pipe', env });
+  const child = spawn(program, args, { stdio: 'pipe', env, detached: true });
   const [out, problems] = [[], []];
   child.stdout.on('data', (data) => out.push(data));
   child.stderr.on('data', (data) => problems.push(data));
   child.stdin.on('error', () => {}).end(input);
-  const timer = setTimeout(() => child.kill('SIGKILL'), patienceMs);
+  // With what it has started: sftp's own ssh would keep its output open.
+  const timer = setTimeout(() => kill(-child.pid), patienceMs);
   const [status] = await once(child, 'close');
   clearTimeout(timer);
   const [stdout, stderr] = [Buffer.concat(out), Buffer.concat(problems).toString('latin1')];

@@ -51,7 +51,10 @@ const signal = {
     if (!(await until(() => running(process).length > 0, 10_000))) return ended(ours, job, /^(?!)/, begun.stdout);
     const answer = await ours.call('ssh_job', { session: undefined, job, signal: 'INT' });
     const isGone = await stopped(process);
-    return { ...answer, right: isGone && ['signaled', 'exited'].includes(answer.outcome?.status) };
+    // Some servers report no end of a command that a signal has ended.
+    const { status, processGone } = answer.outcome ?? {};
+    const isSaid = ['signaled', 'exited'].includes(status) || (status === 'cancelled' && processGone === true);
+    return { ...answer, right: isGone && isSaid };
   },
   plain: stoppedByTerminal,
 };
