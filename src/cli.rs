@@ -2,9 +2,9 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
-use clap::{Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
-use crate::local::home::home;
+use crate::{audit, local::home::home};
 
 /// Persistent SSH sessions as MCP tools for AI coding agents.
 ///
@@ -97,6 +97,11 @@ pub enum Command {
     /// Reads the hook's JSON of Claude Code or Codex from standard input. With a settings file, the answer lets the call
     /// go, has the client ask the person, or denies it. Without one, nothing is printed.
     Hook,
+    /// Show the audit log: what was done on which host, by which client, and who allowed it
+    ///
+    /// One line for each call, the oldest first. The section [audit] of the settings turns the log on.
+    #[command(args_conflicts_with_subcommands = true)]
+    Audit(AuditArguments),
     /// Run the daemon of --shared
     #[command(hide = true)]
     SharedDaemon {
@@ -107,6 +112,56 @@ pub enum Command {
         #[arg(long, value_name = "MILLISECONDS", default_value_t = 3_600_000)]
         idle: u64,
     },
+}
+
+/// Arguments of the command `audit`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct AuditArguments {
+    /// Only calls for this session, alias, host name or address
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Only calls of this tool, such as `ssh_exec` or exec
+    #[arg(long, value_name = "TOOL")]
+    pub tool: Option<String>,
+    /// Only calls from this time on: 2026-11-30, "2026-11-30 14:05" (both UTC), RFC 3339, or 2h for two hours ago
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub since: Option<String>,
+    /// Only calls before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub until: Option<String>,
+    /// Print JSON, for programs: a line for each call
+    #[arg(long)]
+    pub json: bool,
+    /// File of the log [default: that of the settings]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub file: Option<PathBuf>,
+    /// Command to run instead of showing the log
+    #[command(subcommand)]
+    pub command: Option<AuditCommand>,
+}
+
+/// Commands for the audit log other than showing it.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum AuditCommand {
+    /// Check that no line of the audit log was changed, removed, added or moved
+    ///
+    /// The exit status is 0 if none was and 1 if one was. Lines that are missing at the end show only with --head.
+    Verify {
+        /// Head of the log at some time, which one of the lines must have
+        #[arg(long, value_name = "HASH")]
+        head: Option<String>,
+    },
+}
+
+/// Reads a time for a filter of the audit log.
+///
+/// # Errors
+/// The text is no time.
+fn time(text: &str) -> Result<String, String> {
+    let now = chrono::DateTime::from(std::time::SystemTime::now());
+    let forms = "give a date as 2026-11-30, a time as \"2026-11-30 14:05\", or a time ago as 2h";
+
+    audit::time::parse(text, now).ok_or_else(|| format!("this is no time; {forms}"))
 }
 
 /// How much is logged.

@@ -2,11 +2,14 @@
 //!
 //! [`mcp`] is the only module that knows MCP, and [`ssh`] is the only one that knows SSH.
 //! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
-//! the user how [`ssh`] reaches a host, or why it does not, and [`explain`] what may be done there.
-//! [`hook`] answers a client that is about to call a tool. [`openssh`], [`framing`], [`sftp`],
-//! [`tree`], [`edit`], [`forward`], `policy`, [`settings`], [`capture`], [`render`] and
-//! [`foreign_text`] are pure: these do no I/O and read no clock.
+//! the user how [`ssh`] reaches a host, or why it does not, [`explain`] what may be done there, and
+//! [`audit_command`] what was done. [`hook`] answers a client that is about to call a tool.
+//! [`openssh`], [`framing`], [`sftp`], [`tree`], [`edit`], [`forward`], `policy`, [`settings`],
+//! [`audit`], [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no
+//! clock.
 
+pub mod audit;
+pub mod audit_command;
 pub mod capture;
 mod child;
 pub mod cli;

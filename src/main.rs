@@ -13,7 +13,9 @@ use std::{
 
 use clap::{Parser as _, ValueEnum as _, error::ErrorKind};
 use mcp_ssh_sessions::{
-    cli::{Command, LogLevel, Options},
+    audit::calls::Filter,
+    audit_command,
+    cli::{AuditArguments, AuditCommand, Command, LogLevel, Options},
     doctor::{Colours, DoctorTarget},
     explain::Explanation,
     foreign_text::escape_line,
@@ -133,6 +135,10 @@ async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> 
 
     if let Some(Command::Settings { host, json }) = &options.command {
         return explain(options, host, *json).await;
+    }
+
+    if let Some(Command::Audit(arguments)) = &options.command {
+        return audit(options, arguments);
     }
 
     if let Some(Command::Status { json }) = options.command {
@@ -297,6 +303,36 @@ async fn explain(
     writeln!(io::stdout(), "{text}")?;
 
     Ok(ExitCode::from(u8::from(!explanation.is_usable())))
+}
+
+/// Prints the calls of the audit log on stdout, or checks the log. The exit status is 1 if somebody
+/// has changed it.
+///
+/// # Errors
+/// The log cannot be read.
+fn audit(
+    options: &Options,
+    arguments: &AuditArguments,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let log = audit_command::find(arguments.file.as_deref(), &settings_file(options))?;
+
+    if let Some(AuditCommand::Verify { head }) = &arguments.command {
+        let (report, is_unchanged) = audit_command::verify(&log, head.as_deref())?;
+        io::stdout().write_all(report.as_bytes())?;
+        return Ok(ExitCode::from(u8::from(!is_unchanged)));
+    }
+
+    let filter = Filter {
+        host: arguments.host.clone(),
+        tool: arguments.tool.clone(),
+        since: arguments.since.clone(),
+        until: arguments.until.clone(),
+    };
+
+    let calls = audit_command::show(&log, &filter, arguments.json)?;
+    io::stdout().write_all(calls.as_bytes())?;
+
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Prints the activity of a daemon. With `--open`, opens the page of the daemon and prints the link

@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 26] = [
+const ARROWS: [(&str, &[&str]); 28] = [
     (
         "main",
         &[
@@ -24,18 +24,29 @@ const ARROWS: [(&str, &[&str]); 26] = [
             "doctor",
             "explain",
             "session",
+            "audit",
+            "audit_command",
             "ssh",
             "foreign_text",
         ],
     ),
     (
         "hook",
-        &["mcp", "session", "settings", "ssh", "openssh", "foreign_text"],
+        &[
+            "mcp",
+            "session",
+            "settings",
+            "ssh",
+            "openssh",
+            "foreign_text",
+        ],
     ),
-    ("cli", &["local"]),
+    ("cli", &["audit", "local"]),
+    ("audit_command", &["audit", "session", "foreign_text"]),
     (
         "mcp",
         &[
+            "audit",
             "local",
             "session",
             "settings",
@@ -58,6 +69,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
         "session",
         &[
             "settings",
+            "audit",
             "local",
             "ssh",
             "openssh",
@@ -103,6 +115,7 @@ const ARROWS: [(&str, &[&str]); 26] = [
     ("forward", &["foreign_text"]),
     ("policy", &[]),
     ("settings", &["openssh", "foreign_text"]),
+    ("audit", &["foreign_text"]),
     ("capture", &[]),
     ("child", &[]),
     ("event", &[]),
@@ -120,7 +133,18 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
     ("schemars", &["mcp"]),
-    ("serde_json", &["mcp", "session", "doctor", "explain", "hook"]),
+    (
+        "serde_json",
+        &[
+            "mcp",
+            "session",
+            "doctor",
+            "explain",
+            "hook",
+            "audit",
+            "audit_command",
+        ],
+    ),
     ("hyper", &["mcp"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
@@ -145,7 +169,7 @@ const IMPURE: [&str; 8] = [
     "SystemTime::now",
 ];
 
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "openssh",
     "framing",
     "sftp",
@@ -154,6 +178,7 @@ const PURE: [&str; 11] = [
     "forward",
     "policy",
     "settings",
+    "audit",
     "capture",
     "render",
     "foreign_text",

@@ -7,7 +7,12 @@
 pub(crate) mod folder;
 pub(crate) mod home;
 pub(super) mod local_name;
+mod lock_file;
 pub(crate) mod trust;
 
-pub(crate) use self::{folder::Folder, local_name::LocalName};
+pub(crate) use self::{
+    folder::{Folder, only_ours},
+    local_name::LocalName,
+    lock_file::lock_file,
+};
 pub(crate) use crate::tree::entry::EntryKind;

@@ -28,7 +28,9 @@ use super::{
     prompts, resources, tools,
 };
 use crate::{
-    session::{approvals::CallAnswers, caller::Caller, registry::SessionRegistry},
+    session::{
+        approvals::CallAnswers, audit_call::AuditCall, caller::Caller, registry::SessionRegistry,
+    },
     ssh::{command::output::ReaderId, prompt::prompter::PromptRequest},
 };
 
@@ -115,6 +117,7 @@ impl SshServer {
             is_unattended: false,
             answers: CallAnswers::default(),
             dials: None,
+            audit: AuditCall::default(),
         };
 
         let watched = ProgressSource::default();
@@ -123,6 +126,9 @@ impl SshServer {
             registry: Arc::clone(&self.registry),
             arguments,
             caller,
+            client: context
+                .client_info()
+                .map(|client| format!("{} {}", client.name, client.version).into()),
             watched: watched.clone(),
             directory: self.directory.clone(),
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::approvals::CallAnswers;
+use super::{approvals::CallAnswers, audit_call::AuditCall};
 use crate::ssh::{command::output::ReaderId, prompt::prompter::Prompter};
 
 /// Context of a tool call: the cancellation token, the client, and the way to ask the user.
@@ -25,4 +25,6 @@ pub struct Caller {
     pub answers: CallAnswers,
     /// Permits for the dials of a call with many sessions; `None` if each may dial at once.
     pub dials: Option<Arc<Semaphore>>,
+    /// Description of the call for the audit log.
+    pub audit: AuditCall,
 }

@@ -120,6 +120,32 @@ pub enum SessionError {
 }
 
 impl SessionError {
+    /// Returns the kind of the failure in a few words, without names and paths.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Destination(_) | Self::Name(_) => "request",
+            Self::Store(_) => "store",
+            Self::Ssh { source, .. } => match &**source {
+                SshError::Authentication { .. } => "log-in",
+                SshError::HostKey(_) => "host key",
+                SshError::NotAllowed(_) => "not allowed",
+                _ => "connection",
+            },
+            Self::Transfer { source, .. } => match &**source {
+                TransferError::Guarded { .. } => "guarded path",
+                TransferError::Cancelled => "cancelled",
+                _ => "files",
+            },
+            Self::Detached { .. } => "job",
+            Self::Unknown { .. } | Self::NoMatch { .. } | Self::NoDefault { .. } => "no session",
+            Self::UnknownHost { .. } => "host key",
+            Self::NotAllowed { .. } => "not allowed",
+            Self::NeedsPassword(_) => "password",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Returns true if the same operation may succeed a moment later over another connection.
     pub(super) fn may_pass(&self) -> bool {
         matches!(self, Self::Ssh { source, .. } if source.is_transient())

@@ -5,6 +5,8 @@
 //! [`reconnect`] decides whether a call reuses or opens a connection.
 
 pub mod approvals;
+pub mod audit_call;
+pub mod audit_log;
 pub mod caller;
 pub mod causes;
 pub mod detached;

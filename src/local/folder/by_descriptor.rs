@@ -497,6 +497,27 @@ impl Folder {
     }
 }
 
+/// Refuses an open file that is not a regular one, belongs to another user, or may be written by
+/// others.
+pub(crate) fn only_ours(file: &File) -> io::Result<()> {
+    let found = fstat(file)?;
+    let refused = |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+
+    if !file.metadata()?.is_file() {
+        return refused(NOT_REGULAR);
+    }
+
+    if found.st_uid != geteuid().as_raw() {
+        return refused("it belongs to another user");
+    }
+
+    if Mode::from_bits_truncate(found.st_mode).intersects(Mode::S_IWGRP | Mode::S_IWOTH) {
+        return refused("other users may write it; run: chmod go-w");
+    }
+
+    Ok(())
+}
+
 /// Returns the permissions to apply from a foreign mode: no other bits, and nothing withheld by the
 /// user's umask.
 pub(crate) fn permitted(mode: u32) -> u32 {

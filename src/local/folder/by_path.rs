@@ -210,6 +210,16 @@ impl Folder {
     }
 }
 
+/// Refuses an open file that is not a regular one.
+#[cfg(not(unix))]
+pub(crate) fn only_ours(file: &File) -> io::Result<()> {
+    if file.metadata()?.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other(NOT_REGULAR))
+    }
+}
+
 /// Converts a name to text, which paths need here.
 fn text(name: &[u8]) -> io::Result<&str> {
     std::str::from_utf8(name).map_err(|_| io::ErrorKind::InvalidFilename.into())

@@ -12,9 +12,9 @@ mod by_path;
 use std::fs::Metadata;
 
 #[cfg(unix)]
-pub(crate) use self::by_descriptor::{Folder, permitted};
+pub(crate) use self::by_descriptor::{Folder, only_ours, permitted};
 #[cfg(not(unix))]
-pub(crate) use self::by_path::Folder;
+pub(crate) use self::by_path::{Folder, only_ours};
 
 /// Error message for something else in place of a directory.
 const IN_THE_WAY: &str = "there is a link or a file where a directory has to be";

@@ -14,6 +14,7 @@ use rmcp::model::JsonObject;
 
 use self::progress::ProgressSource;
 use crate::{
+    foreign_text::ForeignText,
     session::{caller::Caller, registry::SessionRegistry},
     ssh::{command::output::UnseenRequest, prompt::prompter::Prompter},
 };
@@ -28,6 +29,8 @@ pub(super) struct Call {
     pub(super) arguments: Option<JsonObject>,
     /// Cancellation of the call, its client, and the way to ask the user.
     pub(super) caller: Caller,
+    /// Name and version of the client; `None` if the client does not say.
+    pub(super) client: Option<ForeignText>,
     /// Outputs and transfers whose progress the client is shown while the call runs.
     pub(super) watched: ProgressSource,
     /// Directory in which relative local paths begin; `None` for the working directory of this

@@ -28,6 +28,8 @@ pub(in crate::mcp) struct ToolError {
     details: Vec<String>,
     /// Advice for the model about the next step.
     pub(in crate::mcp) hint: String,
+    /// Kind of the failure, for the audit log.
+    pub(in crate::mcp) kind: &'static str,
 }
 
 impl ToolError {
@@ -39,6 +41,7 @@ impl ToolError {
             message,
             details: Vec::new(),
             hint,
+            kind: "request",
         }
     }
 
@@ -116,7 +119,10 @@ impl From<&SessionError> for ToolError {
         };
 
         // The causes name the failed stage and the words of the system or the server.
-        Self::new(with_causes(error), hint)
+        Self {
+            kind: error.kind(),
+            ..Self::new(with_causes(error), hint)
+        }
     }
 }
 

@@ -208,14 +208,16 @@ fn question(question: &QuestionActivity, form: &str) -> String {
         answers,
     } = question;
 
-    let hosts: String = hosts
+    let hosts = hosts
         .iter()
         .map(|host| format!("<li>{}</li>", host.html()))
-        .collect();
-    let details: String = details
+        .collect::<Vec<_>>()
+        .concat();
+    let details = details
         .iter()
         .map(|(label, text)| format!("<p class=\"facts\">{}: {}</p>", label.html(), text.html()))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let text = if text.is_empty() {
         String::new()
     } else {

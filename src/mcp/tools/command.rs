@@ -52,6 +52,8 @@ impl StartedJob {
         call: &Call,
         end: Option<&'a JobEnd>,
     ) -> Result<CommandReport<'a>, ToolError> {
+        self.session.say_last_host(&call.caller);
+
         let report = CommandReport::for_start(call, &self.job, end)?;
         let forwards = self.session.take_forward_notices();
         let forwards = (!forwards.is_empty()).then(|| forwards.join("; "));

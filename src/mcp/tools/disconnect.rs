@@ -45,6 +45,9 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         .disconnect(params.session.as_deref(), params.forget)
         .await?;
 
+    let audit = call.caller.audit.part(&status.name);
+    audit.host(&status.host, &status.user, &status.host_name, status.port);
+
     let result = DisconnectResult {
         session: status.into(),
         forgotten: params.forget,

@@ -98,10 +98,12 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
 
     if !dry_run {
         for file in &edit.files {
-            let (path, diff) = (file.prepared.change.path(), &file.prepared.diff);
-            call.registry
-                .edits
-                .record(opened.session.saved.name.as_str(), path, diff);
+            let edited = file.prepared.change.path();
+            call.registry.edits.record(
+                opened.session.saved.name.as_str(),
+                edited,
+                &file.prepared.diff,
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! The tools, one file each: name and description, parameters, result, and a function `call` that
 //! asks the session registry.
 
+mod audited;
 mod command;
 mod connect;
 mod disconnect;
@@ -54,8 +55,33 @@ pub(super) fn find(name: &str) -> Option<&'static Tool> {
     CATALOGUE.iter().find(|tool| tool.name == name)
 }
 
+/// Runs a call of the tool `name`, between the two lines of the audit log. Returns `None` if there
+/// is no such tool.
+pub(super) async fn call(name: &str, mut call: Call) -> Option<Result<CallToolResult, ToolError>> {
+    let tool = find(name)?;
+
+    let asked = || audited::asked(name, &tool.input_schema, &call);
+    let recorded = match call.registry.record_call(asked).await {
+        Ok(recorded) => recorded,
+        Err(error) => return Some(Err(audited::unrecorded(&error))),
+    };
+
+    let Some(recorded) = recorded else {
+        return Box::pin(run(name, call)).await;
+    };
+
+    call.caller.audit = recorded.audit.clone();
+    let cancelled = call.caller.cancelled.clone();
+    let answer = Box::pin(run(name, call)).await?;
+    let ended = recorded
+        .end(audited::ended(name, &answer, &cancelled))
+        .await;
+
+    Some(audited::with_end(answer, ended))
+}
+
 /// Runs a call of the tool `name`. Returns `None` if there is no such tool.
-pub(super) async fn call(name: &str, call: Call) -> Option<Result<CallToolResult, ToolError>> {
+async fn run(name: &str, call: Call) -> Option<Result<CallToolResult, ToolError>> {
     Some(match name {
         connect::NAME => connect::call(call).await,
         exec::NAME => exec::call(call).await,

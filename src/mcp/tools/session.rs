@@ -16,7 +16,7 @@ use crate::{
 pub(super) const MAX_PATH_BYTES: usize = 1_000;
 
 /// Key in `_meta` of the typed facts of a result, for programs. Commands have an outcome instead.
-const RESULT_KEY: &str = "mcp-ssh-sessions/result";
+pub(super) const RESULT_KEY: &str = "mcp-ssh-sessions/result";
 
 /// Returns the remarks about a session that end a status line. With a single connected session its
 /// name would be noise in the answer.

@@ -92,7 +92,8 @@ async fn upload(call: &Call, arguments: TransferArguments) -> Result<CallToolRes
         let moved = opened
             .session
             .upload(request.clone(), &permit, &call.caller);
-        return moved_here(call, &opened, Direction::Upload, &request, moved).await;
+        let moving = moved_here(call, &opened, Direction::Upload, &request, moved);
+        return Box::pin(moving).await;
     };
 
     let other_name = from.0.session.saved.name.to_string();
@@ -121,7 +122,8 @@ async fn download(call: &Call, arguments: TransferArguments) -> Result<CallToolR
         let moved = opened
             .session
             .download(request.clone(), &permit, &call.caller);
-        return moved_here(call, &opened, Direction::Download, &request, moved).await;
+        let moving = moved_here(call, &opened, Direction::Download, &request, moved);
+        return Box::pin(moving).await;
     };
 
     let other_name = to.0.session.saved.name.to_string();

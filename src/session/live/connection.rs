@@ -20,7 +20,7 @@ use crate::{
     },
     ssh::{
         command::{remote_host::RemoteHost, sudo::SudoMemory},
-        connect::{UnknownHosts, UnknownOnRoute, unknown_on_route},
+        connect::{UnknownHosts, UnknownOnRoute, connection::Peer, unknown_on_route},
         error::SshError,
     },
 };
@@ -112,9 +112,28 @@ impl LiveSession {
 
         // The settings may have changed, and the address may have rules of its own.
         tokio::select! {
-            checked = self.check_at(&host, grant, caller) => checked.map(|()| host),
+            checked = self.check_at(&host, grant, caller) => checked,
             () = closing.cancelled() => Err(SessionError::Cancelled),
+        }?;
+
+        self.say_where(host.peer(), caller);
+
+        Ok(host)
+    }
+
+    /// Tells the audit log the host of the last connection, for a call that needs none.
+    pub fn say_last_host(&self, caller: &Caller) {
+        let peer = lock(&self.last).peer.clone();
+        caller.audit.session(self.name());
+
+        if let Some(peer) = peer {
+            self.say_where(&peer, caller);
         }
+    }
+
+    fn say_where(&self, peer: &Peer, caller: &Caller) {
+        let audit = caller.audit.part(self.name());
+        audit.host(&self.saved.host, &peer.user, &peer.host_name, peer.port);
     }
 
     /// Waits for a permit of the call if the session is not connected. Returns `None` if no permit

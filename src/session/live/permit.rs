@@ -11,6 +11,7 @@ use super::{
     place::{Place, PlannedPlaces},
 };
 use crate::{
+    audit::record::Allowed,
     forward::request::ForwardRequest,
     session::{
         approvals::{ApprovalKey, Approvals, CallAnswers},
@@ -93,12 +94,16 @@ impl Grant {
 /// What a check needs to know besides the host and the work.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
+    /// Name of the session.
+    session: String,
     settings: Arc<SettingsFile>,
     approvals: Arc<Approvals>,
 }
 
 /// Answer of the user that is needed for an operation on a host.
 struct Need {
+    /// Name of the session that needs it.
+    session: String,
     keys: Vec<ApprovalKey>,
     host: ApprovalHost,
     act: ActDescription,
@@ -117,13 +122,13 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<Permit<W>, SessionError> {
         let permit = Permit::new(Arc::new(work), caller.answers.clone());
+        caller.audit.session(self.name());
 
-        match self.connected_host() {
-            Some(host) => self.check_at(&host, &permit.grant, caller).await?,
-            None => {
-                let needs = self.needs_before_dial(&permit.grant).await?;
-                self.ask(needs, &permit.grant, caller).await?;
-            }
+        if let Some(host) = self.connected_host() {
+            self.check_at(&host, &permit.grant, caller).await?;
+        } else {
+            let needs = self.needs_before_dial(&permit.grant, caller).await?;
+            self.ask(needs, &permit.grant, caller).await?;
         }
 
         Ok(permit)
@@ -155,8 +160,8 @@ impl LiveSession {
         for session in sessions {
             let permit = Permit::new(Arc::clone(&work), caller.answers.clone());
             let found = match session.connected_host() {
-                Some(host) => session.needs_at(&host, &permit.grant).await,
-                None => session.needs_before_dial(&permit.grant).await,
+                Some(host) => session.needs_at(&host, &permit.grant, caller).await,
+                None => session.needs_before_dial(&permit.grant, caller).await,
             };
             needs.extend(found.unwrap_or_default());
             gate = Some(session.gate());
@@ -183,7 +188,7 @@ impl LiveSession {
             return Ok(());
         }
 
-        let needs = self.needs_at(host, grant).await?;
+        let needs = self.needs_at(host, grant, caller).await?;
         self.ask(needs, grant, caller).await
     }
 
@@ -254,6 +259,7 @@ impl LiveSession {
 
     fn gate(&self) -> Gate {
         Gate {
+            session: self.name().to_owned(),
             settings: Arc::clone(&self.session_env.settings),
             approvals: Arc::clone(&self.session_env.approvals),
         }
@@ -273,12 +279,17 @@ impl LiveSession {
 
     /// Returns the answers that are needed before the session is dialled for this work, those for
     /// the jump hosts included.
-    async fn needs_before_dial(&self, grant: &Grant) -> Result<Vec<Need>, SessionError> {
+    async fn needs_before_dial(
+        &self,
+        grant: &Grant,
+        caller: &Caller,
+    ) -> Result<Vec<Need>, SessionError> {
         let Some(settings) = self.settings()? else {
             return Ok(Vec::new());
         };
 
         let PlannedPlaces { destination, jumps } = self.planned_places(&settings).await?;
+        destination.record(&self.saved.host, &caller.audit);
         let operations = [Operation::Connect, grant.work.operation()];
         let own = (&destination, operations.as_slice());
         let jumps = jumps
@@ -299,12 +310,14 @@ impl LiveSession {
         &self,
         host: &Arc<RemoteHost>,
         grant: &Grant,
+        caller: &Caller,
     ) -> Result<Vec<Need>, SessionError> {
         let Some(settings) = self.settings()? else {
             return Ok(Vec::new());
         };
 
         let (place, names) = self.place_of(host, &settings).await?;
+        place.record(&self.saved.host, &caller.audit);
         let gate = self.gate();
         let operation = grant.work.operation();
 
@@ -362,6 +375,7 @@ impl Gate {
 
         reasons.dedup();
         Ok((!keys.is_empty()).then(|| Need {
+            session: self.session.clone(),
             keys,
             host: ApprovalHost {
                 name: place.name.as_str().into(),
@@ -397,6 +411,8 @@ impl Gate {
         caller: &Caller,
     ) -> Result<(), NotAllowed> {
         if needs.is_empty() {
+            let audit = caller.audit.part(&self.session);
+            audit.allowed(Allowed::Settings);
             return Ok(());
         }
 
@@ -412,6 +428,11 @@ impl Gate {
             }
 
             let is_new = |key: &&ApprovalKey| !self.approvals.is_remembered(reader, **key);
+            if !need.keys.iter().any(|key| is_new(&key)) {
+                let audit = caller.audit.part(&need.session);
+                audit.allowed(Allowed::PersonForConversation);
+            }
+
             let mut known = need.keys.iter().filter(is_new).map(|key| answers.get(key));
 
             match known.find(|answer| *answer != Some(&Some(ApprovalAnswer::Once))) {
@@ -456,11 +477,19 @@ impl Gate {
             }
         }
 
-        if is_yes {
-            Ok(())
-        } else {
-            Err(refusal_by(answer, first))
+        if !is_yes {
+            return Err(refusal_by(answer, first));
         }
+
+        let how = match answer {
+            Some(ApprovalAnswer::Conversation) => Allowed::PersonForConversation,
+            _ => Allowed::PersonOnce,
+        };
+        for need in &open {
+            caller.audit.part(&need.session).allowed(how);
+        }
+
+        Ok(())
     }
 
     /// Returns the refusal by a setting.

@@ -5,7 +5,10 @@ use std::{path::Path, sync::Arc, time::Duration};
 use super::LiveSession;
 use crate::{
     lock::lock,
-    session::{approvals::ApprovalKey, error::SessionError, host_names::HostOnRoute, work::Work},
+    session::{
+        approvals::ApprovalKey, audit_call::AuditCall, error::SessionError,
+        host_names::HostOnRoute, work::Work,
+    },
     settings::{HostNames, Operation, Settings},
     ssh::{
         command::remote_host::RemoteHost,
@@ -66,6 +69,13 @@ impl Place {
     /// Returns the account, with the port.
     pub(super) fn account(&self) -> String {
         format!("{}@{}, port {}", self.user, self.host_name, self.port)
+    }
+
+    /// Names the place in the audit log, for the session of this name. `asked` is what was asked
+    /// for.
+    pub(super) fn record(&self, asked: &str, audit: &AuditCall) {
+        let part = audit.part(&self.name);
+        part.host(asked, &self.user, &self.host_name, self.port);
     }
 
     /// Returns the key of an operation here, by which an answer of the user is found again.

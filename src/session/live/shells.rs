@@ -67,9 +67,8 @@ impl LiveSession {
         let (session, output, caller) = (Arc::clone(self), job.output.clone(), caller.clone());
 
         tokio::spawn(async move {
-            let end = session
-                .run_in_shell(&permit, &spec, &runner, caller, output)
-                .await;
+            let running = session.run_in_shell(&permit, &spec, &runner, caller, output);
+            let end = Box::pin(running).await;
             runner.finish(end.map(|(result, notice)| FinishedJob {
                 command: result.command,
                 shell: Some(ShellEnd {

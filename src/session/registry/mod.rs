@@ -1,5 +1,6 @@
 //! Registry of all sessions of a process, and of the store shared with other processes.
 
+mod audit;
 mod connect;
 mod hosts;
 mod listing;
@@ -20,6 +21,7 @@ pub use self::{
     connect::ConnectRequest, hosts::OpenedSession, listing::SessionListing, overview::Overview,
 };
 use super::{
+    audit_log::{AuditLog, audit_path},
     caller::Caller,
     edits::Edits,
     error::SessionError,
@@ -86,6 +88,8 @@ pub struct SessionRegistry {
     pub forwards: Arc<Forwards>,
     /// Last edits of remote files.
     pub edits: Edits,
+    /// Writer of the audit log.
+    audit_log: Arc<AuditLog>,
     /// Pending notice about the store for the user.
     notice: Mutex<Option<String>>,
 }
@@ -129,6 +133,7 @@ impl SessionRegistry {
                 .into_iter()
                 .chain(options.store.clone())
                 .chain(options.settings.path().map(Path::to_owned))
+                .chain(audit_path(&options.settings))
                 .collect(),
             output: options.output.clone(),
         };
@@ -154,6 +159,7 @@ impl SessionRegistry {
             transfers: Transfers::default(),
             forwards,
             edits: Edits::default(),
+            audit_log: Arc::default(),
             notice: Mutex::new(None),
         })
     }

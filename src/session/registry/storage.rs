@@ -55,9 +55,13 @@ impl SessionRegistry {
         loaded
     }
 
-    /// Takes the pending notice about the store.
+    /// Takes the pending notices about the store and the audit log.
     pub(super) fn take_notice(&self) -> Option<String> {
-        lock(&self.notice).take()
+        let store = lock(&self.notice).take();
+        let notices = [store, self.audit_log.take_notice()].into_iter().flatten();
+        let notices: Vec<String> = notices.collect();
+
+        (!notices.is_empty()).then(|| notices.join("; "))
     }
 }
 

@@ -2,19 +2,18 @@
 //! the file.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::File,
     io::{self, ErrorKind, Write},
     path::PathBuf,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::StoreError;
-use crate::{local::LocalName, random, session::saved::StoreDocument};
-
-/// Pause between two attempts to lock. Short, because there is no queue and a long sleeper keeps
-/// missing the gaps.
-const LOCK_RETRY: Duration = Duration::from_millis(2);
+use crate::{
+    local::{LocalName, lock_file},
+    random,
+    session::saved::StoreDocument,
+};
 
 /// Suffix of temporary files, after six letters and digits.
 const TEMPORARY: &str = ".tmp";
@@ -97,31 +96,13 @@ fn remove_litter(location: &LocalName) {
 
 /// Locks the store until the returned file is dropped.
 ///
-/// The lock file is never removed: otherwise two processes could lock two files of the same name.
-///
 /// # Errors
 /// Returns [`StoreError::Locked`] after `patience`, and [`StoreError::Lock`] if the lock file
 /// cannot be used.
 pub(super) fn lock(location: &LocalName, patience: Duration) -> Result<File, StoreError> {
-    let lock_file = location.sibling(".", ".lock");
-    let failed = |source| StoreError::Lock(lock_file.path.clone(), source);
-    let file = location
-        .folder
-        .open_to_append(&lock_file.name, true)
-        .map_err(failed)?;
+    let name = location.sibling(".", ".lock");
 
-    // Another user could plant a lock file in a shared directory and hold the lock forever.
-    location.folder.trust_file(&file).map_err(failed)?;
-    let deadline = Instant::now() + patience;
-
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(location.path.clone())),
-            // Some systems let a signal interrupt even a lock that does not wait.
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
-    }
+    lock_file(&name, patience)
+        .map_err(|source| StoreError::Lock(name.path, source))?
+        .ok_or_else(|| StoreError::Locked(location.path.clone()))
 }

@@ -110,6 +110,7 @@ pub fn read(target: &Target) -> Result<EffectiveConfig, SshError> {
 
 /// Returns true if the files set the option `keyword`, in lower case, for the target. Every `Match`
 /// counts as applying, and an unreadable file counts as empty.
+#[must_use]
 pub fn sets(target: &Target, keyword: &str) -> bool {
     let mut reader = FallbackReader {
         host: host_part(target.destination.as_str()),

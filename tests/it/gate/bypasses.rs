@@ -443,7 +443,10 @@ async fn nothing_but_reading_goes_where_one_may_only_read() {
         ("ssh_exec", json!({"command": command, "detach": true})),
         ("ssh_exec", json!({"command": command, "sudo": true})),
         ("ssh_exec", json!({"command": "sh", "stdin": command})),
-        ("ssh_exec", json!({"command": "id", "env": {"BASH_ENV": command}})),
+        (
+            "ssh_exec",
+            json!({"command": "id", "env": {"BASH_ENV": command}}),
+        ),
         ("ssh_shell", json!({"command": "id"})),
         ("ssh_shell", json!({"command": "id", "sudo": true})),
         ("ssh_shell", json!({"command": "id", "user": "nobody"})),

@@ -220,6 +220,12 @@ impl Program {
         self.child.id().expect("it runs")
     }
 
+    /// Sends it a signal and waits until it is gone, however it ends.
+    pub(crate) async fn signal_and_forget(mut self, signal: &str) {
+        assert!(processes::signal(signal, &[self.pid().to_string()]));
+        self.end().await;
+    }
+
     /// Closes its stdin and waits for its end.
     pub(crate) async fn close(mut self) -> (ExitStatus, Duration) {
         self.stdin = None;

@@ -166,6 +166,15 @@ fn in_words(problem: &str) -> String {
         )
 }
 
+/// Returns the name that a parameter has in `schema`, which belongs to `tool`: the given one in
+/// camel case, or the one for which it certainly stands.
+pub(in crate::mcp) fn canonical_name(tool: &str, given_name: &str, schema: &JsonObject) -> String {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    names::canonical(tool, given_name, |name| {
+        properties.is_some_and(|known| known.contains_key(name))
+    })
+}
+
 /// Returns the JSON schema of a type, as short as possible. Every model reads this text in every
 /// conversation.
 pub(in crate::mcp) fn schema<T: JsonSchema>() -> Arc<JsonObject> {

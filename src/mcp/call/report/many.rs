@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Key in `_meta` of the list of outcomes.
-const OUTCOMES_KEY: &str = "mcp-ssh-sessions/outcomes";
+pub(in crate::mcp) const OUTCOMES_KEY: &str = "mcp-ssh-sessions/outcomes";
 
 /// Limit on the text of an answer, in bytes, which are never fewer than its characters.
 const MAX_ANSWER: usize = MAX_ANSWER_CHARS;

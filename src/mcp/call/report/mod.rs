@@ -19,7 +19,7 @@ use self::{
     words::whole_seconds,
 };
 pub(in crate::mcp) use self::{
-    many::of_many,
+    many::{OUTCOMES_KEY, of_many},
     words::{duration, how_it_ended, status},
 };
 use super::{Call, hints, tool_error::ToolError};
@@ -36,7 +36,7 @@ use crate::{
 };
 
 /// Key in `_meta` of the typed outcome of a command.
-const OUTCOME_KEY: &str = "mcp-ssh-sessions/outcome";
+pub(in crate::mcp) const OUTCOME_KEY: &str = "mcp-ssh-sessions/outcome";
 
 /// Notice about a command stopped by the user on the dashboard.
 const UNWANTED: &str = "the person stopped it; ask them before you run it again";

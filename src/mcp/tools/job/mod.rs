@@ -92,6 +92,10 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         None => find(&call, id, params.session.as_deref()).await?,
     };
 
+    if let Ok(session) = call.registry.lookup(Some(&job.session)).await {
+        session.say_last_host(&call.caller);
+    }
+
     JobAction::parse(params, notice)?.run(&call, &job).await
 }
 
