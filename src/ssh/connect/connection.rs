@@ -12,7 +12,7 @@ use russh::{
 };
 use tokio::time::timeout;
 
-use super::{open::RouteCheck, proxy_command::ProxyProcess};
+use super::{proxy_command::ProxyProcess, route_check::RouteCheck};
 use crate::{
     event::Event,
     openssh::{

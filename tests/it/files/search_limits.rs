@@ -6,6 +6,7 @@ use mcp_ssh_sessions::{
     session::{
         caller::Caller,
         registry::{RegistryOptions, SessionRegistry},
+        work::RemoteRead,
     },
     ssh::transfer::{Hits, Pattern, SearchEnd, SearchProgress, SearchRequest},
 };
@@ -274,10 +275,12 @@ async fn a_search_ends_in_time_with_what_it_found() {
     mcp.cancel(call).await;
     eventually("the program is gone", || !host.runs("1000000.1")).await;
 
-    let session = registry
-        .open(Some("host"), &Caller::default())
-        .await
-        .unwrap();
+    let caller = Caller::default();
+    let work = RemoteRead {
+        path: ".".to_owned(),
+        sudo: false,
+    };
+    let (opened, permit) = registry.open(Some("host"), work, &caller).await.unwrap();
     let request = SearchRequest {
         path: ".".to_owned(),
         directory: Vec::new(),
@@ -289,9 +292,9 @@ async fn a_search_ends_in_time_with_what_it_found() {
         time_limit: Duration::from_secs(2),
         progress: SearchProgress::default(),
     };
-    let result = session
+    let result = opened
         .session
-        .search(request, &Caller::default())
+        .search(request, &permit, &caller)
         .await
         .unwrap();
     assert_eq!(result.ended, Some(SearchEnd::Time));

@@ -24,7 +24,7 @@ use tokio::{
 use super::{PATIENCE, ask, echo, forward};
 use crate::support::{
     checks::{eventually, random},
-    fixture::{TestHost, host_of, session},
+    fixture::{self, TestHost, host_of},
     hostile_sshd::{HostileSshd, message, text},
     link::Link,
 };
@@ -41,7 +41,7 @@ async fn lane(registry: &SessionRegistry) {
 }
 
 async fn of_session(registry: &SessionRegistry) -> Arc<RemoteHost> {
-    host_of(&session(registry, "host").await).await
+    host_of(&fixture::session(registry, "host").await).await
 }
 
 async fn connect(port: u16) -> TcpStream {
@@ -50,7 +50,7 @@ async fn connect(port: u16) -> TcpStream {
 
 /// The port of a further forward of the same session.
 async fn further(registry: &SessionRegistry, to: u16) -> u16 {
-    let session = session(registry, "host").await;
+    let session = fixture::session(registry, "host").await;
     super::open(registry, &session, &to.to_string()).await.1
 }
 

@@ -49,7 +49,7 @@ use tokio_util::sync::CancellationToken;
 use crate::support::other_user::as_other;
 use crate::support::{
     checks::{eventually, random},
-    fixture::{TestHost, host_of, registry, session},
+    fixture::{self, TestHost, host_of, registry},
     open_sshd::{OpenSshd, OpenSshdSettings},
 };
 
@@ -267,7 +267,7 @@ async fn a_lost_link_and_a_closed_forward_reset_the_program() {
 /// A forward of a session to `to`, with its registry and its port.
 async fn forward(host: &TestHost<OpenSshd>, to: &str) -> (Arc<SessionRegistry>, Arc<Forward>, u16) {
     let registry = registry(&host.config);
-    let session = session(&registry, "host").await;
+    let session = fixture::session(&registry, "host").await;
     let (forward, port) = open(&registry, &session, to).await;
 
     (registry, forward, port)

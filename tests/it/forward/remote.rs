@@ -17,6 +17,7 @@ use mcp_ssh_sessions::{
             forwards::{ForwardError, forward::Forward},
         },
         registry::SessionRegistry,
+        work::Connecting,
     },
     ssh::forward::remote::RemoteListenError,
 };
@@ -30,7 +31,7 @@ use tokio::{
 use super::{AsyncStream, PATIENCE, ask, echo, free_port};
 use crate::support::{
     checks::{eventually, random},
-    fixture::{TestHost, host_of, registry, session},
+    fixture::{self, TestHost, host_of, registry},
     link::{Break, Direction, Link},
     mcp_client::McpClient,
     open_sshd::OpenSshd,
@@ -48,7 +49,7 @@ impl Lender {
     /// Connects the session `host` of this configuration.
     pub(super) async fn connect(config: &Path) -> Self {
         let registry = registry(config);
-        let session = session(&registry, "host").await;
+        let session = fixture::session(&registry, "host").await;
 
         Self { registry, session }
     }
@@ -343,7 +344,12 @@ async fn a_new_log_in_takes_the_port_along() {
     let mut old = ask(at).await;
 
     let caller = Caller::default();
-    lender.session.reconnect(true, None, &caller).await.unwrap();
+    let permit = lender.session.permit(Connecting, &caller).await.unwrap();
+    let session = &lender.session;
+    session
+        .reconnect(true, None, &permit, &caller)
+        .await
+        .unwrap();
 
     // The old connection lives on, because bytes still pass over it.
     old.write_all(b"more").await.unwrap();

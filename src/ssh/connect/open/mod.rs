@@ -23,12 +23,12 @@ pub(in crate::ssh) use self::engine::WINDOW;
 use self::{engine::engine_config, handshake::Secured, route::Route};
 pub use self::{
     known_route::{UnknownHosts, UnknownOnRoute, unknown_on_route},
-    planned_route::{RouteHost, addresses, planned_route},
-    route_check::RouteCheck,
+    planned_route::{addresses, planned_route},
 };
 use super::{
     connection::{AskedHost, Connection, Peer},
     keepalive::{self, Keepalive},
+    route_check::RouteCheck,
 };
 use crate::{
     child::SECRET_VARIABLES,

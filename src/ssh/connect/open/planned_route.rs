@@ -10,7 +10,10 @@ use crate::{
     openssh::effective_config::{AddressFamily, EffectiveConfig},
     ssh::{
         config::{expand::expand_hops, resolve::resolve, target::Target},
-        connect::connection::{AskedHost, Connection},
+        connect::{
+            connection::{AskedHost, Connection},
+            route_check::RouteHost,
+        },
         error::SshError,
         transport::dns,
     },
@@ -18,28 +21,6 @@ use crate::{
 
 /// Time limit of a look-up of addresses.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
-
-/// Host on the way to a destination, or the destination itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RouteHost {
-    /// Name or address that was asked for, without user and port.
-    pub asked: String,
-    /// `HostName` of the configuration.
-    pub host_name: String,
-    /// User of the log-in.
-    pub user: String,
-    /// TCP port.
-    pub port: u16,
-    /// True if the port was asked for, so that it is not the configuration's.
-    pub has_own_port: bool,
-    /// Addresses that this machine finds for the host name; empty if it finds none.
-    pub addresses: Vec<IpAddr>,
-    /// Address of the live connection; `None` without one, and over a jump host or `ProxyCommand`.
-    pub connected_to: Option<IpAddr>,
-    /// True if this machine dials the host itself. A jump host or a `ProxyCommand` looks the host
-    /// name up by itself, and may find other addresses.
-    pub is_dialled_here: bool,
-}
 
 /// Returns the destination and then its jump hosts, the nearest to the destination first. Nobody is
 /// contacted but the name servers.
