@@ -99,15 +99,15 @@ async fn without_a_file_everything_goes() {
 
 #[tokio::test]
 async fn a_host_is_known_under_all_its_names() {
+    const FREE: &str = "allow allow allow allow allow";
+    const READ: &str = "allow allow refuse refuse refuse";
+
     let person = Person::new(SSH_CONFIG);
     person.write(
         "[host.'prod-*']\naccess = 'read'\n\
          [host.other-port]\naccess = 'never'\n\
          [host.'2001:DB8:0::1']\nrun = 'never'\n",
     );
-
-    const FREE: &str = "allow allow allow allow allow";
-    const READ: &str = "allow allow refuse refuse refuse";
 
     for (host, expected_names, expected) in [
         // A person who asks for an alias means it.
