@@ -6,7 +6,7 @@
 //   node scripts/interop.mjs                     builds the program first
 //   node scripts/interop.mjs --binary PATH       takes that program
 //   node scripts/interop.mjs --only NAME         only servers, or else only rows, of that name; may be given several times
-//   node scripts/interop.mjs --write             writes the matrix into docs/interop.md
+//   node scripts/interop.mjs --write             writes the matrix into docs/interop.md; with --only, the lines of those servers
 
 import { mkdirSync, writeFileSync, chmodSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -34,8 +34,8 @@ try {
     options: { binary: { type: 'string' }, only: { type: 'string', multiple: true, default: [] }, write: { type: 'boolean' } },
   });
   if (process.platform !== 'linux' || process.getuid() !== 0) throw new Stop('it needs Linux, and root', UNAVAILABLE);
-  if (values.write && values.only.length > 0) throw new Stop('--write needs all of it, and --only leaves out some', 2);
   const [chosen, asked] = choice(values.only);
+  if (values.write && asked.length < rows.length) throw new Stop('--write needs all rows, and --only leaves out some', 2);
   needProgram('ssh', 'openssh-client');
   const binary = values.binary ? resolve(values.binary) : built();
   // Servers look for files of the account there, as the account.
@@ -51,7 +51,7 @@ try {
   ]) {
     if (lines.length > 0) console.log(`\n${title}:\n${lines.join('\n')}`);
   }
-  if (values.write) write(columns, names);
+  if (values.write) write(columns, names, servers.map(({ name }) => name));
   process.exit(remarks(columns, 'wrong').length > 0 ? 1 : 0);
 } catch (error) {
   fail('interop', error);
