@@ -41,7 +41,8 @@ async fn lane(registry: &SessionRegistry) {
 }
 
 async fn of_session(registry: &SessionRegistry) -> Arc<RemoteHost> {
-    host_of(&fixture::session(registry, "host").await).await
+    let session = fixture::session(registry, "host").await;
+    host_of(&session).await
 }
 
 async fn connect(port: u16) -> TcpStream {
