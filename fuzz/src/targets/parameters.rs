@@ -81,7 +81,7 @@ impl Server {
             ssh_config: Some(folder.path().join("none-here")),
             store: Some(folder.path().join("sessions.json")),
             output: Some(folder.path().join("output")),
-            settings: Arc::default(),
+            settings: std::sync::Arc::default(),
             own: Vec::new(),
             askpass: None,
         });
