@@ -38,11 +38,10 @@ fn log() -> Vec<String> {
 }
 
 fn text(lines: &[String]) -> Vec<u8> {
+    let lines = lines.iter();
     lines
-        .iter()
-        .map(|line| format!("{line}\n"))
-        .collect::<String>()
-        .into_bytes()
+        .flat_map(|line| [line.as_bytes(), b"\n"].concat())
+        .collect()
 }
 
 fn check(lines: &[String], head: Option<&str>) -> Verdict {

@@ -145,7 +145,7 @@ async fn a_record_says_what_was_done_where_and_with_what_end() {
     fs::write(audited.host.local("up.txt"), "12345").unwrap();
     let mut program = audited.connected().await;
     let (port, user) = (audited.host.port, whoami());
-    let part = |more: Value| {
+    let acting = |more: Value| {
         let host = json!({"asked": "host", "host_name": "127.0.0.1", "user": user, "port": port});
         let mut part = json!({"session": "host", "hosts": [host], "allowed": ["settings"]});
         part.as_object_mut()
@@ -165,7 +165,7 @@ async fn a_record_says_what_was_done_where_and_with_what_end() {
     assert_eq!(end["outcome"], "ok", "a command that fails is a result");
     assert_eq!(
         end["parts"],
-        part(json!({"status": "exited", "exit": 3, "output": 8}))
+        acting(json!({"status": "exited", "exit": 3, "output": 8}))
     );
 
     program
@@ -176,7 +176,7 @@ async fn a_record_says_what_was_done_where_and_with_what_end() {
         .await
         .ok();
     let end = audited.last_end();
-    assert_eq!(end["parts"], part(json!({})));
+    assert_eq!(end["parts"], acting(json!({})));
     assert!(
         end["files"][0].as_str().unwrap().ends_with("new.txt"),
         "{end}"
@@ -187,7 +187,7 @@ async fn a_record_says_what_was_done_where_and_with_what_end() {
     program.call("ssh_upload", arguments).await.ok();
     let end = audited.last_end();
     assert_eq!((&end["moved"], &end["bytes"]), (&json!(1), &json!(5)));
-    assert_eq!(end["parts"], part(json!({})));
+    assert_eq!(end["parts"], acting(json!({})));
 
     for (tool, arguments, kind) in [
         ("ssh_read", json!({"path": "nothing"}), "files"),

@@ -37,7 +37,8 @@ impl<S> Audited<S> {
     /// Does the same with this file.
     fn in_file(host: TestHost<S>, log: PathBuf, more: &str) -> Self {
         let settings = host.local("settings.toml");
-        fs::write(&settings, format!("[audit]\nfile = {log:?}\n{more}\n")).unwrap();
+        let section = format!("[audit]\nfile = '{}'\n{more}\n", log.display());
+        fs::write(&settings, section).unwrap();
 
         Self {
             host,

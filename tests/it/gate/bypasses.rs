@@ -23,7 +23,7 @@ const MARK: &str = "MARK";
 /// Rows by the idea behind them: the program that a row needs, and the command. They come from public advisories and
 /// reports about agents and MCP servers: CVE-2025-11491 of Desktop Commander and its issues 217, 218, 421, 422, 497 and
 /// 555; CVE-2025-54795, CVE-2025-64755 and CVE-2025-66032 of Claude Code; CVE-2025-54131 and CVE-2026-22708 of Cursor;
-/// the reports about Gemini CLI, Roo Code and opencode; and the options that GTFOBins lists.
+/// the reports about Gemini CLI, Roo Code and opencode; and the options that `GTFOBins` lists.
 const BYPASSES: &[(&str, &[(&str, &str)])] = &[
     (
         "more than one command",
@@ -279,7 +279,8 @@ fn add_files(folder: &Path, seen: &mut String) {
     for path in entries {
         let found = fs::symlink_metadata(&path).unwrap();
         let (mode, size, time) = (found.mode(), found.size(), found.mtime_nsec());
-        writeln!(seen, "{path:?} {mode:o} {size} {time}").unwrap();
+        let path_text = path.to_string_lossy();
+        writeln!(seen, "{path_text} {mode:o} {size} {time}").unwrap();
         if found.is_dir() {
             add_files(&path, seen);
         }
