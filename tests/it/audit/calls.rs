@@ -147,11 +147,12 @@ async fn a_record_says_what_was_done_where_and_with_what_end() {
     let (port, user) = (audited.host.port, whoami());
     let acting = |more: Value| {
         let host = json!({"asked": "host", "host_name": "127.0.0.1", "user": user, "port": port});
-        let mut part = json!({"session": "host", "hosts": [host], "allowed": ["settings"]});
-        part.as_object_mut()
+        let mut entry = json!({"session": "host", "hosts": [host], "allowed": ["settings"]});
+        entry
+            .as_object_mut()
             .unwrap()
             .extend(more.as_object().unwrap().clone());
-        json!([part])
+        json!([entry])
     };
 
     let command = json!({"cmd": "echo 1234567; exit 3", "env": {"A": "b"}, "stdin": "xyz"});
