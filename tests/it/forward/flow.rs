@@ -23,7 +23,7 @@ use tokio::{
 
 use super::{PATIENCE, ask, echo, forward};
 use crate::support::{
-    checks::{eventually, random},
+    checks::{eventually, eventually_within, random},
     fixture::{self, TestHost, host_of},
     hostile_sshd::{HostileSshd, message, text},
     link::Link,
@@ -330,7 +330,7 @@ async fn a_flood_of_single_bytes_takes_bounded_memory() {
     let (_registry, forward, port) = forward(&host, "1").await;
     // Counted without what each piece costs, the limit would be reached after minutes.
     let _client = connect(port).await;
-    eventually("the connection is reset", || {
+    eventually_within(4 * PATIENCE, "the connection is reset", || {
         forward.state().counts.reset == 1
     })
     .await;

@@ -14,11 +14,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until a condition holds. The test fails if it does not, and names `what` it waited for.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    eventually_within(PATIENCE, what, condition).await;
+}
+
+/// Waits for a condition with another patience, for work that costs a slow machine much time.
+pub(crate) async fn eventually_within(
+    patience: Duration,
+    what: &str,
+    condition: impl Fn() -> bool,
+) {
+    let deadline = Instant::now() + patience;
     while !condition() {
         assert!(
             Instant::now() < deadline,
-            "after {PATIENCE:?}, still not so: {what}"
+            "after {patience:?}, still not so: {what}"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
