@@ -65,7 +65,7 @@ impl LiveSession {
     /// Connects the session for the work of a permit, within a time limit, if it is not connected.
     ///
     /// # Errors
-    /// The errors of [`host`](Self::host).
+    /// Connecting failed, the settings do not allow it, or the call was cancelled.
     pub async fn connect<W>(
         &self,
         permit: &Permit<W>,
