@@ -156,7 +156,7 @@ pub enum AuditCommand {
 /// Reads a time for a filter of the audit log.
 ///
 /// # Errors
-/// The text is no time.
+/// The text is not a time.
 fn time(text: &str) -> Result<String, String> {
     let now = chrono::DateTime::from(std::time::SystemTime::now());
     let forms = "give a date as 2026-11-30, a time as \"2026-11-30 14:05\", or a time ago as 2h";

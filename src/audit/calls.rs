@@ -44,7 +44,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Enters the lines of the next file. Lines that are no records are left out.
+    /// Enters the lines of the next file. Lines that are not records are left out.
     pub fn add(&mut self, text: &[u8]) {
         for line in text.split(|byte| *byte == b'\n') {
             if let Ok(record) = serde_json::from_slice(line) {

@@ -66,7 +66,7 @@ impl HookCall {
     /// nothing.
     ///
     /// # Errors
-    /// The text is no description of a call.
+    /// The text does not describe a call.
     pub(super) fn parse(text: &[u8]) -> Result<Option<Self>, CallError> {
         let wire: Wire = serde_json::from_slice(text)?;
         let event = match wire.hook_event_name.as_str() {

@@ -99,7 +99,7 @@ struct Line {
     /// Number in the file, from 1.
     number: usize,
     digest: String,
-    /// `None` if the line is no record.
+    /// `None` if the line is not a record.
     link: Option<Link>,
     /// True if a line feed ends it.
     is_whole: bool,

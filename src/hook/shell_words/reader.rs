@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
         let is_here_document =
             letter == '<' && self.rest.starts_with('<') && !self.rest.starts_with("<<");
 
-        // A number before it is no word of the command, but a descriptor.
+        // A number before it is a descriptor, and not a word of the command.
         let is_descriptor = |word: &String| word.bytes().all(|byte| byte.is_ascii_digit());
         if self.word.as_ref().is_some_and(is_descriptor) {
             self.word = None;

@@ -7,6 +7,7 @@ mod detached;
 mod edits;
 mod files;
 pub mod forwards;
+mod gate;
 mod lane;
 mod lending;
 mod names;
