@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{permit::Grant, place::Place};
+use super::place::Place;
 use crate::{
     audit::record::Allowed,
     session::{
-        approvals::{ApprovalKey, Approvals},
+        approvals::{ApprovalKey, Approvals, CallAnswers},
         caller::Caller,
         settings_file::SettingsFile,
         work::Work,
@@ -110,14 +110,15 @@ impl Gate {
         Ok(())
     }
 
-    /// Asks the user for these answers, in one question, unless they are known.
+    /// Asks the user for these answers, in one question, unless they are known. `answers` are those
+    /// that the call has had.
     ///
     /// # Errors
     /// The user says no, does not answer, or cannot be asked.
     pub(super) async fn ask(
         &self,
         needs: Vec<Need>,
-        grant: &Grant,
+        answers: &CallAnswers,
         caller: &Caller,
     ) -> Result<(), NotAllowed> {
         if needs.is_empty() {
@@ -127,7 +128,7 @@ impl Gate {
         }
 
         // Locked until the answer is there: a second question of the call may be about the same.
-        let mut answers = grant.answers.0.lock().await;
+        let mut answers = answers.0.lock().await;
         let reader = caller.reader;
 
         let mut open: Vec<Need> = Vec::new();

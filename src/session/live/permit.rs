@@ -42,7 +42,7 @@ pub struct Permit<W> {
 #[derive(Debug, Clone)]
 pub(in crate::session) struct Grant {
     work: Arc<dyn Work>,
-    pub(super) answers: CallAnswers,
+    answers: CallAnswers,
     /// True for what this program itself looks at, or ends. It goes over any connection there is.
     is_upkeep: bool,
 }
@@ -139,10 +139,9 @@ impl LiveSession {
             gate = Some(session.gate());
         }
 
-        let grant = Permit::new(work, caller.answers.clone()).grant;
         // Each session reports for itself what came of it.
         if let (Some(gate), [_, _, ..]) = (gate, needs.as_slice()) {
-            let _ = gate.ask(needs, &grant, caller).await;
+            let _ = gate.ask(needs, &caller.answers, caller).await;
         }
     }
 
@@ -191,7 +190,8 @@ impl LiveSession {
                 })?;
 
                 let need = gate.need(&settings, &[Operation::Connect], &place, &Connecting)?;
-                gate.ask(need.into_iter().collect(), &grant, &caller).await
+                gate.ask(need.into_iter().collect(), &grant.answers, &caller)
+                    .await
             })
         })
     }
@@ -245,7 +245,7 @@ impl LiveSession {
         caller: &Caller,
     ) -> Result<(), SessionError> {
         let gate = self.gate();
-        let asked = gate.ask(needs, grant, caller).await;
+        let asked = gate.ask(needs, &grant.answers, caller).await;
         asked.map_err(|error| self.not_allowed(error))
     }
 
