@@ -7,7 +7,7 @@ use crate::{
     mcp::TouchedHost,
     openssh::destination::{Destination, TypedDestination, host_part},
     session::{name_pattern, saved::SavedSession, store::Store},
-    settings::{HostNames, OtherName, Settings},
+    settings::{HostNames, OtherName, Settings, normal_form},
     ssh::config::{fallback, named_hosts::named_hosts, target::Target},
 };
 
@@ -165,7 +165,7 @@ impl Hosts {
         };
 
         host.names.add_host_name(&config.host_name);
-        let address = address(&config.host_name);
+        let (_, address) = normal_form(&config.host_name);
         match address {
             Some(address) => host.names.add_address(address),
             None => host.others.push(OtherName::Address),
@@ -209,7 +209,7 @@ impl Hosts {
                 .map(|config| config.host_name);
 
             let is_same = found.as_deref() == Some(host_name);
-            let other_address = found.as_deref().and_then(self::address);
+            let other_address = found.as_deref().and_then(|name| normal_form(name).1);
             if is_same {
                 host.names.add_alias(alias);
             } else if address.is_none() || other_address.is_none() || address == other_address {
@@ -242,10 +242,4 @@ impl Hosts {
         let read = || Some(Store::new(self.store.clone()).peek().ok()?.sessions);
         self.sessions.get_or_init(read).as_deref()
     }
-}
-
-/// Returns the address if a host name is one.
-fn address(host_name: &str) -> Option<IpAddr> {
-    let bare = host_name.split('%').next().unwrap_or(host_name);
-    bare.parse().ok()
 }

@@ -149,8 +149,9 @@ impl HostNames {
 }
 
 /// Returns the form of a name that is compared, and its value if it is an address. A zone
-/// (`%eth0`) stays in the text and is no part of the value.
-pub(super) fn normal_form(name: &str) -> (String, Option<IpAddr>) {
+/// (`%eth0`) stays in the text, and is not a part of the value.
+#[must_use]
+pub fn normal_form(name: &str) -> (String, Option<IpAddr>) {
     let bare = name
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))

@@ -16,7 +16,7 @@ mod values;
 pub use self::{
     decide::{Operation, Reason, Verdict, decide},
     document::SettingsError,
-    host_names::{HostName, HostNames, NameKind},
+    host_names::{HostName, HostNames, NameKind, normal_form},
     other_names::OtherName,
     rules::{Held, HostRules, SectionName},
     values::{Access, AuditHead, AuditSettings, LocalSettings, Rule},
