@@ -71,7 +71,7 @@ impl HostOnRoute {
         let collected = timeout(limit, collecting)
             .await
             .map_err(|_| SshError::Timeout {
-                stage: "finding the aliases of the host in the SSH configuration",
+                stage: "finding the names of the host",
                 after: limit,
             })?;
 
@@ -139,11 +139,12 @@ async fn names(
     let mut names = HostNames::new(&host.asked);
     names.add_host_name(&host.host_name);
 
-    let addresses = host.addresses.iter().chain(&host.connected_to);
-    addresses.for_each(|address| names.add_address(*address));
+    let addresses = addresses(&host.host_name, host.port, host.address_family).await;
+    let found = addresses.iter().chain(&host.connected_to);
+    found.for_each(|address| names.add_address(*address));
 
     // Without an answer of DNS, or where another machine looks the name up, the host may be any.
-    let is_known = host.connected_to.is_some() || !host.addresses.is_empty();
+    let is_known = host.connected_to.is_some() || !addresses.is_empty();
     if !host.is_dialled_here || !is_known {
         names.set_unknown_address();
     }

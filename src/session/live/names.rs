@@ -71,7 +71,7 @@ impl LiveSession {
             return Ok(Arc::clone(&known.names));
         }
 
-        let route = host.first().route().await;
+        let route = host.first().route();
         let config_file = self.target.config_file.as_deref();
         let names = Arc::new(HostOnRoute::of(&route, config_file, settings, self.limit).await?);
 

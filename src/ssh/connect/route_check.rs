@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
-use crate::ssh::error::NotAllowed;
+use crate::{openssh::effective_config::AddressFamily, ssh::error::NotAllowed};
 
 /// Host on the way to a destination, or the destination itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,8 @@ pub struct RouteHost {
     pub port: u16,
     /// True if the port was asked for, so that it is not the configuration's.
     pub has_own_port: bool,
-    /// Addresses that this machine finds for the host name; empty if it finds none.
-    pub addresses: Vec<IpAddr>,
+    /// Family of the addresses that may be dialled.
+    pub address_family: AddressFamily,
     /// Address of the live connection; `None` without one, and over a jump host or `ProxyCommand`.
     pub connected_to: Option<IpAddr>,
     /// True if this machine dials the host itself. A jump host or a `ProxyCommand` looks the host

@@ -2,7 +2,6 @@
 
 use std::{borrow::Cow, net::IpAddr, time::Duration};
 
-use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use super::hops::{LastHop, MAX_HOPS, too_many};
@@ -23,10 +22,10 @@ use crate::{
 const LOOKUP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Returns the destination and then its jump hosts, the nearest to the destination first. Nobody is
-/// contacted but the name servers.
+/// contacted.
 ///
-/// Each configuration is resolved within `limit`, and each name within five seconds. Nothing is
-/// known about the host that a `ProxyCommand` contacts.
+/// Each configuration is resolved within `limit`. Nothing is known about the host that a
+/// `ProxyCommand` contacts.
 ///
 /// # Errors
 /// A configuration is unusable, or there are more than 8 jump hosts.
@@ -35,18 +34,18 @@ pub async fn planned_route(target: &Target, limit: Duration) -> Result<Vec<Route
     let mut found = Vec::new();
 
     while let Some(host) = walk.next().await? {
-        found.push(host);
+        found.push(route_host(
+            &host.target,
+            &host.config,
+            host.is_over_jump_host,
+        ));
     }
 
-    let hosts = found
-        .iter()
-        .map(|host| route_host(&host.target, &host.config, host.is_over_jump_host));
-
-    Ok(join_all(hosts).await)
+    Ok(found)
 }
 
-/// Looks the addresses of a host up.
-pub(super) async fn route_host(
+/// Describes a host on the way by its configuration.
+pub(super) fn route_host(
     target: &Target,
     config: &EffectiveConfig,
     is_over_jump_host: bool,
@@ -54,7 +53,7 @@ pub(super) async fn route_host(
     let asked = AskedHost::new(target, config);
 
     RouteHost {
-        addresses: addresses(&config.host_name, config.port, asked.address_family).await,
+        address_family: asked.address_family,
         asked: asked.host,
         host_name: config.host_name.clone(),
         user: config.user.clone(),
@@ -83,7 +82,8 @@ pub async fn addresses(host: &str, port: u16, family: AddressFamily) -> Vec<IpAd
 impl Connection {
     /// Returns the host of this connection and then its jump hosts, the nearest to the host first.
     /// This is the way that was taken, whatever the configuration says now.
-    pub async fn route(&self) -> Vec<RouteHost> {
+    #[must_use]
+    pub fn route(&self) -> Vec<RouteHost> {
         let mut connections = vec![self];
         let mut next = self.hop.as_deref();
         while let Some(hop) = next {
@@ -91,7 +91,7 @@ impl Connection {
             next = hop.hop.as_deref();
         }
 
-        let hosts = connections.into_iter().map(|connection| async move {
+        let hosts = connections.into_iter().map(|connection| {
             let peer = &connection.peer;
             let asked = &connection.asked;
 
@@ -101,13 +101,13 @@ impl Connection {
                 user: peer.user.clone(),
                 port: peer.port,
                 has_own_port: asked.has_port,
-                addresses: addresses(&peer.host_name, peer.port, asked.address_family).await,
+                address_family: asked.address_family,
                 connected_to: connection.address.map(|address| address.ip()),
                 is_dialled_here: connection.address.is_some(),
             }
         });
 
-        join_all(hosts).await
+        hosts.collect()
     }
 }
 

@@ -26,7 +26,7 @@ impl OpenConnection<'_> {
         let is_over_jump_host = self.via.is_some() || config.proxy_jump.is_some();
         let host = RouteHost {
             connected_to,
-            ..route_host(self.target, config, is_over_jump_host).await
+            ..route_host(self.target, config, is_over_jump_host)
         };
 
         let deciding = decide(host, self.depth > 0);
