@@ -161,7 +161,7 @@ fn time(text: &str) -> Result<String, String> {
     let now = chrono::DateTime::from(std::time::SystemTime::now());
     let forms = "give a date as 2026-11-30, a time as \"2026-11-30 14:05\", or a time ago as 2h";
 
-    audit::time::parse(text, now).ok_or_else(|| format!("this is no time; {forms}"))
+    audit::time::parse(text, now).ok_or_else(|| format!("it is not a time; {forms}"))
 }
 
 /// How much is logged.

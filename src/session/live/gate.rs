@@ -250,10 +250,10 @@ fn refusal_by(answer: Option<ApprovalAnswer>, need: &Need) -> NotAllowed {
 
     NotAllowed {
         message: format!(
-            "the person refused to let you {} on {}",
+            "the question whether you may {} on {} was answered with no",
             need.act.doing, need.host.name
         ),
-        hint: "do something else, or ask them how to go on".to_owned(),
+        hint: "do something else, or ask the person how to go on".to_owned(),
     }
 }
 

@@ -140,7 +140,7 @@ fn is_refused(result: &ToolResult) -> bool {
         "the settings do not allow",
         "the settings file",
         "the person has to agree",
-        "the person refused",
+        "was answered with no",
         "the person was asked",
     ]
     .iter()

@@ -82,7 +82,7 @@ async fn anything_but_a_known_yes_is_a_no() {
         let (questions, refused) = call(&mut client, "ssh_exec", arguments.clone(), &no).await;
         assert_eq!(questions.len(), 1, "a no is asked about again");
         assert!(
-            refused.text().contains("the person refused"),
+            refused.text().contains("was answered with no"),
             "{}",
             refused.text()
         );
@@ -177,7 +177,7 @@ async fn several_sessions_are_one_question() {
     assert_eq!(questions.len(), 1);
     assert_eq!(left("no"), 1, "{}", ran.text());
     assert_eq!(
-        ran.text().matches("the person refused").count(),
+        ran.text().matches("was answered with no").count(),
         2,
         "{}",
         ran.text()
@@ -280,7 +280,7 @@ async fn a_client_without_server_requests_comes_back_with_the_answer() {
     for no in [answer("no"), json!({"action": "decline"}), json!(null)] {
         let refused = stateless_call(&mut client, exec.clone(), Some(no)).await;
         assert!(
-            refused.text().contains("the person refused"),
+            refused.text().contains("was answered with no"),
             "{}",
             refused.text()
         );

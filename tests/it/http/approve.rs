@@ -120,7 +120,7 @@ async fn an_answer_on_the_page_counts_like_one_in_the_form() {
             break message.to_string();
         }
     };
-    assert!(refused.contains("the person refused"), "{refused}");
+    assert!(refused.contains("was answered with no"), "{refused}");
     assert!(!host.remote("mark").exists());
 }
 
