@@ -123,6 +123,9 @@ impl LiveSession {
             let ready = self.ready_shell(&slot, &host, user.as_ref(), &conditions);
             let (shell, notice) = match ready.await {
                 Ok(ready) => ready,
+                Err(SshError::Cancelled) if user.is_none() && turn.give_up() => {
+                    return Ok((ShellResult::not_run(Vec::new()), None));
+                }
                 Err(error) if !tried_again && self.drop_dead(&host, &error).await => {
                     tried_again = true;
                     continue;
@@ -200,10 +203,10 @@ impl LiveSession {
         user: Option<&ShellUser>,
         conditions: &StopConditions,
     ) -> Result<(Shell, Option<String>), SshError> {
-        // The slot is locked while somebody is asked for sudo's password.
+        // The slot is locked while another command starts the shell.
         let mut slot = tokio::select! {
             slot = slot.lock() => slot,
-            () = conditions.met(), if user.is_some() => return Err(SshError::Cancelled),
+            () = conditions.met() => return Err(SshError::Cancelled),
         };
 
         // A shell on a retired connection is replaced, and its state moves to the new connection.

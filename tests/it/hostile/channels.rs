@@ -61,10 +61,13 @@ fn beginnings() -> Vec<Row> {
             peer.send(&message(91, &[&open[15..19], &[0; 12]]))?;
             peer.be_silent()
         }),
-        row("all room that there is, without end", LET_IN, |peer| {
-            let channel = peer.up_to_command()?;
-            peer.flood(&about(93, channel, &u32::MAX.to_be_bytes()))
-        }),
+        Row {
+            waits: true,
+            ..row("all room that there is, without end", LET_IN, |peer| {
+                let channel = peer.up_to_command()?;
+                peer.flood(&about(93, channel, &u32::MAX.to_be_bytes()))
+            })
+        },
         row("room for channels that there are not", LET_IN, |peer| {
             peer.up_to_command()?;
             peer.flood(&about(93, 4_000, &[0, 0, 0, 1]))
@@ -92,11 +95,14 @@ fn output() -> Vec<Row> {
             peer.discard();
             peer.flood(&about(94, channel, &text("\u{1b}")))
         }),
-        row("output of nothing without end", LET_IN, |peer| {
-            let channel = peer.up_to_command()?;
-            peer.discard();
-            peer.flood(&about(94, channel, &text("")))
-        }),
+        Row {
+            waits: true,
+            ..row("output of nothing without end", LET_IN, |peer| {
+                let channel = peer.up_to_command()?;
+                peer.discard();
+                peer.flood(&about(94, channel, &text("")))
+            })
+        },
         row("output with a length that lies", LET_IN, |peer| {
             let channel = peer.up_to_command()?;
             peer.flood(&about(94, channel, &[0xff; 8]))
@@ -211,11 +217,14 @@ fn requests() -> Vec<Row> {
             peer.discard();
             peer.flood(&open(&"\u{1b}[2J".repeat(1_000), &[]))
         }),
-        row("global requests without end", LET_IN, |peer| {
-            peer.up_to_command()?;
-            peer.discard();
-            peer.flood(&message(80, &[&text("x"), &[1]]))
-        }),
+        Row {
+            waits: true,
+            ..row("global requests without end", LET_IN, |peer| {
+                peer.up_to_command()?;
+                peer.discard();
+                peer.flood(&message(80, &[&text("x"), &[1]]))
+            })
+        },
         row(
             "global requests whose answers it does not read",
             LET_IN,

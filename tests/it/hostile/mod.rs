@@ -36,6 +36,9 @@ const SHORT_LIMIT_MS: u64 = 700;
 /// What a call is given that the server ends by itself.
 const LONG_LIMIT_MS: u64 = 20_000;
 
+/// How long a call waits for a shell that does not start, in milliseconds.
+const SHORT_WAIT_MS: u64 = 4_000;
+
 /// By how much the process may grow, in KiB.
 const GROWTH: u64 = 64 * 1024;
 
@@ -56,6 +59,8 @@ struct Row {
     password: Option<&'static str>,
     /// Whether a person is asked, who thinks for a while.
     askpass: bool,
+    /// Whether the start of a shell is waited for as long as a call waits without `waitMs`.
+    waits: bool,
 }
 
 fn row(name: &'static str, says: &'static str, script: Script) -> Row {
@@ -66,6 +71,7 @@ fn row(name: &'static str, says: &'static str, script: Script) -> Row {
         options: "",
         password: None,
         askpass: false,
+        waits: false,
     }
 }
 
@@ -190,8 +196,12 @@ impl Victim {
         self.works("ssh_connect").await?;
 
         for tool in ["ssh_exec", "ssh_shell"] {
-            let command =
+            let mut command =
                 json!({"session": host, "command": "echo \"$HOME\"", "timeoutMs": SHORT_LIMIT_MS});
+            if !row.waits {
+                command["waitMs"] = json!(SHORT_WAIT_MS);
+            }
+
             said += "\n";
             said += &self.call(tool, command).await?.text();
             self.works(tool).await?;

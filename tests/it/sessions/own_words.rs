@@ -1,6 +1,6 @@
 //! What is printed where a shell or SFTP was to begin stands in the error, with a hint that fits.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use serde_json::json;
 
@@ -95,10 +95,9 @@ async fn an_expired_password_is_told_as_the_real_sshd_tells_it() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_startup_file_with_a_question_is_quoted_and_the_link_not() {
-    let folder = tempfile::tempdir().unwrap();
-    let asks = folder.path().join("asks");
+/// Starts a server whose startup file asks, and never ends, with a session to it.
+async fn asking_at_start(folder: &Path) -> (OpenSshd, McpClient) {
+    let asks = folder.join("asks");
     fs::write(
         &asks,
         "#!/bin/sh\nprintf 'Which environment? [dev/prod] '\nexec sleep 600\n",
@@ -112,12 +111,37 @@ async fn a_startup_file_with_a_question_is_quoted_and_the_link_not() {
         ..OpenSshdSettings::default()
     });
 
-    let mut client = McpClient::start(&sshd.write_ssh_config("box", ""), folder.path()).await;
+    let mut client = McpClient::start(&sshd.write_ssh_config("box", ""), folder).await;
     client
         .call("ssh_connect", json!({"host": "box"}))
         .await
         .ok();
 
+    (sshd, client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_that_is_starting_ends_with_its_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_sshd, mut client) = asking_at_start(folder.path()).await;
+
+    let shell = json!({"command": "true", "waitMs": 500});
+    let queued = client.call("ssh_shell", shell).await;
+    let job = queued.outcome()["job"].as_str().unwrap().to_owned();
+    client.call("ssh_disconnect", json!({})).await.ok();
+
+    let ended = client.call("ssh_job", json!({"job": job})).await;
+    assert!(
+        ended.status_line().contains("it was not run"),
+        "{}",
+        ended.text()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_startup_file_with_a_question_is_quoted_and_the_link_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sshd, mut client) = asking_at_start(folder.path()).await;
     let refused = client.call("ssh_shell", json!({"command": "true"})).await;
 
     assert_refused(

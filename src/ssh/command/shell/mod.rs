@@ -193,7 +193,6 @@ impl RemoteHost {
         let (connection, (read, write)) = (Arc::clone(slot.connection()), channel.split());
         let mut words = UnexpectedOutput::default();
         let write = Arc::new(write);
-        let is_sudo = user.is_some();
         let start = ShellTask::start(
             Arc::clone(self),
             slot,
@@ -203,10 +202,10 @@ impl RemoteHost {
             &mut words,
         );
 
-        // The clock stands still while the user is asked for sudo's password, which can be cancelled.
+        // The clock stands still while the user is asked for sudo's password.
         let started = tokio::select! {
             started = start => Some(started),
-            () = conditions.met(), if is_sudo => Some(Err(SshError::Cancelled)),
+            () = conditions.met() => Some(Err(SshError::Cancelled)),
             () = conditions.pause.sleep(START_LIMIT) => None,
         };
 
