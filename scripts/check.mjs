@@ -4,7 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { answers, needCargo } from './lib/cargo.mjs';
+import { answers, buildForDevelopment, needCargo } from './lib/cargo.mjs';
 import { canPreload, needAll, needProgram } from './lib/programs.mjs';
 import { installSsh2 } from './ssh2.mjs';
 import { Stop, UNAVAILABLE, fail, root, seconds } from './lib/repository.mjs';
@@ -22,8 +22,9 @@ const steps = [
   ['consistency', () => run('node', ['scripts/consistent.mjs'])],
   ['manual', () => run('node', ['scripts/manual.mjs', '--check'])],
   ['README', () => run('node', ['scripts/readme.mjs'])],
-  // Builds the release binary, packs it and runs it as npm's users do.
-  ['npx', () => run('node', ['npm/smoke.mjs'])],
+  // Packs the program that the tests have built, and runs it as npm's users do. `npm run smoke` does so with a
+  // release build.
+  ['npx', () => run('node', ['npm/smoke.mjs', '--binary', buildForDevelopment().program])],
   ['documentation', () => run('cargo', ['doc', '--no-deps', '--locked'], { RUSTDOCFLAGS: '-D warnings' })],
   ['dependencies', dependencies],
 ];
