@@ -67,6 +67,16 @@ export function forwardGoals([near, far]) {
   return table(['goal', 'reached', ''], rows, false);
 }
 
+/** The goals of what the settings cost. */
+export function settingsGoals({ exec, hook, verify }) {
+  const rows = [
+    atMost('`ssh_exec`, growth by an audit log', exec.audit - exec.none, 0.1, 'ms'),
+    atMost('decision of the hook, beyond the start of the process', hook.hookMs - hook.versionMs, 5, 'ms'),
+    atMost(`check of ${verify.calls.toLocaleString('en')} calls`, verify.ms / 1000, 1, 's'),
+  ];
+  return table(['goal', 'reached', ''], rows, false);
+}
+
 function fileRows([loopback, distant], { hostSearchMs, memoryAfterFiles }) {
   // The host's own program takes as long wherever it is asked from.
   const search = (section) => ours(section, 'search') / (hostSearchMs + 2 * section.line.measured.roundTripMs);

@@ -9,7 +9,8 @@
 //     --only TEXT                   of the others those whose name holds it
 //     --files                       only what is measured of files, and no right answers
 //     --forward                     only what is measured of forwarded ports, beside `ssh -L`
-//     --write                       writes the results into docs/benchmarks.md; also with --forward
+//     --settings                    only what the settings, the audit log and the hook cost
+//     --write                       writes the results into docs/benchmarks.md; also with --forward and --settings
 
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -33,8 +34,18 @@ import { McpSshGateway } from './peers/mcp-ssh-gateway.mjs';
 import { McpSshManager } from './peers/mcp-ssh-manager.mjs';
 import { SshMcp } from './peers/ssh-mcp.mjs';
 import { perConnection } from './sessions.mjs';
+import { settingsResults } from './settings.mjs';
 import { Stage } from './stage.mjs';
-import { BEGIN, BEGIN_FORWARDS, END, report, reportOfFiles, reportOfForwards } from './table.mjs';
+import {
+  BEGIN,
+  BEGIN_FORWARDS,
+  BEGIN_SETTINGS,
+  END,
+  report,
+  reportOfFiles,
+  reportOfForwards,
+  reportOfSettings,
+} from './table.mjs';
 
 const PEERS = [FastMcpSsh, ExeckitMcp, McpSshGateway, SshMcp, McpSshManager];
 
@@ -55,6 +66,7 @@ const FULL = {
   streams: 200,
   streamMib: 10,
   kills: 100,
+  launches: 50,
   limitMs: 110_000,
   probeMs: 10_000,
 };
@@ -74,6 +86,7 @@ const QUICK = {
   streams: 20,
   streamMib: 2,
   kills: 5,
+  launches: 10,
   limitMs: 6_000,
   probeMs: 7_000,
 };
@@ -88,6 +101,7 @@ try {
     only: { type: 'string', default: '' },
     files: { type: 'boolean' },
     forward: { type: 'boolean' },
+    settings: { type: 'boolean' },
     write: { type: 'boolean' },
   };
   const { values } = parseArgs({ options });
@@ -99,6 +113,10 @@ try {
   Ours.binary = binaryOf(values.binary);
   if (values.forward) {
     await forwards(values, sizes, sshd);
+    process.exit(0);
+  }
+  if (values.settings) {
+    await settings(values, sizes, sshd);
     process.exit(0);
   }
   const peers = values.files ? [] : PEERS.filter(({ title }) => title.includes(values.only));
@@ -173,6 +191,24 @@ async function forwards(values, sizes, sshd) {
   const results = reportOfForwards(facts, sections, sizes);
   console.log(`\n${results}\nDone in ${seconds(Date.now() - start)}.`);
   if (values.write) write(results, BEGIN_FORWARDS, END);
+}
+
+/** What the settings cost. */
+async function settings(values, sizes, sshd) {
+  const files = join(scratch, 'files');
+  mkdirSync(files);
+  const stage = new Stage(sshd, join(scratch, 'line'), await loopback(), files);
+  const found = await settingsResults(stage, sizes);
+  stage.close();
+
+  const facts = [
+    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench', values, ['quick', 'settings', 'write'])}\``,
+    `${versions(Ours.binary, values)}; ${machine()}`,
+    `medians; commands one after the other, by turns: ${sizes.latency} rounds of ${sizes.batch}`,
+  ];
+  const results = reportOfSettings(facts, found);
+  console.log(`\n${results}\nDone in ${seconds(Date.now() - start)}.`);
+  if (values.write) write(results, BEGIN_SETTINGS, END);
 }
 
 /** Those that can be installed, besides what is there in any case. */

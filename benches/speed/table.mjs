@@ -3,11 +3,12 @@
 import { hostname, tmpdir } from 'node:os';
 import { factor, mebibytes, megabytes, round, table, time } from '../lib/markdown.mjs';
 import { median, percentile } from '../lib/numbers.mjs';
-import { fileGoals, forwardGoals, goals } from './goals.mjs';
+import { fileGoals, forwardGoals, goals, settingsGoals } from './goals.mjs';
 
 /** Where a report goes in docs/benchmarks.md. */
 export const BEGIN = '<!-- npm run bench -- --write: begin -->';
 export const BEGIN_FORWARDS = '<!-- npm run bench -- --forward --write: begin -->';
+export const BEGIN_SETTINGS = '<!-- npm run bench -- --settings --write: begin -->';
 export const END = '<!-- end -->';
 
 /**
@@ -124,6 +125,33 @@ export function reportOfForwards(facts, sections, { forwardMib, streamMib }) {
     ].join('\n'),
     '### Goals of forwards',
     forwardGoals(sections),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+/**
+ * The same for what the settings cost.
+ *
+ * @param {string[]} facts
+ * @param {import('./settings.mjs').SettingsResults} results
+ */
+export function reportOfSettings(facts, results) {
+  const { exec, hook, verify } = results;
+  const ms = (value) => `${value.toFixed(2)} ms`;
+  const rows = [
+    ['`ssh_exec` without a settings file', ms(exec.none)],
+    ['`ssh_exec` with a settings file', ms(exec.rules)],
+    ['`ssh_exec` with an audit log', ms(exec.audit)],
+    ['`ssh_exec` with `required = true`', ms(exec.required)],
+    ['`mcp-ssh-sessions hook`, the whole process', ms(hook.hookMs)],
+    ['`mcp-ssh-sessions --version`, the whole process', ms(hook.versionMs)],
+    [`\`mcp-ssh-sessions audit verify\` of ${verify.calls.toLocaleString('en')} calls`, ms(verify.ms)],
+  ];
+  const parts = [
+    facts.map((fact) => `- ${fact}`).join('\n'),
+    table(['', 'median'], rows, true),
+    '### Goals of settings',
+    settingsGoals(results),
   ];
   return `${parts.join('\n\n')}\n`;
 }
