@@ -13,6 +13,7 @@ const { name, version, description, repository } = cargo.package;
 
 const checks = [
   ['names and versions', namesAndVersions],
+  ['plugin', plugin],
   ['platforms', platforms],
   ['minimum Rust', minimumRust],
   ['pinned actions', pinnedActions],
@@ -42,6 +43,31 @@ function namesAndVersions() {
   same('the npm package: version', npm.version ?? version, version);
   same('the npm package: mcpName', npm.mcpName ?? server.name, server.name);
   return `${server.name} ${version}`;
+}
+
+/** The plugin: what each client reads of it says the same as Cargo.toml. */
+function plugin() {
+  const json = (path) => JSON.parse(read(path));
+  const manifests = [
+    'plugin/plugin.json',
+    'plugin/.claude-plugin/plugin.json',
+    'plugin/.codex-plugin/plugin.json',
+    'plugin/gemini-extension.json',
+  ];
+  const entry = json('.claude-plugin/marketplace.json').plugins[0];
+  same('.claude-plugin/marketplace.json: source', entry.source, './plugin');
+  for (const [path, manifest] of [['.claude-plugin/marketplace.json', entry], ...manifests.map((one) => [one, json(one)])]) {
+    same(`${path}: name`, manifest.name, name);
+    same(`${path}: version`, manifest.version, version);
+    same(`${path}: description`, manifest.description, description);
+    same(`${path}: repository`, manifest.repository ?? repository, repository);
+    same(`${path}: license`, manifest.license ?? cargo.package.license, cargo.package.license);
+  }
+  for (const path of ['plugin/mcp.json', 'plugin/.mcp.json', 'plugin/gemini-extension.json']) {
+    const { ssh } = json(path).mcpServers;
+    same(`${path}: command`, [ssh.command, ...ssh.args].join(' '), `npx -y ${name}`);
+  }
+  return `${manifests.length} manifests and a marketplace`;
 }
 
 function platforms() {
