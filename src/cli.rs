@@ -4,7 +4,7 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
 
-use crate::{audit, local::home::home};
+use crate::{audit, client_config::client::Client, local::home::home};
 
 /// Persistent SSH sessions as MCP tools for AI coding agents.
 ///
@@ -68,14 +68,18 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Explain stage by stage why a host does or does not connect, without changing anything
+    /// Explain why a host does or does not connect; without a host, check this installation
     ///
-    /// Does what `ssh_connect` would do, up to a real log-in by key or certificate and a few harmless probes. Saves
-    /// nothing, asks nothing, and sends no password. The exit status is 0 if the host would connect and 1 if not.
+    /// With a host, does what `ssh_connect` would do, up to a real log-in by key or certificate and a few harmless
+    /// probes. Saves nothing, asks nothing, and sends no password. The exit status is 0 if the host would connect and 1
+    /// if not.
+    ///
+    /// Without a host, checks ssh, the agent, known hosts, saved sessions, the configurations of AI clients and the
+    /// shared daemon, and says what to fix. The exit status is 1 if something does not work.
     Doctor {
         /// Host, alias, user@host, ssh:// address, or the name of a saved session
         #[arg(value_name = "HOST")]
-        host: String,
+        host: Option<String>,
         /// Print JSON, for programs
         #[arg(long)]
         json: bool,
@@ -102,6 +106,11 @@ pub enum Command {
     /// One line for each call, the oldest first. The section [audit] of the settings turns the log on.
     #[command(args_conflicts_with_subcommands = true)]
     Audit(AuditArguments),
+    /// Add this server to the AI clients of this user: shows the changes, and makes them after a yes
+    ///
+    /// With --shared, the clients start it with --shared. The clients are named claude, codex, vscode, cursor, gemini
+    /// and zed.
+    Setup(SetupArguments),
     /// Run the daemon of --shared
     #[command(hide = true)]
     SharedDaemon {
@@ -140,6 +149,23 @@ pub struct AuditArguments {
     pub command: Option<AuditCommand>,
 }
 
+/// Arguments of the command `setup`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct SetupArguments {
+    /// Clients to set up [default: all that are installed]
+    #[arg(value_name = "CLIENT", value_parser = parse_client)]
+    pub clients: Vec<Client>,
+    /// Make the changes without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Take back what setup has changed
+    #[arg(long, conflicts_with = "hook")]
+    pub undo: bool,
+    /// Add the hook, by which Claude Code and Codex follow the settings, too
+    #[arg(long)]
+    pub hook: bool,
+}
+
 /// Commands for the audit log other than showing it.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum AuditCommand {
@@ -162,6 +188,14 @@ fn time(text: &str) -> Result<String, String> {
     let forms = "give a date as 2026-11-30, a time as \"2026-11-30 14:05\", or a time ago as 2h";
 
     audit::time::parse(text, now).ok_or_else(|| format!("it is not a time; {forms}"))
+}
+
+/// Parses the name of a client.
+fn parse_client(name: &str) -> Result<Client, String> {
+    Client::from_id(name).ok_or_else(|| {
+        let known = Client::ALL.map(Client::id).join(", ");
+        format!("the clients are {known}")
+    })
 }
 
 /// How much is logged.

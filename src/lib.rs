@@ -2,17 +2,19 @@
 //!
 //! [`mcp`] is the only module that knows MCP, and [`ssh`] is the only one that knows SSH.
 //! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
-//! the user how [`ssh`] reaches a host, or why it does not, [`explain`] what may be done there, and
-//! [`audit_command`] what was done. [`hook`] answers a client that is about to call a tool.
-//! [`openssh`], [`framing`], [`sftp`], [`tree`], [`edit`], [`forward`], `policy`, [`settings`],
-//! [`audit`], [`capture`], [`render`] and [`foreign_text`] are pure: these do no I/O and read no
-//! clock.
+//! the user how [`ssh`] reaches a host, or why it does not, and checks this installation.
+//! [`explain`] says what may be done on a host, and [`audit_command`] what was done. [`hook`]
+//! answers a client that is about to call a tool. [`setup`] adds the server to AI clients.
+//! [`client_config`], [`openssh`], [`framing`], [`sftp`], [`tree`], [`edit`], [`forward`],
+//! `policy`, [`settings`], [`audit`], [`capture`], [`render`] and [`foreign_text`] are pure: these
+//! do no I/O and read no clock.
 
 pub mod audit;
 pub mod audit_command;
 pub mod capture;
 mod child;
 pub mod cli;
+pub mod client_config;
 pub mod doctor;
 pub mod edit;
 pub mod event;
@@ -32,6 +34,7 @@ mod random;
 pub mod render;
 pub mod session;
 pub mod settings;
+pub mod setup;
 pub mod sftp;
 pub mod ssh;
 pub mod tree;

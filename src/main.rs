@@ -15,8 +15,11 @@ use clap::{Parser as _, ValueEnum as _, error::ErrorKind};
 use mcp_ssh_sessions::{
     audit::calls::Filter,
     audit_command,
-    cli::{AuditArguments, AuditCommand, Command, LogLevel, Options},
-    doctor::{Colours, DoctorTarget},
+    cli::{AuditArguments, AuditCommand, Command, LogLevel, Options, SetupArguments},
+    doctor::{
+        Colours, DoctorTarget,
+        installation::{self, ChosenFiles, DaemonState},
+    },
     explain::Explanation,
     foreign_text::escape_line,
     hook::{self, HookFiles, HookOutput},
@@ -43,6 +46,7 @@ use mcp_ssh_sessions::{
         registry::{RegistryOptions, SessionRegistry},
         settings_file::SettingsFile,
     },
+    setup::{self, SetupOptions},
     ssh::{command::output::default_output_folder, prompt::askpass::Askpass},
 };
 use tokio_util::sync::CancellationToken;
@@ -130,7 +134,14 @@ fn main() -> ExitCode {
 /// The options cannot be followed, for instance because an address is taken.
 async fn run(options: &Options) -> Result<ExitCode, Box<dyn std::error::Error>> {
     if let Some(Command::Doctor { host, json }) = &options.command {
-        return doctor(options, host, *json).await;
+        return match host {
+            Some(host) => doctor(options, host, *json).await,
+            None => examine_installation(options, *json).await,
+        };
+    }
+
+    if let Some(Command::Setup(arguments)) = &options.command {
+        return set_up(options, arguments).await;
     }
 
     if let Some(Command::Settings { host, json }) = &options.command {
@@ -277,6 +288,31 @@ async fn doctor(
     Ok(ExitCode::from(u8::from(!report.connects())))
 }
 
+/// Adds this server to clients, or takes that back. The exit status is 1 if one of them could not be
+/// changed.
+///
+/// # Errors
+/// The home directory is not known, the record of the changes cannot be read, or the output cannot
+/// be written.
+async fn set_up(
+    options: &Options,
+    arguments: &SetupArguments,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let is_done = if arguments.undo {
+        setup::undo(&arguments.clients, &mut io::stdout())?
+    } else {
+        let wanted = SetupOptions {
+            clients: arguments.clients.clone(),
+            yes: arguments.yes,
+            shared: options.shared,
+            hook: arguments.hook,
+        };
+        setup::run(&wanted, &mut io::stdout()).await?
+    };
+
+    Ok(ExitCode::from(u8::from(!is_done)))
+}
+
 /// Explains on stdout what the settings allow on a host. The exit status is 1 if the settings file
 /// cannot be used.
 ///
@@ -333,6 +369,43 @@ fn audit(
     io::stdout().write_all(calls.as_bytes())?;
 
     Ok(ExitCode::SUCCESS)
+}
+
+/// Checks this installation and prints the report on stdout. The exit status is 1 if something does
+/// not work.
+///
+/// # Errors
+/// The report cannot be written.
+async fn examine_installation(
+    options: &Options,
+    json: bool,
+) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let daemon = match shared_location(options) {
+        Err(error) => DaemonState::Fails(error.to_string()),
+        Ok(location) if !location.is_served() => DaemonState::Absent,
+        Ok(location) => {
+            let endpoint = StatusEndpoint::Socket(location.socket);
+            match status_client::version(&endpoint).await {
+                Ok(version) => DaemonState::Answers { version },
+                Err(error) => DaemonState::Fails(error.to_string()),
+            }
+        }
+    };
+
+    let files = ChosenFiles {
+        ssh_config: options.ssh_config.clone(),
+        store: options.store_path(),
+        settings: settings_file(options),
+    };
+    let report = installation::examine(&files, daemon).await;
+    let text = if json {
+        report.json()?
+    } else {
+        report.text(Colours::of_stdout())
+    };
+    writeln!(io::stdout(), "{text}")?;
+
+    Ok(ExitCode::from(u8::from(!report.works())))
 }
 
 /// Prints the activity of a daemon. With `--open`, opens the page of the daemon and prints the link

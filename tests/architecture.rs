@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 28] = [
+const ARROWS: [(&str, &[&str]); 30] = [
     (
         "main",
         &[
@@ -23,6 +23,7 @@ const ARROWS: [(&str, &[&str]); 28] = [
             "mcp",
             "doctor",
             "explain",
+            "setup",
             "session",
             "audit",
             "audit_command",
@@ -41,7 +42,7 @@ const ARROWS: [(&str, &[&str]); 28] = [
             "foreign_text",
         ],
     ),
-    ("cli", &["audit", "local"]),
+    ("cli", &["audit", "client_config", "local"]),
     ("audit_command", &["audit", "session", "foreign_text"]),
     (
         "mcp",
@@ -63,8 +64,32 @@ const ARROWS: [(&str, &[&str]); 28] = [
             "foreign_text",
         ],
     ),
-    ("doctor", &["session", "ssh", "openssh", "foreign_text"]),
     ("explain", &["session", "settings", "ssh", "foreign_text"]),
+    (
+        "doctor",
+        &[
+            "setup",
+            "client_config",
+            "session",
+            "ssh",
+            "openssh",
+            "local",
+            "child",
+            "foreign_text",
+        ],
+    ),
+    (
+        "setup",
+        &[
+            "client_config",
+            "local",
+            "edit",
+            "child",
+            "random",
+            "foreign_text",
+        ],
+    ),
+    ("client_config", &[]),
     (
         "session",
         &[
@@ -128,7 +153,7 @@ const ARROWS: [(&str, &[&str]); 28] = [
 ];
 
 /// A library that only these parts may name.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 17] = [
     ("russh", &["ssh"]),
     ("russh_sftp", &[]),
     ("rmcp", &["mcp"]),
@@ -143,8 +168,12 @@ const HOMES: [(&str, &[&str]); 15] = [
             "hook",
             "audit",
             "audit_command",
+            "setup",
+            "client_config",
         ],
     ),
+    ("jsonc_parser", &["client_config"]),
+    ("toml_parser", &["client_config"]),
     ("hyper", &["mcp"]),
     ("clap", &["cli", "main"]),
     ("tracing_subscriber", &["main"]),
@@ -154,7 +183,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("regex", &["edit"]),
     ("regex_syntax", &["edit"]),
     ("getrandom", &["random"]),
-    ("toml", &["settings"]),
+    ("toml", &["settings", "client_config"]),
 ];
 
 /// What a pure part does not do: wait, read files or clocks, talk to anything.
@@ -169,7 +198,8 @@ const IMPURE: [&str; 8] = [
     "SystemTime::now",
 ];
 
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
+    "client_config",
     "openssh",
     "framing",
     "sftp",

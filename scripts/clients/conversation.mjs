@@ -102,7 +102,7 @@ function startCodex(home, url, server, rights = ['--dangerously-bypass-approvals
 
 /** Writes what Codex reads. */
 export function configureCodex(home, url, { command, args, env }) {
-  mkdirSync(join(home.path, '.codex'));
+  mkdirSync(join(home.path, '.codex'), { recursive: true });
   const text = JSON.stringify;
   const config = [
     'model = "gpt-5.5"',

@@ -29,18 +29,19 @@ const PATIENCE_MS = 300_000;
  * @param {import('./model.mjs').Step[]} steps
  * @param {object} [settings]
  * @param {string} [settings.hook] the command of a hook for our tools and the shell
+ * @param {boolean} [settings.hasHook] the client has a hook already
  * @param {string} [settings.choice] what the person chooses in a form
  * @returns {Promise<{ text: string, questions: Question[] }[]>} what the model has received for each step, and what the
  *   person was asked in it
  */
-export async function withPerson(client, home, own, steps, { hook, choice = 'once' } = {}) {
+export async function withPerson(client, home, own, steps, { hook, hasHook, choice = 'once' } = {}) {
   const model = new ScriptedModel(steps);
   const asked = [];
   const ask = (kind, text) => asked.push({ kind, text, step: model.step });
   const url = await model.open();
   try {
     const drive = client.bin === 'claude' ? claude : codex;
-    await drive({ client, home, own, url, hook, choice, ask, finished: model.finished });
+    await drive({ client, home, own, url, hook, hasHook, choice, ask, finished: model.finished });
     return model.received().map(({ text }, index) => ({ text, questions: asked.filter(({ step }) => step === index) }));
   } finally {
     model.close();
@@ -116,7 +117,7 @@ async function claude({ client, home, own, url, hook, choice, ask, finished }) {
 }
 
 /** The app-server's protocol. Codex runs a hook only after its person has said so, which is kept by its hash. */
-async function codex({ client, home, own, url, hook, choice, ask, finished }) {
+async function codex({ client, home, own, url, hook, hasHook, choice, ask, finished }) {
   configureCodex(home, url, own);
   const config = join(home.path, '.codex', 'config.toml');
   if (hook) {
@@ -124,6 +125,8 @@ async function codex({ client, home, own, url, hook, choice, ask, finished }) {
       const table = [`[[hooks.${event}]]`, 'matcher = "^(mcp__ssh__.*|Bash)$"', `[[hooks.${event}.hooks]]`, 'type = "command"'];
       appendFileSync(config, `${table.join('\n')}\ncommand = ${JSON.stringify(hook)}\n`);
     }
+  }
+  if (hook || hasHook) {
     await withAppServer(async (server) => {
       const { data } = await server.request('hooks/list', { cwds: [home.path] });
       const trusted = data.flatMap(({ hooks }) => hooks).map(({ key, currentHash }) => {

@@ -1,8 +1,10 @@
-//! The command `mcp-ssh-sessions doctor HOST`, which explains why a host does or does not connect.
+//! The command `mcp-ssh-sessions doctor`. With a host, it explains why the host does or does not
+//! connect. Without one, it checks this [`installation`].
 //!
 //! [`ssh::diagnose`](crate::ssh::diagnose) finds the facts. This module puts them into words for
 //! users, or into JSON for programs.
 
+pub mod installation;
 mod json;
 mod text;
 

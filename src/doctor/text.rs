@@ -32,7 +32,7 @@ impl Colours {
     }
 
     /// Returns the mark of an outcome.
-    fn mark(self, outcome: StageOutcome) -> String {
+    pub(super) fn mark(self, outcome: StageOutcome) -> String {
         let (mark, colour) = match outcome {
             StageOutcome::Passed => ('✓', 32),
             StageOutcome::Failed => ('✗', 31),

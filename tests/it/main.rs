@@ -34,6 +34,8 @@ mod protocol;
 mod proxy;
 mod sessions;
 mod settings;
+#[cfg(unix)]
+mod setup;
 // It is found in /proc.
 #[cfg(target_os = "linux")]
 mod shared;

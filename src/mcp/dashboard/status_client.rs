@@ -94,6 +94,19 @@ pub async fn ask(
     })
 }
 
+/// Asks the daemon at `endpoint` for its version.
+///
+/// # Errors
+/// No daemon of this user answers there.
+pub async fn version(endpoint: &StatusEndpoint) -> Result<String, StatusError> {
+    let (named, text) = fetch(endpoint, None, Method::GET, "/health").await?;
+    let health: Value = serde_json::from_str(&text).unwrap_or_default();
+    let version = health.get("version").and_then(Value::as_str);
+    version
+        .map(str::to_owned)
+        .ok_or(StatusError::NotADaemon(named))
+}
+
 /// Asks the daemon at `endpoint` for a new link to the page, which works once.
 ///
 /// # Errors

@@ -166,8 +166,7 @@ async fn what_does_not_work_on_a_host_that_connects_is_told() {
 #[tokio::test]
 async fn wrong_usage_is_a_line_and_status_2() {
     for arguments in [
-        &[][..],
-        &["-oProxyCommand=x"],
+        &["-oProxyCommand=x"][..],
         &["a b"],
         &["host", "more"],
         &["host", "--bogus"],
