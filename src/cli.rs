@@ -1,8 +1,8 @@
 //! Command line: options, subcommands and environment variables.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{ffi::OsString, net::IpAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, builder::FalseyValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::FalseyValueParser};
 
 use crate::{audit, client_config::client::Client, local::home::home};
 
@@ -78,7 +78,7 @@ pub enum Command {
     /// shared daemon, and says what to fix. The exit status is 1 if something does not work.
     Doctor {
         /// Host, alias, user@host, ssh:// address, or the name of a saved session
-        #[arg(value_name = "HOST")]
+        #[arg(value_name = "HOST", value_hint = ValueHint::Hostname)]
         host: Option<String>,
         /// Print JSON, for programs
         #[arg(long)]
@@ -90,7 +90,7 @@ pub enum Command {
     /// nothing would be done on any host.
     Settings {
         /// Host, alias, user@host, ssh:// address, or the name of a saved session
-        #[arg(value_name = "HOST")]
+        #[arg(value_name = "HOST", value_hint = ValueHint::Hostname)]
         host: String,
         /// Print JSON, for programs
         #[arg(long)]
@@ -111,6 +111,25 @@ pub enum Command {
     /// With --shared, the clients start it with --shared. The clients are named claude, codex, vscode, cursor, gemini
     /// and zed.
     Setup(SetupArguments),
+    /// Print the script that completes command lines in a shell
+    ///
+    /// The script completes options, commands, the hosts of the SSH configuration and saved sessions. The manual says
+    /// where each shell looks for it.
+    Completions {
+        /// Shell
+        #[arg(value_name = "SHELL")]
+        shell: CompletedShell,
+    },
+    /// Say what can stand at the cursor, for the script of a shell
+    #[command(hide = true)]
+    Complete {
+        /// Word at the cursor
+        #[arg(long, default_value = "")]
+        word: String,
+        /// Words before the cursor, without the name of the program
+        #[arg(last = true)]
+        before: Vec<OsString>,
+    },
     /// Run the daemon of --shared
     #[command(hide = true)]
     SharedDaemon {
@@ -127,7 +146,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct AuditArguments {
     /// Only calls for this session, alias, host name or address
-    #[arg(long, value_name = "HOST")]
+    #[arg(long, value_name = "HOST", value_hint = ValueHint::Hostname)]
     pub host: Option<String>,
     /// Only calls of this tool, such as `ssh_exec` or exec
     #[arg(long, value_name = "TOOL")]
@@ -213,6 +232,22 @@ pub enum LogLevel {
     Debug,
     /// Everything there is.
     Trace,
+}
+
+/// Shell whose command lines can be completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompletedShell {
+    /// GNU Bash.
+    Bash,
+    /// Elvish.
+    Elvish,
+    /// fish.
+    Fish,
+    /// Windows `PowerShell` and pwsh.
+    #[value(name = "powershell", alias = "pwsh")]
+    PowerShell,
+    /// Z shell.
+    Zsh,
 }
 
 impl Options {

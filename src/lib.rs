@@ -4,7 +4,8 @@
 //! [`session`] stands between the two and holds the sessions of the product. [`doctor`] explains to
 //! the user how [`ssh`] reaches a host, or why it does not, and checks this installation.
 //! [`explain`] says what may be done on a host, and [`audit_command`] what was done. [`hook`]
-//! answers a client that is about to call a tool. [`setup`] adds the server to AI clients.
+//! answers a client that is about to call a tool, and [`completions`] a shell. [`setup`] adds the
+//! server to AI clients.
 //! [`client_config`], [`openssh`], [`framing`], [`sftp`], [`tree`], [`edit`], [`forward`],
 //! `policy`, [`settings`], [`audit`], [`capture`], [`render`] and [`foreign_text`] are pure: these
 //! do no I/O and read no clock.
@@ -15,6 +16,7 @@ pub mod capture;
 mod child;
 pub mod cli;
 pub mod client_config;
+pub mod completions;
 pub mod doctor;
 pub mod edit;
 pub mod event;

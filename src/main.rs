@@ -16,6 +16,7 @@ use mcp_ssh_sessions::{
     audit::calls::Filter,
     audit_command,
     cli::{AuditArguments, AuditCommand, Command, LogLevel, Options, SetupArguments},
+    completions,
     doctor::{
         Colours, DoctorTarget,
         installation::{self, ChosenFiles, DaemonState},
@@ -92,6 +93,15 @@ fn main() -> ExitCode {
     // A client waits for the answer, so nothing else is started.
     if options.command == Some(Command::Hook) {
         return hook(&options);
+    }
+
+    // A user waits at the cursor.
+    match &options.command {
+        Some(Command::Completions { shell }) => return print(completions::script(*shell)),
+        Some(Command::Complete { word, before }) => {
+            return print(&completions::complete(word, before, &options));
+        }
+        _ => {}
     }
 
     // The first of two processes: it leaves the terminal, starts the second with `--serve`, and
@@ -259,6 +269,14 @@ fn hook(options: &Options) -> ExitCode {
             )),
         },
         HookOutput::Blocked(reason) => fail(&reason),
+    }
+}
+
+/// Prints a text on stdout, as it is.
+fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&format!("the output cannot be written: {error}")),
     }
 }
 

@@ -14,11 +14,12 @@ use std::{
 };
 
 /// Each part of the crate, and the parts it may use.
-const ARROWS: [(&str, &[&str]); 30] = [
+const ARROWS: [(&str, &[&str]); 31] = [
     (
         "main",
         &[
             "cli",
+            "completions",
             "hook",
             "mcp",
             "doctor",
@@ -43,6 +44,10 @@ const ARROWS: [(&str, &[&str]); 30] = [
         ],
     ),
     ("cli", &["audit", "client_config", "local"]),
+    (
+        "completions",
+        &["cli", "local", "session", "ssh", "foreign_text"],
+    ),
     ("audit_command", &["audit", "session", "foreign_text"]),
     (
         "mcp",
@@ -175,7 +180,7 @@ const HOMES: [(&str, &[&str]); 17] = [
     ("jsonc_parser", &["client_config"]),
     ("toml_parser", &["client_config"]),
     ("hyper", &["mcp"]),
-    ("clap", &["cli", "main"]),
+    ("clap", &["cli", "completions", "main"]),
     ("tracing_subscriber", &["main"]),
     ("vte", &["render"]),
     ("ignore", &["tree"]),

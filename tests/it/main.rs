@@ -12,6 +12,7 @@ mod asking;
 mod audit;
 mod authentication;
 mod channels;
+mod completions;
 mod configuration;
 mod detached;
 mod doctor;
