@@ -1,7 +1,7 @@
 // A step of `npm run check`: what is said in more than one place is said alike. Needs no network.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildForDevelopment } from './lib/cargo.mjs';
 import { metadata, registryName } from './lib/manifest.mjs';
@@ -18,6 +18,7 @@ const checks = [
   ['minimum Rust', minimumRust],
   ['pinned actions', pinnedActions],
   ['tools in the README', toolsInReadme],
+  ['packages of systems', packages],
   ['dist', dist],
 ];
 
@@ -123,6 +124,28 @@ async function toolsInReadme() {
     same(`${page}, Tools`, [...read(page).matchAll(rows)].map(([, tool]) => tool).join(', '), tools);
   }
   return tools;
+}
+
+/** What stands beside the program is in each package. A test compares the man page with the command line. */
+function packages() {
+  const assets = cargo.package.metadata.deb.assets.map(([source]) => source);
+  const missing = assets.find((source) => !source.startsWith('target/') && !existsSync(join(root, source)));
+  if (missing) throw new Stop(`Cargo.toml, assets of the Debian package: there is no ${missing}`);
+  const files = ['man', 'completions'].flatMap((folder) => readdirSync(join(root, folder)).map((file) => `${folder}/${file}`));
+  // The other two shells have no folder for the scripts of packages.
+  const placed = files.filter((file) => !/\.(elv|ps1)$/.test(file));
+  for (const [where, text] of [
+    ['Cargo.toml, assets of the Debian package', assets.join('\n')],
+    ['flake.nix', read('flake.nix')],
+  ]) {
+    const left = placed.find((file) => !text.includes(file));
+    if (left) throw new Stop(`${where}: ${left} is not there`);
+  }
+  same('dist-workspace.toml: include', read('dist-workspace.toml').match(/^include = (.*)$/m)?.[1], '["./completions", "./man"]');
+  same('Cargo.toml: homepage', cargo.package.homepage, repository);
+  const tap = read('dist-workspace.toml').match(/^tap = "(.*)"$/m)?.[1];
+  same('publish-homebrew.yml: repository', read('.github/workflows/publish-homebrew.yml').match(/repository: (.*)$/m)?.[1], tap);
+  return `${files.length} files beside the program`;
 }
 
 function dist() {

@@ -123,7 +123,7 @@ async function verified(one) {
   }
   const { program } = one.command();
   const begun = performance.now();
-  const { status, stdout, stderr } = spawnSync(program, ['audit', '--file', one.log, 'verify'], { encoding: 'utf8' });
+  const { status, stdout, stderr } = spawnSync(program, ['audit', 'verify', '--file', one.log], { encoding: 'utf8' });
   const ms = performance.now() - begun;
   if (status !== 0) throw new Stop(`audit verify: ${stdout}${stderr}`);
   return { calls: AUDITED_CALLS, ms };
