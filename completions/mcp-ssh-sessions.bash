@@ -29,7 +29,12 @@ _mcp_ssh_sessions() {
     {
         read -r expected || return
         if [[ $expected == files ]]; then
-            compopt -o default 2>/dev/null
+            compopt -o default 2>/dev/null && return
+            # bash 3, the one of macOS, has no compopt.
+            while read -r value; do
+                printf -v quoted %q "$value"
+                COMPREPLY+=("$quoted")
+            done < <(compgen -f -- "${word#"$stem"}")
             return
         fi
 

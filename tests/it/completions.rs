@@ -208,17 +208,18 @@ impl Drop for Terminal {
 
 #[tokio::test]
 async fn bash_completes_what_it_then_runs() {
-    let person = Person::new();
-    person.write(
-        "rc",
-        "source <(mcp-ssh-sessions completions bash)\nPS1='READY> '\n",
-    );
-    let rc = person.path("rc").display().to_string();
-    let mut terminal = person
-        .terminal("bash", &["--noprofile", "--rcfile", &rc, "-i"])
-        .await;
+    // bash 3, which macOS has, knows no compopt.
+    for older in ["", "enable -n compopt\n"] {
+        let person = Person::new();
+        let script = r#"eval "$(mcp-ssh-sessions completions bash)""#;
+        person.write("rc", &format!("{older}{script}\nPS1='READY> '\n"));
+        let rc = person.path("rc").display().to_string();
+        let mut terminal = person
+            .terminal("bash", &["--noprofile", "--rcfile", &rc, "-i"])
+            .await;
 
-    person.completes(&mut terminal, "\r").await;
+        person.completes(&mut terminal, "\r").await;
+    }
 }
 
 #[tokio::test]
