@@ -6,7 +6,7 @@
 
 use std::{env, fs, path::Path};
 
-use clap::{Arg, Command, CommandFactory as _, builder::PossibleValue};
+use clap::{Arg, ArgAction, Command, CommandFactory as _, builder::PossibleValue};
 use mcp_ssh_sessions::cli::Options;
 use roff::{Inline, Roff, bold, italic, roman};
 
@@ -91,8 +91,19 @@ fn usage(command: &Command) -> Vec<Inline> {
         line.push(roman("]"));
     }
     for argument in command.get_positionals() {
-        line.push(roman(" "));
+        let (before, after) = if argument.is_required_set() {
+            (" ", "")
+        } else {
+            (" [", "]")
+        };
+        let is_list = matches!(argument.get_action(), ArgAction::Append);
+
+        line.push(roman(before));
         line.push(italic(value_name(argument)));
+        line.push(roman(format!(
+            "{after}{}",
+            if is_list { "..." } else { "" }
+        )));
     }
 
     line
