@@ -7,6 +7,7 @@
 
 mod by_shell;
 mod open_files;
+mod pipelined;
 mod probes;
 mod requests;
 mod start;
@@ -21,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
 use tokio::{
     sync::{
@@ -33,15 +34,16 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub(super) use self::open_files::OpenFileTurn;
 use self::{
     by_shell::ShellServer,
     open_files::{OpenFileEvidence, OpenFiles},
 };
+pub(super) use self::{open_files::OpenFileTurn, pipelined::Pipelined};
 use crate::{
     framing::file_server::BadAnswer,
     lock::lock,
     sftp::{
+        content::Chunk,
         frames::Frames,
         handle::Handle,
         reply::{Malformed, Packet, ServerLimits, SftpReply, Version},
@@ -64,6 +66,11 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(300);
 /// Upper limit of a request without content, in bytes. OpenSSH's server exits at packets of more
 /// than 256 KiB.
 const MAX_REQUEST_BYTES: usize = 200 * 1024;
+/// Upper limit of the length of packets which are sent together, in bytes. OpenSSH's server takes
+/// this much in an SSH packet.
+const JOINED_BYTES: usize = 32 * 1024;
+/// Upper limit of the number of packets which are taken from the queue at once.
+const JOINED_PACKETS: usize = 256;
 /// Time limit to notice the end of the connection after the end of a channel.
 const ENDED_WITHIN: Duration = Duration::from_millis(500);
 /// Time limit to close a channel over a connection which no longer accepts data.
@@ -91,6 +98,8 @@ pub(super) struct SftpClient {
     removes: OnceCell<bool>,
     /// True if the server has once not answered a CLOSE in time.
     leaves_closes_unanswered: AtomicBool,
+    /// True if a pipelined open has got another handle than expected.
+    gives_other_handles: AtomicBool,
     /// Time from a first request to the reply, which is about a round trip.
     pub(super) round_trip: Duration,
     /// Server in the shell of a host without SFTP.
@@ -127,6 +136,24 @@ enum ChannelEnd {
     Closed,
     Malformed(Malformed),
     BadAnswer,
+}
+
+/// Receiver for the reply to a request that was sent.
+type SentRequest = Result<oneshot::Receiver<SftpReply>, NotSent>;
+
+/// Reason for which a request was not sent.
+#[derive(Debug)]
+enum NotSent {
+    /// The channel delivers no more replies.
+    Ended(ChannelEnd),
+    /// The request is too long, or the shell of a host without SFTP cannot carry it out.
+    Unsendable(RequestError),
+}
+
+impl From<ChannelEnd> for NotSent {
+    fn from(reason: ChannelEnd) -> Self {
+        Self::Ended(reason)
+    }
 }
 
 /// Error of a single SFTP request.
@@ -253,19 +280,44 @@ impl SftpClient {
 
     /// Sends a request and waits for the reply.
     async fn ask(&self, request: SftpRequest<'_>) -> Result<SftpReply, RequestError> {
+        self.reply(self.send(&request)).await
+    }
+
+    /// Queues a request. Requests are sent in the order of the calls.
+    fn send(&self, request: &SftpRequest<'_>) -> SentRequest {
         let id = self.next_id();
         let closes = if let SftpRequest::Close(handle) = request {
-            Some(handle.clone())
+            Some((*handle).clone())
         } else {
             None
         };
 
-        let answer = self.expect(id, closes).await?;
-        if let Err(error) = self.put(id, &request) {
+        let reply = self.shared.expect(id, closes)?;
+        if let Err(error) = self.put(id, request) {
             self.shared.lock().requests.remove(&id);
-            return Err(error);
+            return Err(NotSent::Unsendable(error));
         }
-        self.answer(answer).await
+
+        Ok(reply)
+    }
+
+    /// Queues a request to write a chunk at `offset`.
+    fn send_write(&self, handle: &Handle, offset: u64, chunk: Chunk) -> SentRequest {
+        let id = self.next_id();
+        let reply = self.shared.expect(id, None)?;
+
+        let send = |packet| drop(self.queue.send(packet));
+        match &self.shell {
+            Some(shell) => {
+                if let Err(error) = shell.write(id, handle, offset, chunk.content(), send) {
+                    self.shared.lock().requests.remove(&id);
+                    return Err(NotSent::Unsendable(error));
+                }
+            }
+            None => send(chunk.write_to(id, handle, offset)),
+        }
+
+        Ok(reply)
     }
 
     /// Queues a request whose reply is expected.
@@ -292,15 +344,12 @@ impl SftpClient {
         self.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Registers a request with an unused id, and returns the receiver for the reply.
-    async fn expect(
-        &self,
-        id: u32,
-        closes: Option<Handle>,
-    ) -> Result<oneshot::Receiver<SftpReply>, RequestError> {
-        match self.shared.expect(id, closes) {
-            Ok(answer) => Ok(answer),
-            Err(reason) => Err(self.gone(reason).await),
+    /// Waits for the reply to a request that was sent.
+    async fn reply(&self, sent: SentRequest) -> Result<SftpReply, RequestError> {
+        match sent {
+            Ok(reply) => self.answer(reply).await,
+            Err(NotSent::Ended(reason)) => Err(self.gone(reason).await),
+            Err(NotSent::Unsendable(error)) => Err(error),
         }
     }
 
@@ -461,9 +510,12 @@ async fn write(
     slot: ChannelSlot,
 ) {
     let all = async {
-        while let Some(packet) = queue.recv().await {
-            if channel.data_bytes(packet).await.is_err() {
-                break;
+        let mut packets = Vec::new();
+        while queue.recv_many(&mut packets, JOINED_PACKETS).await > 0 {
+            for data in joined(packets.drain(..)) {
+                if channel.data_bytes(data).await.is_err() {
+                    return;
+                }
             }
         }
     };
@@ -476,4 +528,28 @@ async fn write(
     // A connection which accepts no data any more must not keep the slot forever.
     let _ = timeout(CLOSE_LIMIT, channel.close()).await;
     drop(slot);
+}
+
+/// Joins short packets, so that they share the encryption, and the system calls on both sides.
+fn joined(packets: impl Iterator<Item = Bytes>) -> Vec<Bytes> {
+    let mut data = Vec::new();
+    let mut short = BytesMut::new();
+    for packet in packets {
+        let is_long = packet.len() > JOINED_BYTES / 2;
+        if !short.is_empty() && (is_long || short.len() + packet.len() > JOINED_BYTES) {
+            data.push(short.split().freeze());
+        }
+
+        if is_long {
+            data.push(packet);
+        } else {
+            short.extend_from_slice(&packet);
+        }
+    }
+
+    if !short.is_empty() {
+        data.push(short.freeze());
+    }
+
+    data
 }

@@ -42,6 +42,15 @@ impl SftpClient {
     /// Returns true if a path leads to a directory whose names can be read. Some servers open
     /// anything as a directory, and notice at the first read.
     pub(in crate::ssh::transfer) async fn is_listed(&self, path: &[u8]) -> bool {
+        // Pipelined, so that no file stays open on a channel for pipelined requests.
+        if self.pipelines() {
+            match self.list_pipelined(path).await {
+                Ok(_) if self.pipelines() => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+
         let Ok(handle) = self.opendir(path).await else {
             return false;
         };

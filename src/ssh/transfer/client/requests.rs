@@ -64,10 +64,7 @@ impl SftpClient {
             return;
         }
 
-        let id = self.next_id();
-        if self.shared.expect(id, Some(handle.clone())).is_ok() {
-            let _ = self.put(id, &SftpRequest::Close(handle));
-        }
+        let _ = self.send(&SftpRequest::Close(handle));
     }
 
     /// Reads up to `length` bytes at `offset`. Returns `None` at the end of the file. Some servers
@@ -97,21 +94,7 @@ impl SftpClient {
             }
         }
 
-        match answer {
-            // More bytes than requested would overlap the next piece, and none at all would repeat
-            // forever.
-            SftpReply::Content(content)
-                if content.is_empty() || content.len() > length as usize =>
-            {
-                Err(Malformed("it answers with a wrong number of bytes").into())
-            }
-            SftpReply::Content(content) => Ok(Some(content)),
-            SftpReply::Status(Status {
-                code: StatusCode::EndOfFile,
-                ..
-            }) => Ok(None),
-            other => Err(unexpected(other)),
-        }
+        content(answer, length)
     }
 
     /// Writes a chunk at `offset`.
@@ -121,16 +104,7 @@ impl SftpClient {
         offset: u64,
         chunk: Chunk,
     ) -> Result<(), RequestError> {
-        let id = self.next_id();
-        let answer = self.expect(id, None).await?;
-
-        let send = |packet| drop(self.queue.send(packet));
-        match &self.shell {
-            Some(shell) => shell.write(id, handle, offset, chunk.content(), send)?,
-            None => send(chunk.write_to(id, handle, offset)),
-        }
-
-        done(self.answer(answer).await?)
+        done(self.reply(self.send_write(handle, offset, chunk)).await?)
     }
 
     /// Returns the attributes of a path. A link is followed.
@@ -192,14 +166,7 @@ impl SftpClient {
         &self,
         handle: &Handle,
     ) -> Result<Option<Vec<NameReply>>, RequestError> {
-        match self.ask(SftpRequest::Readdir(handle)).await? {
-            SftpReply::Names(names) => Ok(Some(names)),
-            SftpReply::Status(Status {
-                code: StatusCode::EndOfFile,
-                ..
-            }) => Ok(None),
-            other => Err(unexpected(other)),
-        }
+        names(self.ask(SftpRequest::Readdir(handle)).await?)
     }
 
     /// Removes a file or link.
@@ -373,8 +340,37 @@ impl SftpClient {
     }
 }
 
+/// Converts the reply to a request for `length` bytes. `None` is the end of the file.
+pub(super) fn content(reply: SftpReply, length: u32) -> Result<Option<Content>, RequestError> {
+    match reply {
+        // More bytes than requested would overlap the next piece, and none at all would repeat
+        // forever.
+        SftpReply::Content(content) if content.is_empty() || content.len() > length as usize => {
+            Err(Malformed("it answers with a wrong number of bytes").into())
+        }
+        SftpReply::Content(content) => Ok(Some(content)),
+        SftpReply::Status(Status {
+            code: StatusCode::EndOfFile,
+            ..
+        }) => Ok(None),
+        other => Err(unexpected(other)),
+    }
+}
+
+/// Converts the reply to a request for names. `None` is the end of the directory.
+pub(super) fn names(reply: SftpReply) -> Result<Option<Vec<NameReply>>, RequestError> {
+    match reply {
+        SftpReply::Names(names) => Ok(Some(names)),
+        SftpReply::Status(Status {
+            code: StatusCode::EndOfFile,
+            ..
+        }) => Ok(None),
+        other => Err(unexpected(other)),
+    }
+}
+
 /// Converts a status reply to a result.
-fn done(reply: SftpReply) -> Result<(), RequestError> {
+pub(super) fn done(reply: SftpReply) -> Result<(), RequestError> {
     match reply {
         SftpReply::Status(Status {
             code: StatusCode::Ok,
@@ -385,7 +381,7 @@ fn done(reply: SftpReply) -> Result<(), RequestError> {
 }
 
 /// Converts a reply of another type than expected to an error.
-fn unexpected(reply: SftpReply) -> RequestError {
+pub(super) fn unexpected(reply: SftpReply) -> RequestError {
     match reply {
         SftpReply::Status(status) if status.code != StatusCode::Ok => status.into(),
         _ => OTHER.into(),

@@ -274,6 +274,7 @@ impl SftpClient {
             refuses_posix_rename: AtomicBool::default(),
             removes: OnceCell::new(),
             leaves_closes_unanswered: AtomicBool::default(),
+            gives_other_handles: AtomicBool::default(),
             round_trip,
             shell: None,
             _open: guard,

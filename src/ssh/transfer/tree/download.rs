@@ -199,7 +199,7 @@ impl TreeDirection for DownloadDirection<'_> {
         );
 
         let LeafKind::File(size) = leaf.kind else {
-            return self.link(leaf, &from, to).await;
+            return Box::pin(self.link(leaf, &from, to)).await;
         };
 
         if self.context.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
@@ -221,14 +221,10 @@ impl TreeDirection for DownloadDirection<'_> {
             // A file of unexpected length may have any length, so it gets all the memory for large
             // files.
             None => {
-                self.large(
-                    ticket,
-                    leaf,
-                    if size < piece { u64::MAX } else { size },
-                    from,
-                    to,
-                )
-                .await?
+                let room = if size < piece { u64::MAX } else { size };
+                // Boxed like a link, because very many files are in flight, and most of them are
+                // small.
+                Box::pin(self.large(ticket, leaf, room, from, to)).await?
             }
         };
 

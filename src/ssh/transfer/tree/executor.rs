@@ -19,10 +19,13 @@ use crate::{
 
 /// Upper limit of directories created and listed at once. Each takes some round trips, and at most
 /// one open handle.
-const DIRECTORIES_AT_ONCE: usize = 64;
-/// Upper limit of files moved at once. Their handles and memory are limited where the files are
-/// moved.
-const LEAVES_AT_ONCE: usize = 1_000;
+const DIRECTORIES_AT_ONCE: usize = 128;
+/// Upper limit of files moved at once over a long distance. Their handles and memory are limited
+/// where the files are moved.
+const LEAVES_FAR: usize = 2_500;
+/// Upper limit of files moved at once otherwise. sshd copies all that waits in a channel again with
+/// each packet that arrives (`sshbuf_allocate`), so no more wait there than keep the server busy.
+const LEAVES_NEAR: usize = 128;
 /// Upper limit of directories whose mode and times are set at once.
 const FINISHED_AT_ONCE: usize = 200;
 
@@ -71,7 +74,7 @@ enum WorkResult {
 }
 
 /// Moves the remaining entries of a plan. Entries which cannot be moved are recorded in the tally.
-/// All moved entries are complete when the function returns.
+/// All moved entries are complete when the function returns. `is_far` is true over a long distance.
 ///
 /// # Errors
 /// The error that ended the transfer of all entries. Errors of single entries are in the tally.
@@ -80,10 +83,12 @@ pub(super) async fn run(
     plan: &mut Plan,
     progress: &TransferCounters,
     keeps_root: bool,
+    is_far: bool,
 ) -> Result<(), TransferError> {
     plan.begin_again();
+    let most = if is_far { LEAVES_FAR } else { LEAVES_NEAR };
     // Times come last, since every new entry changes the time of its directory.
-    let moved = move_all(direction, plan, progress).await;
+    let moved = move_all(direction, plan, progress, most).await;
     match moved {
         Ok(()) | Err(TransferError::Tree(_)) => {}
         Err(_) => return moved,
@@ -95,11 +100,12 @@ pub(super) async fn run(
     moved
 }
 
-/// Moves the files and links of a plan, and creates and lists its directories.
+/// Moves the files and links of a plan, up to `most` at once, and creates and lists its directories.
 async fn move_all(
     direction: &impl TreeDirection,
     plan: &mut Plan,
     progress: &TransferCounters,
+    most: usize,
 ) -> Result<(), TransferError> {
     let (mut directories, mut leaves, mut works) = (0, 0, FuturesUnordered::new());
     loop {
@@ -109,13 +115,14 @@ async fn move_all(
             && let Some((ticket, directory)) = plan.next_directory()
         {
             directories += 1;
-            works.push(Either::Left(async move {
+            // Boxed, because otherwise each file would take the room of a directory.
+            works.push(Either::Left(Box::pin(async move {
                 let listed = direction.directory(&directory).await;
                 (ticket, WorkResult::Directory(directory, listed))
-            }));
+            })));
         }
 
-        while leaves < LEAVES_AT_ONCE
+        while leaves < most
             && let Some((ticket, leaf)) = plan.next_leaf()
         {
             leaves += 1;

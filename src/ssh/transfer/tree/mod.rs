@@ -25,7 +25,7 @@ pub(super) use self::{
     upload::UpTree,
 };
 use super::{
-    TransferCounters, TransferError, TransferRequest, client::SftpClient,
+    FAR, TransferCounters, TransferError, TransferRequest, client::SftpClient,
     local::thread_pool::Threads,
 };
 use crate::{
@@ -137,7 +137,8 @@ impl TreeContext {
         plan: &mut Plan,
         keeps_root: bool,
     ) -> Result<Tally, TransferError> {
-        let done = executor::run(direction, plan, &self.progress, keeps_root).await;
+        let is_far = self.channel_set.first().round_trip >= FAR;
+        let done = executor::run(direction, plan, &self.progress, keeps_root, is_far).await;
         // Added even after an error: the plan and its tally live on into the next attempt.
         plan.tally.unkept += std::mem::take(&mut *lock(&self.unkept));
         let ended = match done {

@@ -19,7 +19,7 @@ use crate::{
     },
     ssh::transfer::{
         TransferError,
-        client::{RequestError, SftpClient},
+        client::{Pipelined, RequestError, SftpClient},
         error::shown,
         file::download::attributes_to_keep,
     },
@@ -104,6 +104,12 @@ pub(super) async fn list(
     path: &[u8],
     listed: &Listed,
 ) -> Result<LocalListing, TransferError> {
+    if let Some(pipeline) = channel_set.pipeline()
+        && let Some(listing) = list_pipelined(pipeline.client(), path, listed).await?
+    {
+        return Ok(listing);
+    }
+
     // A listing holds a handle open, so it needs a slot like a file.
     let mut slot = channel_set.slot().await;
 
@@ -121,6 +127,23 @@ pub(super) async fn list(
 /// # Errors
 /// A request failed.
 pub(super) async fn read_small(
+    channel_set: &Arc<ChannelSet>,
+    path: &[u8],
+    size: u64,
+) -> Result<Option<Content>, TransferError> {
+    if let Some(pipeline) = channel_set.pipeline() {
+        // One byte more than expected reveals a file that has grown.
+        let length = u32::try_from(size + 1).unwrap_or(u32::MAX);
+        if let Pipelined::Done(content) = pipeline.client().read_pipelined(path, length).await? {
+            return Ok(Some(content).filter(|content| content.len() as u64 == size));
+        }
+    }
+
+    Box::pin(read_in_slot(channel_set, path, size)).await
+}
+
+/// Reads a small file with a slot for an open file: the requests after the open follow its reply.
+async fn read_in_slot(
     channel_set: &Arc<ChannelSet>,
     path: &[u8],
     size: u64,
@@ -145,6 +168,26 @@ async fn list_over(
     let names = read_names(client, path, listed).await?;
     let failed = client.failed("reading the directory", path);
     entries(client, path, names).await.map_err(failed)
+}
+
+/// Lists a directory by pipelined requests. Returns `None` if that has to be repeated in steps.
+async fn list_pipelined(
+    client: &SftpClient,
+    path: &[u8],
+    listed: &Listed,
+) -> Result<Option<LocalListing>, TransferError> {
+    let failed = client.failed("reading the directory", path);
+    let Pipelined::Done(replies) = client.list_pipelined(path).await.map_err(&failed)? else {
+        return Ok(None);
+    };
+
+    let mut all = Vec::new();
+    for names in replies {
+        listed.add(&names)?;
+        all.extend(names.into_iter().map(without_reply));
+    }
+
+    entries(client, path, all).await.map(Some).map_err(failed)
 }
 
 /// Returns the names of a directory, perhaps with `.` and `..` among them.
@@ -203,14 +246,17 @@ async fn read_all(
         // Counted before the names are stored, so that an endless listing cannot fill the memory.
         listed.add(&names)?;
 
-        // Copied, because the name shares the memory of the whole reply, with the long form for
-        // `ls`.
-        all.extend(names.into_iter().map(|name| NameReply {
-            name: name.name.to_vec().into(),
-            ..name
-        }));
+        all.extend(names.into_iter().map(without_reply));
 
         at_once = (at_once * 2).min(most);
+    }
+}
+
+/// Copies a name, which shares the memory of the whole reply, with the long form for `ls`.
+fn without_reply(name: NameReply) -> NameReply {
+    NameReply {
+        name: name.name.to_vec().into(),
+        ..name
     }
 }
 

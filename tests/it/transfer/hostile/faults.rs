@@ -112,7 +112,7 @@ pub(super) fn version(number: u32, extension: &str) -> Vec<u8> {
 }
 
 /// The same, announced as OpenSSH's sftp-server does (`process_init` of sftp-server.c).
-pub(super) fn posing_as_openssh(mut fault: Fault) -> Fault {
+pub(crate) fn posing_as_openssh(mut fault: Fault) -> Fault {
     let names = [
         "posix-rename@openssh.com",
         "fstatvfs@openssh.com",

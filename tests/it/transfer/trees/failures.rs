@@ -345,13 +345,18 @@ async fn a_server_that_grants_one_channel_gets_a_tree_over_it() {
         .connect()
         .await;
     let (from, to) = ends(&bench, "ssh_upload");
+    let back = bench.local("back");
     fs::create_dir(&from).unwrap();
     for number in 0..500 {
         fs::write(from.join(number.to_string()), number.to_string()).unwrap();
     }
+    fs::write(from.join("large"), random(1_000_000)).unwrap();
 
     bench.tree("ssh_upload", &from, &to, json!({})).await.ok();
-    assert_eq!(names(&to).len(), 500);
+    bench.tree("ssh_download", &to, &back, json!({})).await.ok();
+    for copy in [to, back] {
+        assert_same(&from, &copy);
+    }
 }
 
 /// Files of every length that is treated differently.

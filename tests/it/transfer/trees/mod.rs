@@ -17,10 +17,14 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use super::{failures::open_limited, resume::behind, set_mode, sftp_server};
+use super::{
+    failures::open_limited, hostile::faults::posing_as_openssh, resume::behind, set_mode,
+    sftp_server,
+};
 use crate::support::{
     checks::{random, skipped},
     disk::names,
+    fake_sshd::FakeSshdSettings,
     fixture::{ConnectedHost, TestHost},
     mcp_client::ToolResult,
 };
@@ -334,6 +338,37 @@ async fn a_tree_arrives_as_it_is_without_the_extensions_of_openssh() {
 
         assert_eq!(names(&up.join("sub")), ["file", "link"]);
     }
+}
+
+/// The handles of such a server are not those of OpenSSH, as it says it is: requests that are sent before the answer to
+/// the open name none of its files.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_arrives_though_handles_are_unexpected() {
+    let settings = FakeSshdSettings {
+        software: "SSH-2.0-OpenSSH_9.9",
+        max_sessions: 300,
+        fault: Some(Box::new(|| {
+            posing_as_openssh(Box::new(|_, honest| Some(honest)))
+        })),
+        ..FakeSshdSettings::default()
+    };
+
+    let mut bench = TestHost::fake_with(settings, "").connect().await;
+    let (source, up, down) = (
+        bench.local("source"),
+        bench.remote("up"),
+        bench.local("down"),
+    );
+    simple(&source, "content");
+    for number in 0..400 {
+        fs::write(source.join(number.to_string()), number.to_string()).unwrap();
+    }
+
+    bench.tree("ssh_upload", &source, &up, json!({})).await.ok();
+    bench.tree("ssh_download", &up, &down, json!({})).await.ok();
+
+    assert_same(&source, &up);
+    assert_same(&source, &down);
 }
 
 #[tokio::test(flavor = "multi_thread")]

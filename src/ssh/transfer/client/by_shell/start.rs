@@ -135,6 +135,7 @@ impl SftpClient {
             removes: OnceCell::new(),
             refuses_posix_rename: AtomicBool::default(),
             leaves_closes_unanswered: AtomicBool::default(),
+            gives_other_handles: AtomicBool::default(),
             round_trip,
             shell: Some(server),
             _open: guard,

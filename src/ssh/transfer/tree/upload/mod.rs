@@ -222,7 +222,7 @@ impl TreeDirection for Up<'_> {
         names.push(&leaf.name);
         let to = join(self.to, &names);
         let LeafKind::File(size) = leaf.kind else {
-            return self.link(leaf, &to).await;
+            return Box::pin(self.link(leaf, &to)).await;
         };
 
         if self.context.skip_unchanged && self.is_unchanged(leaf, size, &to).await? {
@@ -244,7 +244,8 @@ impl TreeDirection for Up<'_> {
 
         let complete = match small {
             Some(complete) => complete,
-            None => self.large(ticket, leaf, &to, memory).await?,
+            // Boxed like a link, because very many files are in flight, and most of them are small.
+            None => Box::pin(self.large(ticket, leaf, &to, memory)).await?,
         };
 
         self.context.progress.count_file();

@@ -2,18 +2,20 @@
 
 use super::Up;
 use crate::{
-    sftp::{attributes::Attributes as Found, request::Access},
+    sftp::{attributes::Attributes as Found, content::Chunk, request::Access},
     ssh::transfer::{
         TransferError,
+        client::Pipelined,
         file::{finish_write::FinishWrite, source::to_set},
         request::FileResult,
+        tree::channels::Pipeline,
     },
-    tree::entry::Leaf,
+    tree::{entry::Leaf, tally::Unkept},
 };
 
 impl Up<'_> {
-    /// Sends a file small enough for a single write request. Returns `None` if the file has grown
-    /// too long.
+    /// Sends a file small enough for a single write request. Returns `None` if the file has to be
+    /// sent like a large one: it has grown too long, or the server gave an unexpected handle.
     ///
     /// # Errors
     /// A request failed, or the file cannot be read or is guarded.
@@ -27,24 +29,75 @@ impl Up<'_> {
         let Some((content, attributes)) = read else {
             return Ok(None);
         };
-        let slot = self.context.channel_set.slot().await;
-        let client = slot.client();
+        let (bytes, attributes) = (content.content().len() as u64, to_set(attributes));
+
+        let unkept = match self.context.channel_set.pipeline() {
+            Some(pipeline) => match self.pipelined(pipeline, content, attributes, to).await? {
+                Pipelined::Done(unkept) => unkept,
+                Pipelined::Repeat => return Ok(None),
+            },
+            None => Box::pin(self.in_slot(content, attributes, to)).await?,
+        };
+
+        self.context.progress.add(bytes);
+
+        Ok(Some(FileResult {
+            bytes,
+            verified: false,
+            unkept,
+        }))
+    }
+
+    /// Sends a file with all requests but the rename at once. The rename waits until the content is
+    /// known to be complete.
+    async fn pipelined(
+        &self,
+        pipeline: Pipeline<'_>,
+        content: Chunk,
+        attributes: Found,
+        to: &[u8],
+    ) -> Result<Pipelined<Unkept>, TransferError> {
+        let client = pipeline.client();
         // Recorded before the file exists, so that a lost connection cannot leave it behind
         // unnoticed.
         let temporary = self.pending_uploads.create_name(to, client)?;
-        let attributes = to_set(attributes);
 
-        // A server that cannot change modes keeps this mode, as with `sftp`. The owner must be able
-        // to write.
-        let new = Found::mode(attributes.permissions.unwrap_or(0o644) & 0o777 | 0o600);
+        let (path, new) = (&temporary.temporary, mode_until_finished(attributes));
+        let sent = client.create_pipelined(path, new, content, attributes, to);
+        let Pipelined::Done(attributes_set) = sent.await? else {
+            self.pending_uploads.remove(&temporary, client).await;
+            return Ok(Pipelined::Repeat);
+        };
+
+        let mut unkept = self.put_in_place(&temporary, client).await?;
+        unkept += Unkept {
+            attributes: u64::from(!attributes_set),
+            ..Unkept::default()
+        };
+
+        Ok(Pipelined::Done(unkept))
+    }
+
+    /// Sends a file with a slot for an open file: the requests after the open follow its reply.
+    async fn in_slot(
+        &self,
+        content: Chunk,
+        attributes: Found,
+        to: &[u8],
+    ) -> Result<Unkept, TransferError> {
+        let slot = self.context.channel_set.slot().await;
+        let client = slot.client();
+        let temporary = self.pending_uploads.create_name(to, client)?;
+
+        let new = mode_until_finished(attributes);
         let made = client
             .open_file(&temporary.temporary, Access::Create, new)
             .await;
         let handle = made.map_err(client.failed("creating a file next to", to))?;
-        let bytes = content.content().len() as u64;
+        let length = content.content().len() as u64;
 
         let write = async {
-            if bytes == 0 {
+            if length == 0 {
                 Ok(())
             } else {
                 client.write(&handle, 0, content).await
@@ -56,19 +109,20 @@ impl Up<'_> {
             handle: &handle,
             target: to,
             attributes,
-            length: bytes,
+            length,
             // A tree may have very many small files, each of which would wait for the disk.
             flushes: false,
         };
 
         let mut unkept = finish.at_once(write).await?;
         unkept += self.put_in_place(&temporary, client).await?;
-        self.context.progress.add(bytes);
 
-        Ok(Some(FileResult {
-            bytes,
-            verified: false,
-            unkept,
-        }))
+        Ok(unkept)
     }
+}
+
+/// Returns the mode of a new file until its attributes are set. A server that cannot change modes
+/// keeps this mode, as with `sftp`. The owner must be able to write.
+fn mode_until_finished(attributes: Found) -> Found {
+    Found::mode(attributes.permissions.unwrap_or(0o644) & 0o777 | 0o600)
 }
