@@ -13,6 +13,9 @@ use crate::{
     ssh::known_servers::{KnownServer, KnownServers},
 };
 
+/// Most servers in the store. Beyond that, those that were not seen for longest are forgotten.
+const MAX_SERVERS: usize = 500;
+
 /// Known servers of a process, shared by all clones. They are read from the store before the first
 /// connection, and each change is saved.
 #[derive(Debug, Clone)]
@@ -73,6 +76,7 @@ async fn save_changes(
                 document
                     .servers
                     .retain(|_, server| server.is_worth_saving());
+                forget_oldest(&mut document.servers);
             })
         });
 
@@ -80,5 +84,41 @@ async fn save_changes(
             let error = escape_line(with_causes(&error));
             tracing::warn!(error, "what was learned of a server is not saved");
         }
+    }
+}
+
+/// Forgets servers until there are no more than [`MAX_SERVERS`].
+fn forget_oldest(servers: &mut BTreeMap<String, KnownServer>) {
+    let mut by_age: Vec<_> = servers
+        .iter()
+        .map(|(host_key, server)| (server.seen, host_key.clone()))
+        .collect();
+    by_age.sort_unstable();
+
+    let too_many = servers.len().saturating_sub(MAX_SERVERS);
+    for (_, host_key) in by_age.into_iter().take(too_many) {
+        servers.remove(&host_key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_servers_not_seen_for_longest_are_forgotten() {
+        let server = |seen| KnownServer {
+            seen,
+            ..KnownServer::default()
+        };
+        let mut servers: BTreeMap<_, _> = (0..2000_u64)
+            .map(|number| (format!("SHA256:{number}"), server(number)))
+            .collect();
+
+        forget_oldest(&mut servers);
+        assert_eq!(servers.len(), MAX_SERVERS);
+        assert!(servers.values().all(|server| server.seen >= 1500));
+        forget_oldest(&mut servers);
+        assert_eq!(servers.len(), MAX_SERVERS);
     }
 }

@@ -217,7 +217,7 @@ async fn login_shell(host: &Arc<RemoteHost>, trace: &StageTrace) {
     if host.is_windows() {
         let probe = host.login_shell().await;
         if probe.shell.windows().is_some() {
-            let os = host.facts().and_then(|facts| facts.os.clone());
+            let os = host.facts().and_then(|facts| facts.os);
             trace.detail(|| format!("the host runs {}", os.unwrap_or_else(|| "Windows".into())));
             return name_login_shell(probe, trace);
         }

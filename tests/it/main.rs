@@ -33,6 +33,7 @@ mod names;
 mod one_command;
 mod protocol;
 mod proxy;
+mod remembered;
 mod sessions;
 mod settings;
 #[cfg(unix)]

@@ -21,6 +21,8 @@ const TOOLS: [&str; 8] = [
 
 /// Longest name of a system, in bytes.
 const MAX_OS_BYTES: usize = 40;
+/// Most that is kept of an answer, in bytes.
+const MAX_PART_BYTES: usize = 2048;
 /// Longest name of a machine or a shell, in bytes.
 const MAX_NAME_BYTES: usize = 25;
 
@@ -88,6 +90,21 @@ impl HostFacts {
 }
 
 impl HostFacts {
+    /// Returns the part of an answer to [`POSIX_PROBE`](super::POSIX_PROBE) that [`read`](Self::read)
+    /// needs, without what startup files printed before it. Empty if the part is too long.
+    #[must_use]
+    pub fn part(answer: &[u8]) -> String {
+        let answer = String::from_utf8_lossy(answer);
+        let after_mark = answer.split_once(POSIX_MARK).map(|(_, rest)| rest);
+        let part = after_mark.map_or_else(String::new, |rest| format!("{POSIX_MARK}{rest}"));
+
+        if part.len() > MAX_PART_BYTES {
+            String::new()
+        } else {
+            part
+        }
+    }
+
     /// Returns the facts that a login shell of Windows gave.
     #[must_use]
     pub fn of_windows(facts: &WindowsFacts) -> Self {
@@ -177,6 +194,12 @@ mod tests {
         let noisy =
             format!("NAME=Noise\n/bin/docker\nuname:a b c\n\x1b[1m{answer}Bye\nNAME=Late\n");
         assert_eq!(facts(&noisy), facts(&answer));
+
+        let part = HostFacts::part(noisy.as_bytes());
+        assert!(part.starts_with(POSIX_MARK) && !part.contains("Noise"));
+        assert_eq!(facts(&part), facts(&answer));
+        let endless = answer + &"x".repeat(MAX_PART_BYTES);
+        assert_eq!(HostFacts::part(endless.as_bytes()), "");
     }
 
     #[test]

@@ -157,6 +157,20 @@ impl LoginShell {
         matches!(self, Self::Posix | Self::Fish | Self::Csh)
     }
 
+    /// Returns true if no other shell than one of `actual`'s family can have run a command of one line
+    /// that was written for this family and has not announced itself: the actual shell ends at
+    /// what comes before the command.
+    ///
+    /// csh goes on with the next line after an error, so there must be a single line, and the script
+    /// for fish has several.
+    #[must_use]
+    pub fn ends_before_command(self, actual: Self) -> bool {
+        matches!(
+            (self, actual),
+            (Self::Posix, Self::Fish | Self::Csh) | (Self::Fish, Self::Posix)
+        )
+    }
+
     /// Returns the shell of Windows; `None` for any other.
     #[must_use]
     pub fn windows(self) -> Option<WindowsShell> {

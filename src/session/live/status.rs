@@ -42,7 +42,7 @@ impl LiveSession {
             auth_method: peer.map(|peer| peer.auth_method.clone()),
             host_key: peer.map(|peer| peer.host_key.clone()),
             connected_at: connected.map(|host| connected_at(host.peer())),
-            facts: connected.and_then(|host| host.facts().cloned()),
+            facts: connected.and_then(|host| host.facts()),
             last_error: last
                 .error
                 .clone()

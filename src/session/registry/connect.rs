@@ -95,7 +95,7 @@ impl SessionRegistry {
         host.wait_for_facts(FACTS_PATIENCE).await;
 
         let status = SessionStatus {
-            facts: host.facts().cloned(),
+            facts: host.facts(),
             ..status
         };
 

@@ -64,6 +64,11 @@ impl Candidate {
             .is_some_and(|offer| offer.is_same_key(other))
     }
 
+    /// Returns the fingerprint of the key or certificate; `None` if the file must be decrypted first.
+    pub(super) fn fingerprint(&self) -> Option<String> {
+        self.offer.as_ref().map(Offer::fingerprint)
+    }
+
     /// Returns true if both have the same public key, as a plain key or in a certificate.
     pub(super) fn has_key_of(&self, other: Option<&Offer>) -> bool {
         let key = self.offer.as_ref().map(Offer::key_data);

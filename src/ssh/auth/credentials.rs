@@ -1,6 +1,9 @@
 //! Credentials for a log-in: given by the caller, or typed by the user.
 
-use crate::{password::Password, ssh::prompt::prompter::Purpose};
+use crate::{
+    password::Password,
+    ssh::{known_servers::KnownKey, prompt::prompter::Purpose},
+};
 
 /// Credentials which the caller has given, or which are known from an earlier log-in. Other keys
 /// come from the configuration and the agent.
@@ -17,6 +20,9 @@ pub struct Credentials {
     /// True if the account refused the method `none` before. If there is a key, the method is then
     /// left out, which saves a round trip.
     pub needs_proof: bool,
+    /// Key that was enough for the last log-in to this account; `None` if not known. Set for each
+    /// server when its host key is known.
+    pub known_key: Option<KnownKey>,
 }
 
 /// Secret which the user has typed and a server or key file has accepted. Kept in memory until the

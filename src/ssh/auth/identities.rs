@@ -18,7 +18,7 @@ use super::{
 use crate::{
     openssh::effective_config::EffectiveConfig,
     ssh::{
-        config::expand::expand_path, error::SshError, trace::StageTrace,
+        config::expand::expand_path, error::SshError, known_servers::KnownKey, trace::StageTrace,
         transport::handler::ClientHandler,
     },
 };
@@ -121,6 +121,30 @@ impl Identities {
             unusable,
             explicit: explicit.map(str::to_owned),
         })
+    }
+
+    /// Begins with the key that was enough for the last log-in, if all keys before it were refused
+    /// then. So the log-in has the same result as in OpenSSH's order, unless the server has learned
+    /// to accept one of those. Returns true if this key is now the first.
+    pub(super) fn begin_with(&mut self, known: &KnownKey) -> bool {
+        let fingerprints: Vec<_> = self.waiting.iter().map(Candidate::fingerprint).collect();
+        let is_accepted = |key: &Option<String>| key.as_ref() == Some(&known.accepted);
+        let Some(at) = fingerprints.iter().position(is_accepted) else {
+            return false;
+        };
+
+        let mut before = fingerprints.iter().take(at).flatten();
+        let all_refused = before.all(|key| known.refused.contains(key))
+            && !fingerprints.iter().take(at).any(Option::is_none);
+        if !all_refused {
+            return false;
+        }
+
+        if let Some(candidate) = self.waiting.remove(at) {
+            self.waiting.push_front(candidate);
+        }
+
+        true
     }
 
     /// Returns the keys which were not offered yet, in order.

@@ -29,6 +29,7 @@ use self::{
 };
 use super::{
     error::{Remedy, SshError},
+    known_servers::KnownKey,
     prompt::prompter::Prompter,
     transport::{
         deadline::Deadline,
@@ -50,6 +51,8 @@ pub(super) struct LoggedIn {
     pub(super) notice: Option<String>,
     /// True if the server refused the method `none`, now or earlier.
     pub(super) needs_proof: bool,
+    /// Key that was enough; `None` if the server required anything else.
+    pub(super) key: Option<KnownKey>,
 }
 
 /// Logs in with the methods of the configuration. `destination` is the destination as the user typed
@@ -85,8 +88,10 @@ pub(super) async fn authenticate(
         .get()
         .is_some_and(|accepted| accepted.no_passwords);
     let passwords = PasswordState::new(&typed_secrets, credentials, withheld);
-    let identities =
+    let mut identities =
         Identities::gather(handle, config, destination, credentials, &facts.trace).await?;
+    let known_key = credentials.known_key.as_ref();
+    let begins_with_known = known_key.is_some_and(|known| identities.begin_with(known));
 
     let mut login = Login {
         handle,
@@ -96,7 +101,8 @@ pub(super) async fn authenticate(
         passwords,
         keys: KeyState::new(identities, credentials.passphrase.as_ref()),
         log: AttemptLog::new(),
-        needs_proof: credentials.needs_proof,
+        // A key was asked for the last time.
+        needs_proof: credentials.needs_proof || begins_with_known,
     };
 
     // The trace describes failed log-ins too, so the error is returned only afterwards.
@@ -109,6 +115,9 @@ pub(super) async fn authenticate(
         typed_secrets: login.typed_secrets.secrets,
         notice: (!login.keys.outdated.is_empty()).then(|| login.keys.outdated.join("; ")),
         needs_proof: login.needs_proof,
+        key: (login.log.succeeded == ["publickey"])
+            .then(|| login.keys.known_key(known_key))
+            .flatten(),
     })
 }
 
@@ -299,7 +308,7 @@ impl Login<'_> {
                 .push(format!("{tried}: the server closed the connection{reason}"));
 
             // After refused keys, the likely cause is the server's limit `MaxAuthTries`.
-            if self.keys.refused > 0 {
+            if !self.keys.refused.is_empty() {
                 self.log.remedy = Remedy::FewerKeys;
             } else if nothing_refused {
                 self.log.remedy = Remedy::Again;

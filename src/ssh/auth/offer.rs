@@ -1,6 +1,6 @@
 //! Public key or certificate, as offered to a server (RFC 4252, section 7).
 
-use russh::keys::{Algorithm, Certificate, PublicKey, ssh_key::public::KeyData};
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, ssh_key::public::KeyData};
 
 /// Public part of a candidate, which is shown to the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,18 @@ impl Offer {
             Self::Key(key) => key.key_data(),
             Self::Certificate(certificate) => certificate.public_key(),
         }
+    }
+
+    /// Returns the fingerprint, by which the key or certificate is remembered. A renewed certificate
+    /// counts as the same.
+    pub(super) fn fingerprint(&self) -> String {
+        let kind = if self.is_certificate() {
+            "certificate "
+        } else {
+            ""
+        };
+
+        format!("{kind}{}", self.key_data().fingerprint(HashAlg::Sha256))
     }
 
     /// Returns true for a certificate.

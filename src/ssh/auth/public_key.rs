@@ -30,6 +30,7 @@ use crate::{
     password::Password,
     ssh::{
         error::{Remedy, SshError},
+        known_servers::KnownKey,
         prompt::prompter::Purpose,
     },
 };
@@ -46,8 +47,10 @@ pub(super) struct KeyState<'a> {
     server_hash: Option<ServerHash>,
     /// Descriptions of the keys which the server accepted.
     pub(super) accepted: Vec<String>,
-    /// Number of keys which the server refused.
-    pub(super) refused: usize,
+    /// Fingerprint of the key which the server accepted last.
+    accepted_key: Option<String>,
+    /// Fingerprints of the keys which the server refused.
+    pub(super) refused: Vec<String>,
     /// Descriptions of certificates which are not valid now.
     pub(super) outdated: Vec<String>,
 }
@@ -60,14 +63,21 @@ impl<'a> KeyState<'a> {
             passphrase,
             server_hash: None,
             accepted: Vec::new(),
-            refused: 0,
+            accepted_key: None,
+            refused: Vec::new(),
             outdated: Vec::new(),
         }
     }
 
     /// Returns true if the server has accepted or refused a key.
     pub(super) fn was_offered(&self) -> bool {
-        self.refused > 0 || !self.accepted.is_empty()
+        !self.refused.is_empty() || !self.accepted.is_empty()
+    }
+
+    /// Returns what to remember of the keys after a log-in for which a key was enough.
+    pub(super) fn known_key(&self, before: Option<&KnownKey>) -> Option<KnownKey> {
+        let accepted = self.accepted_key.clone()?;
+        Some(KnownKey::after(before, accepted, &self.refused))
     }
 }
 
@@ -161,8 +171,11 @@ impl Login<'_> {
 
         let outcome = self.evaluate(result, "publickey", &description).await?;
         match outcome {
-            MethodOutcome::Failed => self.keys.refused += 1,
-            MethodOutcome::Done | MethodOutcome::Partial => self.keys.accepted.push(description),
+            MethodOutcome::Failed => self.keys.refused.push(offer.fingerprint()),
+            MethodOutcome::Done | MethodOutcome::Partial => {
+                self.keys.accepted_key = Some(offer.fingerprint());
+                self.keys.accepted.push(description);
+            }
         }
 
         // A server does not say why it refuses a certificate, so likely reasons are added.

@@ -24,7 +24,7 @@ use crate::{
         auth::TypedSecret,
         config::target::Target,
         error::SshError,
-        known_servers::Capacity,
+        known_servers::{Capacity, KnownServers},
         transport::{
             handler::{ClientHandler, ConnectionFacts},
             metered::Traffic,
@@ -57,6 +57,8 @@ pub struct Connection {
     pub(in crate::ssh) hop: Option<Arc<Connection>>,
     /// Check of the hosts on the way, for further connections.
     pub(in crate::ssh) route_check: RouteCheck,
+    /// What earlier log-ins showed, for further connections; `None` if that is not used.
+    pub(in crate::ssh) servers: Option<KnownServers>,
     /// Process of the `ProxyCommand`, which ends with this connection; `None` without a
     /// `ProxyCommand`.
     pub(in crate::ssh) _proxy: Option<ProxyProcess>,

@@ -152,6 +152,7 @@ impl SshError {
             | Self::SecondChannel
             | Self::Script(_)
             | Self::ExecScript(_)
+            | Self::OtherShell
             | Self::ExecRefused
             | Self::ShellRefused
             | Self::NotBegun { .. }

@@ -254,6 +254,10 @@ pub enum SshError {
     /// The command, directory or environment cannot be written for the login shell.
     #[error(transparent)]
     ExecScript(#[from] ExecScriptError),
+    /// The login shell is another one than at the last connection, and could not read the script around
+    /// the command.
+    #[error("the login shell of the account has changed; the command was not run")]
+    OtherShell,
     /// The server refused the request to run a command.
     #[error("the server does not run commands for this account; the command was not run")]
     ExecRefused,

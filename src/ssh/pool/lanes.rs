@@ -10,9 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::ChannelPool;
+use super::{ChannelPool, quick::run_nothing};
 use crate::{foreign_text::escape_line, lock::lock, ssh::connect::connection::Connection};
 
 /// Limit of the lanes of a log-in.
@@ -25,8 +25,6 @@ const WINDOW: u32 = 4 * 1024 * 1024;
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 /// Pause after a failed dial.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
-/// Time limit of the command that makes a new lane quick.
-const QUICK_LIMIT: Duration = Duration::from_secs(5);
 /// Interval at which a lane is looked after. The server hears from a throttled lane as often, and so
 /// does not take this client for dead (`ClientAliveInterval`, `sshd_config(5)`).
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -181,7 +179,12 @@ impl Lanes {
 
         match dialled {
             Ok(connection) if state.is_kept => {
-                tokio::spawn(make_quick(Arc::clone(&connection)));
+                let quick = Arc::clone(&connection);
+                tokio::spawn(async move {
+                    if let Ok(channel) = quick.open_channel().await {
+                        run_nothing(channel).await;
+                    }
+                });
                 let lane = Arc::new(Lane {
                     connection,
                     state: Mutex::new(LaneState {
@@ -290,24 +293,6 @@ impl Drop for LaneSlot {
         state.changed_at = Instant::now();
         self.lane.update(&state);
     }
-}
-
-/// Runs a command without effect. OpenSSH's server sets `TCP_NODELAY` when the first command of a
-/// connection begins. Without that, each window adjustment waits until the previous one has been
-/// acknowledged, so that an upload takes twice as long.
-///
-/// A lane where the command fails is merely slower: an account may permit forwarding only.
-async fn make_quick(connection: Arc<Connection>) {
-    let run = async {
-        let mut channel = connection.handle.channel_open_session().await?;
-        channel.exec(true, "exit").await?;
-        // A forced command may wait for its input.
-        channel.eof().await?;
-        while channel.wait().await.is_some() {}
-
-        Ok::<_, russh::Error>(())
-    };
-    let _ = timeout(QUICK_LIMIT, run).await;
 }
 
 /// Takes a place on a lane.

@@ -9,6 +9,7 @@ mod capacity;
 mod extra;
 pub(super) mod lanes;
 mod policy;
+mod quick;
 mod slot;
 mod standby;
 
@@ -353,7 +354,9 @@ impl ChannelPool {
                             Arc::downgrade(&connection),
                         ));
 
-                        state.members.push(Member::new(connection));
+                        let mut member = Member::new(connection);
+                        self.make_quick(&mut member);
+                        state.members.push(member);
                         (state.trouble, state.dialling) = (None, false);
                         let (host, connections) = (&self.first.peer.host_name, state.members.len());
                         tracing::info!(host, connections, "one more connection, for more channels");

@@ -2,6 +2,7 @@
 
 use crate::{
     foreign_text::ForeignText,
+    framing::exec::ShellProbe,
     ssh::{
         command::{exit_status::ExitStatus, limits::StopReason, output::CommandOutput},
         error::{SshError, excerpt},
@@ -25,6 +26,9 @@ pub(super) struct CommandEnd {
     pub(super) refused: Option<SshError>,
     /// Last messages of a sudo which did not run the command.
     pub(super) sudo_messages: Option<ForeignText>,
+    /// What answered in place of the login shell for which the command was written; `None` if the
+    /// command was written for the login shell that is there.
+    pub(super) taken_as_it_is: Option<ShellProbe>,
     /// Reason of the stop; `None` if the command ended by itself.
     pub(super) stopped: Option<StopReason>,
     /// True if a stop script found the processes gone; `None` if nothing is known.
@@ -59,6 +63,20 @@ impl CommandEnd {
         } else {
             Ok(())
         }
+    }
+
+    /// Treats the command as one that was sent without a script, because something else answers than the
+    /// shell for which it was written. Returns what is known of that.
+    pub(super) fn taken_as_it_is(&mut self) -> Option<ShellProbe> {
+        let found = self.taken_as_it_is.take()?;
+        self.has_begun = true;
+        self.notice = Some(
+            "the account no longer has the login shell of the last connection, so this command came with lines \
+             of this program around it; further commands are sent as they are"
+                .to_owned(),
+        );
+
+        Some(found)
     }
 
     /// Reports a command whose script did not begin, or which certainly did not run (`is_certain`).

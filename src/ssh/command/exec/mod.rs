@@ -2,6 +2,7 @@
 
 mod control;
 mod end;
+mod expected;
 mod reader;
 mod running;
 mod send;
@@ -74,10 +75,17 @@ impl RemoteHost {
         context: &mut ExecContext,
     ) -> Result<CommandResult, SshError> {
         let started = Instant::now();
-        let channel = self.request_exec(spec, context).await?;
-        let command = RunningCommand::start(self, channel, spec, context);
 
-        command.wait(&context.conditions, started).await
+        loop {
+            let channel = self.request_exec(spec, context).await?;
+            let command = RunningCommand::start(self, channel, spec, context);
+
+            match command.wait(&context.conditions, started).await {
+                // The command was written for another shell, which has answered by now.
+                Err(SshError::OtherShell) => {}
+                ended => return ended,
+            }
+        }
     }
 }
 

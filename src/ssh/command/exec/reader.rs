@@ -9,7 +9,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{control::KnownProcesses, end::CommandEnd};
+use super::{
+    control::KnownProcesses,
+    end::CommandEnd,
+    expected::{ExpectedShell, Judgement},
+};
 use crate::{
     event::Event,
     foreign_text::ForeignText,
@@ -21,7 +25,10 @@ use crate::{
         sudo::{SudoEvent, SudoListener},
     },
     ssh::{
-        command::{exit_status::ExitStatus, output::OutputWriter},
+        command::{
+            exit_status::ExitStatus,
+            output::{CommandOutput, OutputWriter},
+        },
         error::SshError,
     },
 };
@@ -30,7 +37,8 @@ use crate::{
 /// but a process in the background may also hold the channel open for ever.
 const QUIET_AFTER_EXIT: Duration = Duration::from_secs(1);
 
-/// Most output that is held back while the settings are read, in bytes.
+/// Most output that is held back while the settings are read, or before an expected login shell has
+/// announced the process, in bytes.
 const MAX_UNREADY_BYTES: usize = 256 * 1024;
 
 /// Task for reading a command's channel from the first message to the last. The task feeds the
@@ -49,9 +57,12 @@ pub(super) struct ChannelReader {
     pub(super) preamble: Vec<u8>,
     /// Decoder for the mark after the settings, for a command with such a mark.
     pub(super) settings_decoder: Option<StreamDecoder>,
-    /// Output that came while the settings were read. A server that pretends to give a terminal (Apache
+    /// Output that is held back. While the settings are read, a server that pretends to give a terminal (Apache
     /// MINA) echoes the settings, so this is shown only if the settings were never read.
     pub(super) unready_output: PerStream<Vec<u8>>,
+    /// Login shell for which the command was written before that shell had answered; `None` once the
+    /// command has begun. Until then, output is held back: it may be another shell's complaint.
+    pub(super) expected: Option<ExpectedShell>,
     /// True if the command should have a terminal and has none.
     pub(super) has_no_terminal: bool,
     /// True from the announcement to the mark after the settings.
@@ -173,12 +184,31 @@ impl ChannelReader {
         // The announcement is the script's first act: without it, the startup files never got that
         // far.
         let has_begun = !matches!(*self.processes.borrow(), KnownProcesses::NotYet);
+        let mut taken_as_it_is = None;
+        match self.judge(status.is_some()).await {
+            Judgement::AsExpected => {}
+            Judgement::TakenAsItIs(found) => taken_as_it_is = Some(found),
+            Judgement::NotRun => {
+                return CommandEnd {
+                    output: CommandOutput::default(),
+                    status,
+                    had_eof,
+                    notice: None,
+                    has_begun: false,
+                    refused: Some(SshError::OtherShell),
+                    sudo_messages: None,
+                    taken_as_it_is: None,
+                    stopped: None,
+                    process_gone: None,
+                };
+            }
+        }
+
         let mut sudo_messages = None;
         for stream in Stream::BOTH {
             let messages = self.close_source(stream).await;
             sudo_messages = sudo_messages.or(messages);
-            let unready = std::mem::take(self.unready_output.get_mut(stream));
-            self.push(stream, &unready).await;
+            self.release(stream).await;
         }
 
         let no_terminal = || "the server gave the command no terminal".to_owned();
@@ -193,8 +223,22 @@ impl ChannelReader {
             has_begun,
             refused,
             sudo_messages,
+            taken_as_it_is,
             stopped: None,
             process_gone: None,
+        }
+    }
+
+    /// Judges a command that was written for an expected login shell and has not announced its process.
+    /// A command that was stopped, or whose connection was lost, is not judged.
+    async fn judge(&mut self, has_ended: bool) -> Judgement {
+        let Some(expected) = self.expected.take().filter(|_| has_ended) else {
+            return Judgement::AsExpected;
+        };
+
+        tokio::select! {
+            judgement = expected.judge() => judgement,
+            () = self.stop.cancelled() => Judgement::AsExpected,
         }
     }
 
@@ -240,7 +284,14 @@ impl ChannelReader {
             output = without(output, &self.preamble);
         }
 
+        if announced && self.expected.take().is_some() {
+            for stream in Stream::BOTH {
+                self.release(stream).await;
+            }
+        }
+
         // The mark after the settings comes on the same stream as the announcement.
+        let source = self.pid_sources.get_mut(stream);
         if announced {
             *source = self.settings_decoder.take().map(PidSource::Settings);
             self.is_reading_settings = source.is_some();
@@ -278,7 +329,11 @@ impl ChannelReader {
             let _ = self.events.try_send(event);
         }
 
-        self.push(stream, &output).await;
+        if self.expected.is_some() {
+            self.hold(stream, &output).await;
+        } else {
+            self.push(stream, &output).await;
+        }
     }
 
     /// Stops looking for marks on a stream, and passes on what was held back. Returns the last
@@ -300,13 +355,18 @@ impl ChannelReader {
         messages
     }
 
+    /// Passes on what was held back.
+    async fn release(&mut self, stream: Stream) {
+        let unready = std::mem::take(self.unready_output.get_mut(stream));
+        self.push(stream, &unready).await;
+    }
+
     /// Holds output back until the settings have been read, or until there is too much.
     async fn hold(&mut self, stream: Stream, bytes: &[u8]) {
         let unready = self.unready_output.get_mut(stream);
         unready.extend_from_slice(bytes);
         if unready.len() > MAX_UNREADY_BYTES {
-            let unready = std::mem::take(unready);
-            self.push(stream, &unready).await;
+            self.release(stream).await;
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     CommandResult, ExecContext,
     control::{CommandControl, KnownProcesses},
     end::CommandEnd,
+    expected::ExpectedShell,
     reader::{AwaitedReply, ChannelReader},
     send::ExecChannel,
     stdin::StdinWriter,
@@ -120,6 +121,10 @@ impl RunningCommand {
                 .says_ready
                 .then(|| StreamDecoder::new(&channel.mark)),
             unready_output: PerStream::default(),
+            expected: channel.is_expected.then(|| ExpectedShell {
+                host: Arc::clone(host),
+                family: shell,
+            }),
             has_no_terminal: false,
             is_reading_settings: false,
             events: send_event,
@@ -272,10 +277,14 @@ impl RunningCommand {
     /// Fails if the command did not run: nothing was sent, or the login shell or sudo did not run
     /// the command.
     async fn result(
-        self,
+        mut self,
         mut command_end: CommandEnd,
         started: Instant,
     ) -> Result<CommandResult, SshError> {
+        if let Some(found) = command_end.taken_as_it_is() {
+            (self.account_refuses, self.same_answer) = (found.refuses, found.deaf);
+        }
+
         let begun = command_end.check_begun(self.not_begun.is_set(), self.same_answer.as_deref());
         if let Err(SshError::NotBegun { .. }) = begun {
             self.control.host.doubt_login_shell();

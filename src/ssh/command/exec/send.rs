@@ -28,6 +28,8 @@ const TERMINAL: &str = "xterm-256color";
 pub(super) struct ExecChannel {
     /// Login shell that gets the script.
     pub(super) probe: ShellProbe,
+    /// True if the login shell is that of the last connection, and has not answered yet.
+    pub(super) is_expected: bool,
     /// True if sudo runs the command.
     pub(super) is_sudo: bool,
     /// Mark of the script's announcements.
@@ -79,9 +81,16 @@ impl RemoteHost {
         // The limit also covers the probe and the channel, but then the error says that nothing was
         // sent.
         let conditions = &context.conditions;
-        let (probe, script) = conditions
-            .before_sending(self.write_script(spec, is_sudo, &mark))
-            .await?;
+        let expected = self.write_expected_script(spec, is_sudo, &mark);
+        let is_expected = expected.is_some();
+        let (probe, script) = match expected {
+            Some(expected) => expected,
+            None => {
+                conditions
+                    .before_sending(self.write_script(spec, is_sudo, &mark))
+                    .await?
+            }
+        };
         let (channel, slot) = conditions
             .before_sending(self.channels.open_channel(Priority::Work))
             .await?;
@@ -108,6 +117,7 @@ impl RemoteHost {
 
         Ok(ExecChannel {
             probe,
+            is_expected,
             is_sudo,
             mark,
             script,
@@ -116,6 +126,30 @@ impl RemoteHost {
             write: Arc::new(write),
             sent_before,
         })
+    }
+
+    /// Writes the script of a command for the login shell of the last connection, which saves the wait
+    /// for the answer of this connection's login shell.
+    ///
+    /// `None` if the answer is there, or if something could be lost: without an announcement, input or
+    /// a password could reach another program, and csh would run the second line of a command.
+    fn write_expected_script(
+        &self,
+        spec: &CommandSpec,
+        is_sudo: bool,
+        mark: &Sentinel,
+    ) -> Option<(ShellProbe, ExecScript)> {
+        let has_input = spec.takes_input || spec.pty || spec.stdin.is_some();
+        let is_plain = !is_sudo && !has_input && !spec.command.contains(['\n', '\r']);
+        let probe = &self.expected_shell().filter(|_| is_plain)?.probe;
+
+        let (cwd, env) = (spec.cwd.as_deref(), spec.env());
+        let script = probe
+            .shell
+            .script(&spec.command, cwd, &env, mark, Input::Empty)
+            .ok()?;
+
+        script.settings.is_empty().then(|| (probe.clone(), script))
     }
 
     /// Writes the script of a command in the language of the login shell. The script of a shell

@@ -10,7 +10,10 @@ use tokio::{sync::watch, time::sleep};
 use super::RemoteHost;
 use crate::{
     framing::exec::{HostFacts, OTHER_PROBE, POSIX_PROBE, ShellProbe},
-    ssh::{error::SshError, known_servers::Capacity},
+    ssh::{
+        error::SshError,
+        known_servers::{Capacity, KnownShell},
+    },
 };
 
 /// Time limit of a probe for the login shell. Without an answer the shell counts as unknown.
@@ -43,6 +46,13 @@ impl RemoteHost {
             Ok(probe) => probe.clone(),
             Err(probe) => probe,
         }
+    }
+
+    /// Returns the login shell that the last connection found, while the shell of this one has not
+    /// answered.
+    pub(in crate::ssh) fn expected_shell(&self) -> Option<&KnownShell> {
+        let is_known = self.login_shell.initialized();
+        self.expected_shell.as_ref().filter(|_| !is_known)
     }
 
     /// Returns true if the account is known to run no commands, or only certain ones.
@@ -93,7 +103,11 @@ impl RemoteHost {
     async fn probe_shell(self: &Arc<Self>) -> ShellProbe {
         let (first, first_failed) = match self.ask_posix_shell().await {
             Ok(answer) => answer,
-            Err(SshError::ExecRefused) => return ShellProbe::refusing(),
+            Err(SshError::ExecRefused) => {
+                let refusing = ShellProbe::refusing();
+                self.remember_shell(&refusing, b"");
+                return refusing;
+            }
             Err(_) => return ShellProbe::unknown(),
         };
 
@@ -110,8 +124,17 @@ impl RemoteHost {
         };
 
         let _ = self.facts.set(HostFacts::read(&probe, &first));
+        self.remember_shell(&probe, &first);
 
         probe
+    }
+
+    /// Notes the login shell for the next connection.
+    fn remember_shell(&self, probe: &ShellProbe, answer: &[u8]) {
+        let user = &self.peer().user;
+        self.channels
+            .server
+            .learn(|server| server.shell_answered(user, probe, answer));
     }
 
     /// Returns the answer to [`POSIX_PROBE`], and true if the probe failed. Without the end of the
@@ -150,6 +173,10 @@ impl RemoteHost {
             return self.channels.watch_for_an_early_end();
         }
 
+        if self.expected_shell.is_some() {
+            self.probed.set();
+        }
+
         self.channels.prefetch_channel();
         tokio::spawn({
             let host = Arc::clone(self);
@@ -164,8 +191,8 @@ impl RemoteHost {
     /// that shell.
     pub(in crate::ssh) fn doubt_login_shell(&self) {
         let user = &self.peer().user;
-        self.channels.server.learn(|server| {
-            server.login_shells.remove(user);
-        });
+        self.channels
+            .server
+            .learn(|server| server.forget_shells(user));
     }
 }

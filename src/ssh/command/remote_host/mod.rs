@@ -31,7 +31,7 @@ use crate::{
             connection::{Connection, Peer},
         },
         error::SshError,
-        known_servers::{Capacity, KnownServers},
+        known_servers::{Capacity, KnownServers, KnownShell},
         pool::{ChannelPool, lanes::Lanes},
         prompt::prompter::Prompter,
     },
@@ -47,6 +47,8 @@ pub struct RemoteHost {
     pub(in crate::ssh) channels: Arc<ChannelPool>,
     /// Connections for forwards only.
     pub(in crate::ssh) lanes: Arc<Lanes>,
+    /// Login shell that the last connection found. It holds until the shell of this one is known.
+    expected_shell: Option<KnownShell>,
     /// Family of the user's login shell, once known.
     login_shell: OnceCell<ShellProbe>,
     /// Facts that came with the answer of the login shell.
@@ -91,6 +93,7 @@ impl RemoteHost {
             limit,
             unknown_hosts,
             route_check,
+            servers,
         )
         .await?;
 
@@ -111,10 +114,15 @@ impl RemoteHost {
         servers: &KnownServers,
     ) -> Arc<Self> {
         let server = servers.entry(&first.peer.host_key, first.identification());
+        let account = server.account(&first.peer.user);
         let channels = ChannelPool::around(first, target, credentials, limit, prefetches, server);
+        // Where asking could do harm, `login_shells` has the answer.
+        let takes_many = channels.capacity() == Some(Capacity::ManyChannels);
+
         Arc::new(Self {
             lanes: Lanes::new(Arc::clone(&channels)),
             channels,
+            expected_shell: account.shell.filter(|_| takes_many),
             login_shell: OnceCell::new(),
             facts: OnceLock::new(),
             windows_facts: OnceLock::new(),
@@ -152,14 +160,18 @@ impl RemoteHost {
         &self.first().peer
     }
 
-    /// Returns the facts that came with the answer of the login shell; `None` while there is no
-    /// answer.
+    /// Returns the facts that came with the answer of the login shell. Until then, the facts of the
+    /// last connection; `None` if there are none.
     #[must_use]
-    pub fn facts(&self) -> Option<&HostFacts> {
-        self.windows_facts.get().or_else(|| self.facts.get())
+    pub fn facts(&self) -> Option<HostFacts> {
+        let known = self.windows_facts.get().or_else(|| self.facts.get());
+        let expected = || self.expected_shell().map(KnownShell::facts);
+
+        known.cloned().or_else(expected)
     }
 
-    /// Waits until the first probe has ended, for up to `limit`.
+    /// Waits until the first probe has ended, for up to `limit`. Does not wait if the last connection
+    /// has left its facts.
     pub async fn wait_for_facts(&self, limit: Duration) {
         let _ = timeout(limit, self.probed.wait()).await;
     }

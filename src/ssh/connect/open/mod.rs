@@ -37,12 +37,14 @@ use crate::{
         auth::Credentials,
         config::{resolve::resolve_recording, target::Target},
         error::SshError,
+        known_servers::{KnownServers, ServerEntry},
         prompt::prompter::Prompter,
         trace::{Stage, StageTrace},
         transport::{
             agent_forward::ForwardedAgent,
             deadline::Deadline,
-            host_key::{self, HostKeyCheck},
+            handler::ConnectionFacts,
+            host_key::{self, AcceptedHostKey, HostKeyCheck},
         },
     },
 };
@@ -71,13 +73,15 @@ pub(in crate::ssh) struct OpenConnection<'a> {
     pub(in crate::ssh) route_check: &'a RouteCheck,
     /// Receive window of each channel, in bytes.
     pub(in crate::ssh) window: u32,
+    /// What earlier log-ins showed; `None` neither uses it nor adds to it.
+    pub(in crate::ssh) servers: Option<&'a KnownServers>,
     /// Trace which records the stages. With a recording trace, no file is changed.
     pub(in crate::ssh) trace: &'a StageTrace,
 }
 
 impl Connection {
     /// Resolves the target, connects, checks the host key and logs in, all within `limit`. Time
-    /// spent asking the user for a secret does not count.
+    /// spent asking the user for a secret does not count. `servers` has what earlier log-ins showed.
     ///
     /// # Errors
     /// [`SshError`], whose variant names the failed stage.
@@ -88,11 +92,13 @@ impl Connection {
         limit: Duration,
         unknown_hosts: UnknownHosts,
         route_check: &RouteCheck,
+        servers: &KnownServers,
     ) -> Result<Arc<Self>, SshError> {
         let (deadline, trace) = (&Deadline::after(limit), &StageTrace::default());
         OpenConnection {
             unknown_hosts,
             route_check,
+            servers: Some(servers),
             ..OpenConnection::to(target, credentials, prompter, deadline, trace)
         }
         .run()
@@ -119,6 +125,7 @@ impl Connection {
             same_host_as: Some(self),
             route_check: &self.route_check,
             window,
+            servers: self.servers.as_ref(),
             ..OpenConnection::to(target, credentials, prompter, deadline, trace)
         }
         .run()
@@ -157,6 +164,7 @@ impl<'a> OpenConnection<'a> {
             unknown_hosts: UnknownHosts::AsConfigured,
             route_check: RouteCheck::NONE,
             window: WINDOW,
+            servers: None,
             trace,
         }
     }
@@ -222,9 +230,16 @@ impl OpenConnection<'_> {
             credentials.typed_secrets.clone_from(&hop.typed_secrets);
         }
 
+        let known = self.known_server(&accepted, &facts);
+        credentials.known_key = known.as_ref().and_then(|it| it.account(&config.user).key);
+
         let (login, banner) = self
             .log_in(&mut handle, &config, &credentials, &facts)
             .await?;
+        if let Some(known) = known {
+            known.learn(|server| server.logged_in(&config.user, login.key));
+        }
+
         // From here on the server may send any amount: the limit was for clients that are not
         // logged in.
         traffic.logged_in();
@@ -268,6 +283,7 @@ impl OpenConnection<'_> {
             },
             hop,
             route_check: self.route_check.clone(),
+            servers: self.servers.cloned(),
             _proxy: proxy,
             typed_secrets: login.typed_secrets,
             needs_proof: login.needs_proof,
@@ -287,6 +303,17 @@ impl OpenConnection<'_> {
         }
 
         Ok(connection)
+    }
+
+    /// Returns the entry of the server that showed this host key.
+    fn known_server(
+        &self,
+        accepted: &AcceptedHostKey,
+        facts: &ConnectionFacts,
+    ) -> Option<ServerEntry> {
+        let identification = facts.software.get().map_or(&[][..], Vec::as_slice);
+        self.servers
+            .map(|servers| servers.entry(&accepted.fingerprint, identification))
     }
 
     /// Resolves the configuration and checks the options which the connection needs.
