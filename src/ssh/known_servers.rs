@@ -140,10 +140,20 @@ impl KnownServer {
         }
     }
 
-    /// Notes the answer of the login shell. Nothing is kept of a shell that cannot announce a process:
-    /// whoever answers there must not be sent a script on trust.
-    pub(in crate::ssh) fn shell_answered(&mut self, user: &str, probe: &ShellProbe, answer: &[u8]) {
-        if probe.shell.announces_process() {
+    /// Notes the answer of the login shell, for a log-in with this key. Nothing is kept of a shell that
+    /// cannot announce a process: whoever answers there must not be sent a script on trust. Nothing is
+    /// kept either if another key was used since.
+    pub(in crate::ssh) fn shell_answered(
+        &mut self,
+        user: &str,
+        key: Option<&str>,
+        probe: &ShellProbe,
+        answer: &[u8],
+    ) {
+        let last = self.accounts.get(user).and_then(|it| it.key.as_ref());
+        let is_last = last.map(|key| key.accepted.as_str()) == key;
+
+        if is_last && probe.shell.announces_process() {
             self.account(user).shell = Some(KnownShell {
                 probe: probe.clone(),
                 answer: HostFacts::part(answer),
@@ -340,15 +350,18 @@ mod tests {
         let key = |accepted: &str| Some(KnownKey::after(None, accepted.to_owned(), &[]));
 
         server.logged_in("me", key("one"));
-        server.shell_answered("me", &probe, b"");
+        server.shell_answered("me", Some("one"), &probe, b"");
         server.logged_in("other", key("one"));
         server.logged_in("me", key("one"));
         assert!(server.accounts["me"].shell.is_some() && server.accounts["other"].shell.is_none());
 
         server.logged_in("me", key("two"));
         assert!(server.accounts["me"].shell.is_none());
-        server.shell_answered("me", &probe, b"");
-        server.shell_answered("me", &ShellProbe::unknown(), b"");
+        server.shell_answered("me", Some("one"), &probe, b"");
+        assert!(server.accounts["me"].shell.is_none());
+        server.shell_answered("me", Some("two"), &probe, b"");
+        assert!(server.accounts["me"].shell.is_some());
+        server.shell_answered("me", Some("two"), &ShellProbe::unknown(), b"");
         assert!(server.accounts["me"].shell.is_none());
 
         server.logged_in("me", None);

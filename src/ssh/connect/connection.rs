@@ -69,6 +69,9 @@ pub struct Connection {
     /// Secrets which the user typed to log in here and at the jump hosts, kept for further
     /// connections.
     pub typed_secrets: Vec<TypedSecret>,
+    /// Fingerprint of the key that was enough for the log-in; `None` if the server required anything
+    /// else.
+    pub(in crate::ssh) key: Option<String>,
     /// True if the server refused the method `none`. A further log-in can then skip this method.
     pub needs_proof: bool,
 }

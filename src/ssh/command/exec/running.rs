@@ -146,6 +146,7 @@ impl RunningCommand {
 
         let stdin = StdinWriter {
             spec: Arc::clone(spec),
+            has_ended: channel.has_ended_stdin,
             // Without anything to send, end of file may come at once.
             waits_for_script: announces_process
                 && (channel.is_sudo || spec.pty || !channel.script.settings.is_empty()),

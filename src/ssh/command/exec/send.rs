@@ -38,6 +38,8 @@ pub(super) struct ExecChannel {
     pub(super) slot: ChannelSlot,
     pub(super) read: ChannelReadHalf,
     pub(super) write: Arc<ChannelWriteHalf<Msg>>,
+    /// True if the end of stdin was sent with the request, because there is no input at all.
+    pub(super) has_ended_stdin: bool,
     /// Number of bytes sent over the connection before the request.
     pub(super) sent_before: u64,
 }
@@ -96,6 +98,8 @@ impl RemoteHost {
             .await?;
 
         let (read, write) = channel.split();
+        let has_ended_stdin =
+            !is_sudo && !spec.pty && !has_stdin(spec) && script.settings.is_empty();
         // Taken before the request: it shows later if the request has left this machine.
         let sent_before = slot.connection().traffic.sent();
 
@@ -108,7 +112,14 @@ impl RemoteHost {
             if spec.is_shell_channel() {
                 return slot.connection().shell(&write).await;
             }
-            slot.connection().command(&write, script.line.clone()).await
+            slot.connection()
+                .command(&write, script.line.clone())
+                .await?;
+            // Both go into one packet. The command counts as sent, whether this arrives or not.
+            if has_ended_stdin {
+                let _ = write.eof().await;
+            }
+            Ok(())
         };
 
         if send.await.is_err() {
@@ -124,6 +135,7 @@ impl RemoteHost {
             slot,
             read,
             write: Arc::new(write),
+            has_ended_stdin,
             sent_before,
         })
     }
@@ -139,8 +151,8 @@ impl RemoteHost {
         is_sudo: bool,
         mark: &Sentinel,
     ) -> Option<(ShellProbe, ExecScript)> {
-        let has_input = spec.takes_input || spec.pty || spec.stdin.is_some();
-        let is_plain = !is_sudo && !has_input && !spec.command.contains(['\n', '\r']);
+        let is_plain =
+            !is_sudo && !spec.pty && !has_stdin(spec) && !spec.command.contains(['\n', '\r']);
         let probe = &self.expected_shell().filter(|_| is_plain)?.probe;
 
         let (cwd, env) = (spec.cwd.as_deref(), spec.env());
@@ -168,8 +180,7 @@ impl RemoteHost {
         // A bare command needs no script, but whoever stops one is glad of it.
         let is_needed = is_sudo || spec.cwd.is_some() || !spec.env().is_empty();
         let probe = self.login_shell_for(is_needed).await;
-        let has_stdin =
-            spec.takes_input || spec.stdin.as_ref().is_some_and(|stdin| !stdin.is_empty());
+        let has_stdin = has_stdin(spec);
 
         // A host that answered two different probes alike runs no commands: whatever reads there
         // must not get the caller's input.
@@ -197,4 +208,10 @@ impl RemoteHost {
 
         Ok((probe, script))
     }
+}
+
+/// Returns true if the command gets input.
+fn has_stdin(spec: &CommandSpec) -> bool {
+    let has_first = spec.stdin.as_ref().is_some_and(|stdin| !stdin.is_empty());
+    spec.takes_input || has_first
 }

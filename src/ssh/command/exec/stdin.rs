@@ -37,6 +37,8 @@ pub(super) struct StdinWriter {
     pub(super) stop_reading: CancellationToken,
     /// Channel to write to.
     pub(super) write: Arc<ChannelWriteHalf<Msg>>,
+    /// True if the end of stdin was sent already. Then there is no input.
+    pub(super) has_ended: bool,
     /// True if all input waits until the script has begun. Before that, startup files or another
     /// program in place of the login shell would read the input, and perhaps run it.
     pub(super) waits_for_script: bool,
@@ -145,7 +147,7 @@ impl StdinWriter {
 
         // The end of a terminal's input is a character (`VEOF`, termios(3)), not the end of the
         // channel's stream.
-        if !self.spec.pty {
+        if !self.spec.pty && !self.has_ended {
             let _ = self.write.eof().await;
         }
     }

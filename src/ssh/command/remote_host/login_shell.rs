@@ -51,8 +51,15 @@ impl RemoteHost {
     /// Returns the login shell that the last connection found, while the shell of this one has not
     /// answered.
     pub(in crate::ssh) fn expected_shell(&self) -> Option<&KnownShell> {
-        let is_known = self.login_shell.initialized();
-        self.expected_shell.as_ref().filter(|_| !is_known)
+        if self.login_shell.initialized() {
+            return None;
+        }
+
+        // An answer that shows no such shell is not kept here, but makes the memory void.
+        let remembered = self.channels.server.account(&self.peer().user).shell;
+        self.expected_shell
+            .as_ref()
+            .filter(|expected| remembered.as_ref() == Some(expected))
     }
 
     /// Returns true if the account is known to run no commands, or only certain ones.
@@ -131,10 +138,10 @@ impl RemoteHost {
 
     /// Notes the login shell for the next connection.
     fn remember_shell(&self, probe: &ShellProbe, answer: &[u8]) {
-        let user = &self.peer().user;
+        let (user, key) = (&self.peer().user, self.first().key.as_deref());
         self.channels
             .server
-            .learn(|server| server.shell_answered(user, probe, answer));
+            .learn(|server| server.shell_answered(user, key, probe, answer));
     }
 
     /// Returns the answer to [`POSIX_PROBE`], and true if the probe failed. Without the end of the

@@ -237,7 +237,7 @@ impl OpenConnection<'_> {
             .log_in(&mut handle, &config, &credentials, &facts)
             .await?;
         if let Some(known) = known {
-            known.learn(|server| server.logged_in(&config.user, login.key));
+            known.learn(|server| server.logged_in(&config.user, login.key.clone()));
         }
 
         // From here on the server may send any amount: the limit was for clients that are not
@@ -286,6 +286,7 @@ impl OpenConnection<'_> {
             servers: self.servers.cloned(),
             _proxy: proxy,
             typed_secrets: login.typed_secrets,
+            key: login.key.map(|key| key.accepted),
             needs_proof: login.needs_proof,
         });
 
