@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     checks::{code, eventually},
-    fake_sshd::FakeSshdSettings,
+    fake_sshd::{FakeSshd, FakeSshdSettings},
     fixture::TestHost,
     keys,
     mcp_client::{McpClient, ToolResult},
@@ -183,7 +183,7 @@ async fn a_changed_shell_runs_the_first_command_once() {
                 // csh complains about the lines for fish, and goes on with the command.
                 let complains = number == 0 && (old, new) == ("fish", "tcsh");
                 assert_eq!(
-                    result.stderr() != "",
+                    !result.stderr().is_empty(),
                     complains,
                     "{old} to {new}: {result:?}"
                 );
@@ -328,7 +328,7 @@ fn write_private(path: &Path, text: &str) {
 
 #[tokio::test]
 async fn the_key_that_was_accepted_is_shown_first() {
-    let mut bench = TestHost::fake_with(FakeSshdSettings::default(), "");
+    let bench = TestHost::fake_with(FakeSshdSettings::default(), "");
     let (first_key, second_key) = (bench.local("first"), bench.local("second"));
     for path in [&first_key, &second_key] {
         keys::write_private_key(path, &keys::ed25519(), None);
@@ -336,10 +336,7 @@ async fn the_key_that_was_accepted_is_shown_first() {
     let identity = |path: &Path| format!("IdentityFile {}\n", path.display());
     let config = fs::read_to_string(&bench.config).unwrap();
     let with_keys = |more: &str| format!("{more}{config}");
-    let tried = |bench: &TestHost<_>, from: usize| {
-        let all: Vec<&str> = crate::support::fake_sshd::FakeSshd::attempts(&bench.sshd);
-        all[from..].join(" ")
-    };
+    let tried = |bench: &TestHost<FakeSshd>, from: usize| bench.sshd.attempts()[from..].join(" ");
 
     // The configured order, as nothing is known.
     fs::write(&bench.config, with_keys(&identity(&first_key))).unwrap();

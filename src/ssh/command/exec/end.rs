@@ -36,6 +36,22 @@ pub(super) struct CommandEnd {
 }
 
 impl CommandEnd {
+    /// Creates the end of a command that was refused and has no output of its own.
+    pub(super) fn refused(error: SshError) -> Self {
+        Self {
+            output: CommandOutput::default(),
+            status: None,
+            had_eof: false,
+            notice: None,
+            has_begun: false,
+            refused: Some(error),
+            sudo_messages: None,
+            taken_as_it_is: None,
+            stopped: None,
+            process_gone: None,
+        }
+    }
+
     /// Checks that a command which was not stopped has run at all. A login shell that exits with
     /// success before our script begins would otherwise look like a command that succeeded.
     /// `too_late` is true if the script did not begin in time, and `same_answer` is the host's

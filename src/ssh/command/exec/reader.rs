@@ -25,10 +25,7 @@ use crate::{
         sudo::{SudoEvent, SudoListener},
     },
     ssh::{
-        command::{
-            exit_status::ExitStatus,
-            output::{CommandOutput, OutputWriter},
-        },
+        command::{exit_status::ExitStatus, output::OutputWriter},
         error::SshError,
     },
 };
@@ -188,20 +185,7 @@ impl ChannelReader {
         match self.judge(status.is_some()).await {
             Judgement::AsExpected => {}
             Judgement::TakenAsItIs(found) => taken_as_it_is = Some(found),
-            Judgement::NotRun => {
-                return CommandEnd {
-                    output: CommandOutput::default(),
-                    status,
-                    had_eof,
-                    notice: None,
-                    has_begun: false,
-                    refused: Some(SshError::OtherShell),
-                    sudo_messages: None,
-                    taken_as_it_is: None,
-                    stopped: None,
-                    process_gone: None,
-                };
-            }
+            Judgement::NotRun => return CommandEnd::refused(SshError::OtherShell),
         }
 
         let mut sudo_messages = None;
