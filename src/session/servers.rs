@@ -107,9 +107,8 @@ mod tests {
 
     #[test]
     fn the_servers_not_seen_for_longest_are_forgotten() {
-        let server = |seen| KnownServer {
-            seen,
-            ..KnownServer::default()
+        let server = |seen: u64| -> KnownServer {
+            serde_json::from_value(serde_json::json!({ "seen": seen })).unwrap()
         };
         let mut servers: BTreeMap<_, _> = (0..2000_u64)
             .map(|number| (format!("SHA256:{number}"), server(number)))

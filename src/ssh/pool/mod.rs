@@ -31,7 +31,7 @@ pub(super) use self::{
 };
 use self::{
     policy::{Choice, PoolLoad, choose, look_again},
-    slot::{Member, PoolState, SLOT_RELEASE_GAP, attempt},
+    slot::{Member, PoolState, attempt},
 };
 use super::{
     auth::Credentials,
@@ -190,8 +190,6 @@ impl ChannelPool {
                 // free a moment later, without a message about it.
                 if timeout(SLOT_RELEASE_LAG, changed).await.is_err() {
                     self.state().doubt_refusals();
-                } else {
-                    sleep(SLOT_RELEASE_GAP).await;
                 }
                 continue;
             };

@@ -9,7 +9,7 @@ use russh::{Channel, client::Msg};
 use tokio::time::timeout;
 
 use super::{
-    ChannelPool,
+    Capacity, ChannelPool,
     slot::{Member, attempt},
 };
 
@@ -17,10 +17,11 @@ use super::{
 const QUICK_LIMIT: Duration = Duration::from_secs(5);
 
 impl ChannelPool {
-    /// Makes a further connection quick in the background, unless the account may have a forced
-    /// command in place of a login shell.
+    /// Makes a further connection quick in the background, where it takes several channels. Does
+    /// nothing for an account that may have a forced command in place of a login shell.
     pub(super) fn make_quick(self: &Arc<Self>, member: &mut Member) {
-        if self.server.account(&self.first.peer.user).shell.is_none() {
+        let account = self.server.account(&self.first.peer.user);
+        if account.shell.is_none() || self.capacity() != Some(Capacity::ManyChannels) {
             return;
         }
 

@@ -14,9 +14,6 @@ use crate::ssh::{connect::connection::Connection, error::SshError, known_servers
 /// Time in which the slot of a closed channel may not be free yet. sshd refuses a channel that
 /// arrives in the same packet as the end of another.
 pub(in crate::ssh) const SLOT_RELEASE_LAG: Duration = Duration::from_millis(200);
-/// Pause after the end of a channel before the slot is used by whoever waited for it, so that the new
-/// channel arrives in a packet of its own.
-pub(super) const SLOT_RELEASE_GAP: Duration = Duration::from_millis(5);
 /// Time for which a limit counts after being shown by such a refusal.
 const REFUSAL_STANDS: Duration = Duration::from_secs(1);
 

@@ -26,6 +26,7 @@ use mcp_ssh_sessions::{
         config::target::Target,
         connect::{RouteCheck, UnknownHosts, connection::Connection},
         error::SshError,
+        known_servers::KnownServers,
         prompt::prompter::{PromptRequest, Prompter, SecretPrompt},
     },
 };
@@ -112,6 +113,7 @@ async fn open(
         LIMIT,
         UnknownHosts::AsConfigured,
         &RouteCheck::default(),
+        &KnownServers::default(),
     )
     .await
 }

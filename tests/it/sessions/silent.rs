@@ -12,6 +12,7 @@ use mcp_ssh_sessions::{
         auth::Credentials,
         config::target::Target,
         connect::{RouteCheck, UnknownHosts, connection::Connection},
+        known_servers::KnownServers,
         prompt::prompter::Prompter,
     },
 };
@@ -80,6 +81,7 @@ async fn only_a_server_that_could_answer_is_abandoned_when_silent() {
             Duration::from_secs(60),
             UnknownHosts::AsConfigured,
             &RouteCheck::default(),
+            &KnownServers::default(),
         )
         .await
         .unwrap();

@@ -80,11 +80,7 @@ impl RemoteHost {
             let channel = self.request_exec(spec, context).await?;
             let command = RunningCommand::start(self, channel, spec, context);
 
-            let ended = command.wait(&context.conditions, started).await;
-            // Many commands at once leave no room for the channel of the next one.
-            self.channels.prefetch_channel();
-
-            match ended {
+            match command.wait(&context.conditions, started).await {
                 // The command was written for another shell, which has answered by now.
                 Err(SshError::OtherShell) => {}
                 ended => return ended,
