@@ -146,13 +146,12 @@ impl SshError {
             Self::ChannelRefused(_) => "ask whoever runs the server: it lets this account run \
                  nothing (MaxSessions in its sshd_config)"
                 .into(),
-            Self::Random(_) | Self::Cancelled => "try again".into(),
+            Self::Random(_) | Self::Cancelled | Self::OtherShell => "try again".into(),
             Self::NoRoom { .. }
             | Self::NotSent { .. }
             | Self::SecondChannel
             | Self::Script(_)
             | Self::ExecScript(_)
-            | Self::OtherShell
             | Self::ExecRefused
             | Self::ShellRefused
             | Self::NotBegun { .. }

@@ -216,16 +216,14 @@ impl TreeDirection for DownloadDirection<'_> {
             None
         };
 
-        let complete = match small {
-            Some(complete) => complete,
+        let complete = if let Some(complete) = small {
+            complete
+        } else {
             // A file of unexpected length may have any length, so it gets all the memory for large
             // files.
-            None => {
-                let room = if size < piece { u64::MAX } else { size };
-                // Boxed like a link, because very many files are in flight, and most of them are
-                // small.
-                Box::pin(self.large(ticket, leaf, room, from, to)).await?
-            }
+            let room = if size < piece { u64::MAX } else { size };
+            // Boxed like a link, because very many files are in flight, and most of them are small.
+            Box::pin(self.large(ticket, leaf, room, from, to)).await?
         };
 
         self.context.progress.count_file();

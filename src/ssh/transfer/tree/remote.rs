@@ -184,7 +184,7 @@ async fn list_pipelined(
     let mut all = Vec::new();
     for names in replies {
         listed.add(&names)?;
-        all.extend(names.into_iter().map(without_reply));
+        all.extend(names.iter().map(copied));
     }
 
     entries(client, path, all).await.map(Some).map_err(failed)
@@ -246,17 +246,17 @@ async fn read_all(
         // Counted before the names are stored, so that an endless listing cannot fill the memory.
         listed.add(&names)?;
 
-        all.extend(names.into_iter().map(without_reply));
+        all.extend(names.iter().map(copied));
 
         at_once = (at_once * 2).min(most);
     }
 }
 
 /// Copies a name, which shares the memory of the whole reply, with the long form for `ls`.
-fn without_reply(name: NameReply) -> NameReply {
+fn copied(name: &NameReply) -> NameReply {
     NameReply {
         name: name.name.to_vec().into(),
-        ..name
+        attributes: name.attributes,
     }
 }
 
