@@ -10,7 +10,7 @@ use crate::{
             receive::Receiving,
             remote_digest::Comparison,
         },
-        local::io_threads::{Sink, Sum},
+        local::{io_threads::Sink, sum::Sum},
         origin::{Origin, attributes_to_copy},
         paths,
     },

@@ -22,7 +22,7 @@ use crate::{
             error::{TransferError, shown},
             file::remote_digest::{Comparison, RemoteDigest},
             in_flight,
-            local::io_threads::{Sink, Sum},
+            local::{io_threads::Sink, sum::Sum},
         },
     },
 };

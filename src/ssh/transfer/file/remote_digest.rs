@@ -14,7 +14,7 @@ use crate::{
     sftp::{attributes::Attributes, request::Access},
     ssh::{
         command::{granted::granted, remote_host::RemoteHost, script::SCRIPT_END},
-        transfer::{RemoteTemp, client::SftpClient, local::io_threads::Sum},
+        transfer::{RemoteTemp, client::SftpClient, local::sum::Sum},
     },
 };
 

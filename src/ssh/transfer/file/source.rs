@@ -20,7 +20,10 @@ use crate::{
         error::{TransferError, as_text},
         file::origin_file::OriginFile,
         guard::{content_of, file_facts::FileFactsBefore},
-        local::io_threads::{FileSource, Sum, pipe},
+        local::{
+            io_threads::{FileSource, pipe},
+            sum::Sum,
+        },
         origin::Origin,
         paths,
     },

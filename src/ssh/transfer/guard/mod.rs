@@ -23,7 +23,7 @@ use self::{
     file_facts::{FileFactsBefore, id_of, way_to},
     machine::{GuardedPlaces, ids},
 };
-use super::{error::TransferError, local::io_threads, paths};
+use super::{error::TransferError, local::read_at::read_at, paths};
 use crate::{
     local::{Folder, LocalName},
     lock::lock,
@@ -419,7 +419,7 @@ pub(super) fn content(beginning: &[u8]) -> Option<GuardReason> {
 pub(super) fn content_of(file: &File) -> io::Result<Option<GuardReason>> {
     let (mut beginning, mut length) = (vec![0; marks::LOOKED_AT], 0);
     while let Some(rest) = beginning.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        match io_threads::read_at(file, rest, length as u64)? {
+        match read_at(file, rest, length as u64)? {
             0 => break,
             read => length += read,
         }

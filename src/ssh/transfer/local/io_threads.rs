@@ -3,18 +3,20 @@
 use std::{
     fs::File,
     io::{self, Write as _},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use sha2::{Digest as _, Sha256};
 use tokio::{
     sync::mpsc::{Receiver, Sender, channel},
     task::{JoinHandle, spawn_blocking},
 };
 
+use super::{read_at::read_at, sum::Sum};
 use crate::{
     local::Folder,
-    lock::lock,
     sftp::content::{Chunk, Content},
 };
 
@@ -32,7 +34,7 @@ pub(in crate::ssh::transfer) struct FileSource(Receiver<io::Result<Chunk>>);
 
 impl FileSource {
     /// Reads from `from` up to `end`, or up to the end of a shorter file, in pieces of `length`
-    /// bytes. Bytes read for the first time are added to `sum`.
+    /// bytes. Bytes read for the first time are added to `sum`, if it is wanted.
     pub(in crate::ssh::transfer) fn new(
         file: Arc<File>,
         from: u64,
@@ -42,6 +44,11 @@ impl FileSource {
     ) -> Self {
         let (give, pieces) = channel(AHEAD);
         spawn_blocking(move || {
+            if let Err(error) = sum.catch_up(&file, from) {
+                let _ = give.blocking_send(Err(error));
+                return;
+            }
+
             let mut offset = from;
             while offset < end {
                 let length = usize::try_from(end - offset)
@@ -104,26 +111,6 @@ fn read_piece(file: &File, offset: u64, length: usize) -> io::Result<Chunk> {
     Ok(piece)
 }
 
-/// Reads at an offset, independent of the file's position.
-#[cfg(unix)]
-pub(in crate::ssh::transfer) fn read_at(
-    file: &File,
-    buffer: &mut [u8],
-    offset: u64,
-) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
-}
-
-/// Reads at an offset. Windows moves the file's position as well.
-#[cfg(windows)]
-pub(in crate::ssh::transfer) fn read_at(
-    file: &File,
-    buffer: &mut [u8],
-    offset: u64,
-) -> io::Result<usize> {
-    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
-}
-
 /// Writer of a file from the beginning on, with a thread of its own. A failed write is reported by
 /// the next call of [`write`](Self::write) or by [`finish`](Self::finish).
 #[derive(Debug)]
@@ -132,12 +119,18 @@ pub(in crate::ssh::transfer) struct Sink {
     pieces: Option<Sender<Vec<Content>>>,
     /// Handle of the writing thread. `None` after [`finish`](Self::finish).
     writing: Option<JoinHandle<io::Result<()>>>,
+    /// True if the content is complete, rather than given up.
+    is_complete: Arc<AtomicBool>,
 }
 
 impl Sink {
-    /// Starts a thread for writing to `file` in `folder`. The content is also added to `sum`.
+    /// Starts a thread for writing to `file` in `folder`. The content is also added to `sum`, if it
+    /// is wanted, and flushed to the disk at the end.
     pub(in crate::ssh::transfer) fn new(mut file: File, folder: Arc<Folder>, sum: Sum) -> Self {
         let (pieces, mut taken) = channel::<Vec<Content>>(AHEAD);
+        let is_complete = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&is_complete);
+
         let writing = spawn_blocking(move || {
             let (mut offset, mut room) = (0, 0_u64);
             while let Some(contents) = taken.blocking_recv() {
@@ -165,12 +158,19 @@ impl Sink {
                 }
             }
 
-            Ok(())
+            if !ended.load(Ordering::Acquire) {
+                return Ok(());
+            }
+
+            sum.catch_up(&file, offset)?;
+            // Here, while the remote host may still compute its digest.
+            file.sync_all()
         });
 
         Self {
             pieces: Some(pieces),
             writing: Some(writing),
+            is_complete,
         }
     }
 
@@ -189,11 +189,13 @@ impl Sink {
         }
     }
 
-    /// Waits until everything is written. The future may be dropped, and the method called again.
+    /// Waits until everything is written and on the disk. The future may be dropped, and the method
+    /// called again.
     ///
     /// # Errors
     /// A write failed.
     pub(in crate::ssh::transfer) async fn finish(&mut self) -> io::Result<()> {
+        self.is_complete.store(true, Ordering::Release);
         self.pieces = None;
         let Some(writing) = &mut self.writing else {
             return Ok(());
@@ -210,13 +212,15 @@ impl Sink {
 }
 
 /// Returns a sink and the source which delivers what the sink takes, in pieces of `length` bytes.
-/// Bytes taken for the first time are added to `sum`; the first byte is at `from`.
+/// Bytes taken for the first time are added to `sum`, since nobody can read them again; the first
+/// byte is at `from`.
 ///
 /// A thread of its own cuts the pieces. It ends with the sink, or when the source is dropped.
 pub(in crate::ssh::transfer) fn pipe(from: u64, length: u32, sum: Sum) -> (Sink, FileSource) {
     let (pieces, mut taken) = channel::<Vec<Content>>(AHEAD);
     let (give, given) = channel(AHEAD);
     let length = length as usize;
+    sum.want();
 
     let writing = spawn_blocking(move || {
         let (mut offset, mut chunk) = (from, Chunk::with_capacity(length));
@@ -251,48 +255,16 @@ pub(in crate::ssh::transfer) fn pipe(from: u64, length: u32, sum: Sum) -> (Sink,
     let sink = Sink {
         pieces: Some(pieces),
         writing: Some(writing),
+        is_complete: Arc::default(),
     };
     (sink, FileSource(given))
-}
-
-/// SHA-256 of a file, computed while the file is read or written in order. Parts read repeatedly
-/// count once. Clones share the state.
-#[derive(Debug, Clone, Default)]
-pub(in crate::ssh::transfer) struct Sum(Arc<Mutex<SinkState>>);
-
-/// State of a [`Sum`]: the hash, and the number of hashed bytes.
-#[derive(Debug, Default)]
-struct SinkState {
-    hash: Sha256,
-    bytes: u64,
-}
-
-impl Sum {
-    /// Adds the new part of a piece at `offset`.
-    fn add(&self, offset: u64, piece: &[u8]) {
-        let mut state = self.lock();
-        // After a lost connection, or for another attempt, parts of the file are read again.
-        let known = usize::try_from(state.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);
-        if let Some(new) = piece.get(known..) {
-            state.hash.update(new);
-            state.bytes += new.len() as u64;
-        }
-    }
-
-    /// Returns the digest of the first `length` bytes. `None` if more or fewer bytes were added.
-    pub(in crate::ssh::transfer) fn up_to(&self, length: u64) -> Option<[u8; 32]> {
-        let state = self.lock();
-        (state.bytes == length).then(|| state.hash.clone().finalize().into())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, SinkState> {
-        lock(&self.0)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::{Seek as _, SeekFrom};
+
+    use sha2::{Digest as _, Sha256};
 
     use super::*;
 
@@ -317,8 +289,9 @@ mod tests {
     #[tokio::test]
     async fn what_a_sink_takes_comes_out_in_pieces_of_one_length() {
         let sum = Sum::default();
-        let (mut sink, mut source) = pipe(3, 4, sum.clone());
+        sum.want();
         sum.add(0, b"abc");
+        let (mut sink, mut source) = pipe(3, 4, sum.clone());
 
         let writing = async {
             for content in ["", "d", "efghij", "kl", "mnopq"] {
@@ -361,6 +334,7 @@ mod tests {
     async fn the_sum_is_that_of_the_file_also_if_parts_are_read_again() {
         let (content, sum) = (b"0123456789", Sum::default());
         let file = Arc::new(file(content));
+        sum.want();
 
         for (from, end) in [(0, 7), (2, 5), (5, 10), (0, 10)] {
             read(&mut FileSource::new(
@@ -378,6 +352,34 @@ mod tests {
             (sum.up_to(9), Sum::default().up_to(0)),
             (None, Some(sha256(b"")))
         );
+    }
+
+    #[tokio::test]
+    async fn a_sum_wanted_late_is_that_of_the_whole_file() {
+        let (content, sum) = (b"0123456789", Sum::default());
+        let sent = Arc::new(file(content));
+
+        let pieces = |from| FileSource::new(Arc::clone(&sent), from, 10, 4, sum.clone());
+        read(&mut pieces(0)).await;
+        assert_eq!(sum.up_to(10), None, "nobody wants it");
+        sum.want();
+        read(&mut pieces(7)).await;
+        assert_eq!(sum.up_to(10), Some(sha256(content)));
+
+        let (folder, sum) = (Folder::root(&std::env::temp_dir()).unwrap(), Sum::default());
+        let mut sink = Sink::new(file(b""), Arc::new(folder), sum.clone());
+        for (number, piece) in ["0123", "456", "789"].into_iter().enumerate() {
+            // At any time.
+            if number == 1 {
+                sum.want();
+            }
+
+            let content = Content::from(piece.as_bytes().to_vec());
+            sink.write(vec![content]).await.unwrap();
+        }
+
+        sink.finish().await.unwrap();
+        assert_eq!(sum.up_to(10), Some(sha256(content)));
     }
 
     #[tokio::test]
@@ -401,6 +403,7 @@ mod tests {
         while sink.write(vec![Content::from(b"x".to_vec())]).await.is_ok() {}
         let mut written = tempfile::tempfile().unwrap();
         let sum = Sum::default();
+        sum.want();
         let mut sink = Sink::new(written.try_clone().unwrap(), folder, sum.clone());
         for piece in ["a", "bc", "def"] {
             sink.write(vec![Content::from(piece.as_bytes().to_vec())])

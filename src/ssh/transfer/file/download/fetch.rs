@@ -13,7 +13,7 @@ use crate::{
             client::SftpClient,
             error::{TransferError, shown},
             file::{local_temp::LocalTemp, receive::Receiving, remote_digest::Comparison},
-            local::io_threads::{Sink, Sum},
+            local::{io_threads::Sink, sum::Sum},
         },
     },
 };
@@ -114,9 +114,14 @@ impl Download {
         }
 
         let (path, size) = (self.wanted.as_slice(), attributes.size.unwrap_or(0));
+        let compared = doubted || self.alone && size <= MAX_COMPARED_BYTES;
         let Some(state) = &mut self.state else {
             return Err(TransferError::Cancelled);
         };
+
+        if compared {
+            state.sum.want();
+        }
 
         let receiving = Receiving {
             host,
@@ -130,7 +135,6 @@ impl Download {
             local: &self.target.path,
         };
 
-        let compared = doubted || self.alone && size <= MAX_COMPARED_BYTES;
         match receiving.run(&state.sum, compared).await? {
             Comparison::Equal => Ok(true),
             Comparison::Unknown => Ok(false),

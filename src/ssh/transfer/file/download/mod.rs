@@ -205,15 +205,11 @@ impl Download {
             return Err(TransferError::Cancelled);
         };
 
-        // Flushed before the rename, so that a crash cannot leave an incomplete file in place of
+        // The sink has flushed the file, so that a crash cannot leave an incomplete file in place of
         // the old one.
         let (to_keep, target) = (attributes_to_keep(&attributes), self.target.clone());
-        let replace = move || {
-            temp.file.sync_all()?;
-            temp.put_in_place(to_keep, &target.name)
-        };
-
-        self.blocking("writing", replace).await?;
+        self.blocking("writing", move || temp.put_in_place(to_keep, &target.name))
+            .await?;
 
         // A file of another length than announced was read to its end. Its length was compared with
         // nothing.

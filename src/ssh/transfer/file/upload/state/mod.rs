@@ -23,7 +23,7 @@ use crate::{
                 send::Sending,
                 source::SourceFile,
             },
-            local::io_threads::Sum,
+            local::sum::Sum,
             request::FileResult,
         },
     },
@@ -275,6 +275,10 @@ impl UploadState {
 
         // The shell starts while the content is sent, so that only its answer has to be waited for.
         let digest = compared.then(|| RemoteDigest::start(host));
+        if compared {
+            local.sum.want();
+        }
+
         let (source, reading) = local.pieces(self.arrived, client.write_chunk(), compared);
 
         let sending = Sending {
@@ -311,24 +315,29 @@ impl UploadState {
             flushes: true,
         };
 
-        let mut unkept = if client.is_openssh() {
+        let compute = async {
+            match digest {
+                Some(digest) => digest.compute(&path, bytes).await,
+                None => None,
+            }
+        };
+
+        let (mut unkept, computed) = if client.is_openssh() {
             // Everything is requested at once, including the close, even if the transfer is
-            // cancelled meanwhile.
+            // cancelled meanwhile. All content has been written by now, so the remote host reads it
+            // while it goes to the disk.
             self.open = None;
-            finish.at_once(async { Ok(()) }).await?
+            let finish = finish.at_once(async { Ok(()) });
+            try_join(finish, async { Ok(compute.await) }).await?
         } else {
-            finish.in_steps(&path, &mut self.open).await?
+            let unkept = finish.in_steps(&path, &mut self.open).await?;
+            (unkept, compute.await)
         };
 
         unkept += self.unkept;
         unkept.in_place = u64::from(self.in_place);
 
         // A random name leads to the same file for SFTP and the shell; the target's name may not.
-        let computed = match digest {
-            Some(digest) => digest.compute(&path, bytes).await,
-            None => None,
-        };
-
         let comparison = match computed {
             Some(computed) => {
                 computed
