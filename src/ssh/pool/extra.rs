@@ -31,9 +31,9 @@ impl ChannelPool {
         self.open_in(slot).await
     }
 
-    /// Opens an additional channel over another connection than the first. A connection is dialled
-    /// for it, unless that may need the user or cost a one-time password. `None` if there is no
-    /// such channel.
+    /// Opens an additional channel over another connection than the first, and one without channels
+    /// if possible. A connection is dialled for it, unless that may need the user or cost a one-time
+    /// password; then the channel shares one with others. `None` if there is no such channel.
     pub(in crate::ssh) async fn channel_on_another_connection(
         self: &Arc<Self>,
     ) -> Option<(Channel<Msg>, ChannelSlot)> {
@@ -119,8 +119,8 @@ impl ChannelPool {
         }
     }
 
-    /// Looks for room on a connection other than the first, and starts to dial if none has room and
-    /// dialling is allowed.
+    /// Looks for a connection without channels other than the first, and starts to dial if there is
+    /// none and dialling is allowed. Otherwise a connection with room is shared.
     fn find_extra_channel(self: &Arc<Self>) -> ExtraChannel {
         let mut state = self.state();
         let limit = self.limit(&state);
@@ -131,15 +131,23 @@ impl ChannelPool {
             room && !Arc::ptr_eq(&member.connection, &self.first) && !member.connection.is_closed()
         };
 
-        if let Some(member) = state.members.iter_mut().find(has_room) {
+        let may_dial = self.may_dial_without_user()
+            && state.members.len() < MAX_EXTRA_CONNECTIONS
+            && !state.hopeless
+            && state.trouble.is_none();
+
+        let emptiest = state
+            .members
+            .iter_mut()
+            .filter(has_room)
+            .min_by_key(|member| member.used());
+        if let Some(member) = emptiest
+            && (member.used() == 0 || !may_dial)
+        {
             return ExtraChannel::Free(self.slot_on(member));
         }
 
-        if !self.may_dial_without_user()
-            || state.members.len() >= MAX_EXTRA_CONNECTIONS
-            || state.hopeless
-            || state.trouble.is_some()
-        {
+        if !may_dial {
             return ExtraChannel::None;
         }
 

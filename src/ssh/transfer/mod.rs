@@ -49,6 +49,10 @@ const FAR: Duration = Duration::from_millis(8);
 /// that connection is of use.
 const LONG: u64 = 32 * 1024 * 1024;
 
+/// Bytes left of a file above which a third connection is opened. Each connection has a window of
+/// its own, which limits it over a long distance.
+const VERY_LONG: u64 = 256 * 1024 * 1024;
+
 /// Length in bytes up to which a single file is always compared by SHA-256. A longer file is
 /// compared only if the connection was lost during the transfer: reading it again takes too long
 /// for content that SSH has already protected.
@@ -61,6 +65,11 @@ const MAX_REQUESTS: u32 = 256;
 /// Upper limit in bytes of a file whose size reads 0, as in `/proc`. Such a file is read to its
 /// end; one that exceeds this limit is treated as endless and refused.
 const MAX_UNSIZED_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Returns the number of connections to open in addition to the first, for `left` bytes of a file.
+fn further_connections(left: u64) -> usize {
+    usize::from(left > LONG) + usize::from(left > VERY_LONG)
+}
 
 /// Returns the number of requests of `chunk` bytes for `bytes` in flight, from 1 to
 /// [`MAX_REQUESTS`].

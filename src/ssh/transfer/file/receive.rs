@@ -1,5 +1,5 @@
 //! Receives the content of a file: over one channel, whose window is chosen by this program, and
-//! for a long file and a long round trip also over a second connection. Meanwhile the remote host
+//! for a long file and a long round trip also over further connections. Meanwhile the remote host
 //! may compute the SHA-256, with which the received content is compared.
 
 use std::{
@@ -17,11 +17,11 @@ use crate::{
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
-            FAR, LONG, MAX_UNSIZED_BYTES, TransferCounters,
+            FAR, MAX_UNSIZED_BYTES, TransferCounters,
             client::SftpClient,
             error::{TransferError, shown},
             file::remote_digest::{Comparison, RemoteDigest},
-            in_flight,
+            further_connections, in_flight,
             local::{io_threads::Sink, sum::Sum},
         },
     },
@@ -29,6 +29,9 @@ use crate::{
 
 /// Upper limit of bytes in flight per channel. This is also this program's receive window.
 const IN_FLIGHT: u32 = 8 * 1024 * 1024;
+
+/// Upper limit of in-flight windows per file, which bounds the memory.
+const WINDOWS: usize = 2;
 
 /// Range of the page sizes on Linux, in bytes.
 const PAGES: std::ops::RangeInclusive<u64> = 4 * 1024..=64 * 1024;
@@ -157,12 +160,16 @@ impl Receiving<'_> {
 
         let mut channels = vec![Arc::clone(&first)];
         // Over a short distance a single channel fills the line.
-        let far = client.round_trip >= FAR && size.saturating_sub(**received).min(room) > LONG;
-        let mut opening: FuturesUnordered<_> = far.then(|| open(host, path)).into_iter().collect();
+        let further = if client.round_trip >= FAR {
+            further_connections(size.saturating_sub(**received).min(room))
+        } else {
+            0
+        };
+        let mut opening: FuturesUnordered<_> = (0..further).map(|_| open(host, path)).collect();
         let (mut requested, mut ended, mut reads) = (**received, false, FuturesOrdered::new());
 
         loop {
-            while !ended && requested < wanted && reads.len() < most * channels.len() {
+            while !ended && requested < wanted && reads.len() < most * channels.len().min(WINDOWS) {
                 // The channel with the fewest reads is the fastest one at the moment.
                 let Some(channel) = channels
                     .iter()

@@ -10,8 +10,8 @@ use crate::{
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
-            FAR, LONG, RemoteTemp, TransferCounters, client::SftpClient, error::TransferError,
-            in_flight, local::io_threads::FileSource,
+            FAR, RemoteTemp, TransferCounters, client::SftpClient, error::TransferError,
+            further_connections, in_flight, local::io_threads::FileSource,
         },
     },
 };
@@ -75,10 +75,10 @@ impl Sending<'_> {
         let further = if several { CHANNELS - 1 } else { 0 };
         let (host, path) = (self.host, &self.names.temporary);
 
-        // A long file also gets a connection of its own, which has another window.
+        // A long file also gets connections of its own, which have other windows.
         let mut opening: FuturesUnordered<_> = (0..further)
             .map(|number| async move {
-                let client = if number == 0 && left > LONG {
+                let client = if number < further_connections(left) {
                     SftpClient::on_another_connection(host).await
                 } else {
                     SftpClient::opportunistic(host).await
