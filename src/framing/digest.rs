@@ -13,6 +13,15 @@ pub const BEGIN: &str = "echo mcp-ssh-sessions:ready\n";
 /// Answer to [`BEGIN`].
 pub const READY: &[u8] = b"mcp-ssh-sessions:ready";
 
+/// Bytes of a growing file that are hashed at once, so that few programs are started.
+pub const STEP_BYTES: u64 = 8 * 1024 * 1024;
+/// Answer to [`growing_script`] once the script takes steps.
+pub const READS_STEPS: &[u8] = b"mcp-ssh-sessions:steps";
+/// Line for a script of [`growing_script`]: [`STEP_BYTES`] more of the file are complete.
+pub const STEP: &[u8] = b"step\n";
+/// Line for a script of [`growing_script`]: the file is complete.
+pub const REST: &[u8] = b"rest\n";
+
 /// Facts of a file, as reported by a program on the remote host. A caller compares them with the
 /// facts that SFTP reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +42,19 @@ pub struct FileFacts {
 #[must_use]
 pub fn script(path: &[u8], length: u64) -> String {
     format!("{}length={length}\n{COMPUTE}", with_path(path))
+}
+
+/// Writes a script for `/bin/sh`, read from stdin, for the digest of a file that is still being
+/// written. Once it has printed [`READS_STEPS`], it takes the lines [`STEP`] and then [`REST`] from
+/// stdin: a shell may read a block of the script ahead. It prints nothing more if a part cannot be
+/// read, or no program can compute the digest.
+#[must_use]
+pub fn growing_script(path: &[u8]) -> String {
+    let blocks = STEP_BYTES / GROWING_BLOCK_BYTES;
+    format!(
+        "{}blocks={blocks}; block={GROWING_BLOCK_BYTES}\n{COMPUTE_GROWING}",
+        with_path(path)
+    )
 }
 
 /// Writes a script for `/bin/sh`, for printing the facts of a file and of the root directory. Links
@@ -57,6 +79,36 @@ fn with_path(path: &[u8]) -> String {
     // `$(…)` would take newlines off the end of the name.
     format!("path=$(printf '{quoted}.'); path=${{path%.}}; ")
 }
+
+/// Bytes that `dd` reads at once.
+const GROWING_BLOCK_BYTES: u64 = 1024 * 1024;
+
+/// A failure of `dd` becomes part of the line, whose length is then wrong. The group is read as a
+/// whole before it runs, and `exit` keeps the shell from reading the steps as a script.
+const COMPUTE_GROWING: &str = r#"{
+tool=
+for sum in 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'sha256 -q' 'busybox sha256sum'; do
+  command -v "${sum%% *}" >/dev/null 2>&1 && tool=$sum && break
+done
+[ -n "$tool" ] && [ -f "$path" ] || exit 0
+echo mcp-ssh-sessions:steps
+feed() {
+  from=0
+  while read -r step; do
+    case $step in
+      rest) dd if="$path" bs="$block" skip="$from" 2>/dev/null || echo failed >&3; return;;
+    esac
+    dd if="$path" bs="$block" skip="$from" count="$blocks" 2>/dev/null || { echo failed >&3; return; }
+    from=$((from + blocks))
+  done
+  echo failed >&3
+}
+line=$({ feed | $tool; } 3>&1)
+line=${line%% *}
+[ "${#line}" -eq 64 ] && echo "mcp-ssh-sessions:sha256:$line"
+exit 0
+}
+"#;
 
 const COMPUTE: &str = r#"
 [ -f "$path" ] || exit 0

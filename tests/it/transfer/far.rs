@@ -45,3 +45,21 @@ async fn a_long_link_is_filled_over_as_many_channels_as_granted() {
         assert_eq!(names(&bench.home), ["target"]);
     }
 }
+
+#[tokio::test]
+async fn a_very_long_file_goes_over_three_connections() {
+    /// Long enough for a third connection.
+    const LENGTH: u64 = 300_000_000;
+
+    let (mut bench, _link) = behind_with(DELAY, &[], 10).await;
+    let source = fs::File::create(bench.local("file")).unwrap();
+    source.set_len(LENGTH).unwrap();
+
+    let sent = bench.try_upload(&bench.local("file"), "target").await.ok();
+    assert_eq!(sent.structured()["bytes"], LENGTH);
+    assert_eq!(fs::metadata(bench.remote("target")).unwrap().len(), LENGTH);
+    assert_eq!(names(&bench.home), ["target"]);
+
+    let log = bench.sshd.log();
+    assert_eq!(log.matches("Accepted publickey").count(), 3, "{log}");
+}

@@ -77,6 +77,22 @@ async fn an_upload_goes_on_where_it_stood_and_is_compared() {
 }
 
 #[tokio::test]
+async fn a_file_is_compared_while_it_grows() {
+    let (mut bench, _link) = cut(&[]).await;
+
+    // The remote host reads 8 MiB at once.
+    for length in [8, 9, 16, 24].map(|mib| mib << 20) {
+        for length in [length, length + 1] {
+            let content = random(length);
+            fs::write(bench.local("file"), &content).unwrap();
+            let result = bench.try_upload(&bench.local("file"), "target").await.ok();
+            assert!(fs::read(bench.remote("target")).unwrap() == content);
+            assert_eq!(result.structured()["verified"], true, "{length}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_download_goes_on_where_it_stood_and_is_compared() {
     let (mut bench, link) = cut(&[CUT, CUT]).await;
     let content = random(LENGTH);

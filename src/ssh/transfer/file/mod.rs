@@ -2,6 +2,7 @@
 
 pub(super) mod download;
 pub(super) mod finish_write;
+pub(super) mod growing_digest;
 pub(super) mod local_temp;
 pub(super) mod origin_file;
 pub(super) mod receive;

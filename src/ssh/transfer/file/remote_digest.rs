@@ -6,11 +6,14 @@ use std::{
 };
 
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{sleep, timeout},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
-    framing::digest::{self, FileFacts, READY},
+    framing::digest::{self, FileFacts, READS_STEPS, READY, REST},
     sftp::{attributes::Attributes, request::Access},
     ssh::{
         command::{granted::granted, remote_host::RemoteHost, script::SCRIPT_END},
@@ -23,9 +26,9 @@ use crate::{
 /// never answers.
 const BEGINS_WITHIN: Duration = Duration::from_secs(3);
 /// Time limit for the remote host in addition to the time for reading.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// Slowest reading speed that is waited for, in bytes per second.
-const SLOWEST: u64 = 10_000_000;
+pub(super) const SLOWEST: u64 = 10_000_000;
 
 /// Upper limit of the shell's output, in bytes. The expected answer is far shorter.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
@@ -34,10 +37,10 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// has to be waited for. Dropping the value ends the shell.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct RemoteDigest {
-    host: Arc<RemoteHost>,
-    send_script: oneshot::Sender<String>,
-    answer: oneshot::Receiver<Vec<u8>>,
-    _stop: DropGuard,
+    pub(super) host: Arc<RemoteHost>,
+    pub(super) send_script: oneshot::Sender<DigestScript>,
+    pub(super) answer: oneshot::Receiver<Vec<u8>>,
+    pub(super) stop: DropGuard,
 }
 
 impl RemoteDigest {
@@ -51,7 +54,7 @@ impl RemoteDigest {
             host: Arc::clone(host),
             send_script,
             answer,
-            _stop: stop.clone().drop_guard(),
+            stop: stop.clone().drop_guard(),
         };
 
         let host = Arc::clone(host);
@@ -107,17 +110,35 @@ impl RemoteDigest {
     /// Sends the script and waits for the output. Returns `None` after the time limit, or without a
     /// shell.
     async fn answer(self, script: String, limit: Duration) -> Option<Vec<u8>> {
-        self.send_script.send(script).ok()?;
+        let (text, steps) = (script, None);
+        self.send_script.send(DigestScript { text, steps }).ok()?;
         timeout(limit, self.answer).await.ok()?.ok()
     }
+}
+
+/// Script for a [`RemoteDigest`].
+#[derive(Debug)]
+pub(super) struct DigestScript {
+    pub(super) text: String,
+    /// Lines for a script that reads some while it runs.
+    pub(super) steps: Option<Steps>,
+}
+
+/// Lines for a script that reads some while it runs.
+#[derive(Debug)]
+pub(super) struct Steps {
+    /// Receiver of the lines. The script ends with the last of them.
+    pub(super) lines: mpsc::UnboundedReceiver<&'static [u8]>,
+    /// Cancelled once the answer is waited for.
+    pub(super) is_needed: CancellationToken,
 }
 
 /// Digest of a file as computed by the remote host.
 #[derive(Debug)]
 pub(in crate::ssh::transfer) struct RemoteSum {
-    host: Arc<RemoteHost>,
-    path: Vec<u8>,
-    sha256: [u8; 32],
+    pub(super) host: Arc<RemoteHost>,
+    pub(super) path: Vec<u8>,
+    pub(super) sha256: [u8; 32],
 }
 
 /// Result of comparing the content of both sides.
@@ -216,7 +237,7 @@ enum NoDigest {
 async fn run_script(
     read: &mut ChannelReadHalf,
     write: &ChannelWriteHalf<Msg>,
-    mut script: oneshot::Receiver<String>,
+    mut script: oneshot::Receiver<DigestScript>,
 ) -> Result<Vec<u8>, NoDigest> {
     let lost = |_| NoDigest::Other;
     write.exec(true, "exec /bin/sh").await.map_err(lost)?;
@@ -243,27 +264,80 @@ async fn run_script(
     };
 
     // The script is sent only to a program which has echoed the marker, and so is a shell.
-    let both_started = async {
-        while !answer.windows(READY.len()).any(|part| part == READY) {
-            append_output(read.wait().await, &mut answer)?;
+    let DigestScript { text, steps } = script;
+
+    let is_needed = async {
+        if let Some(steps) = &steps {
+            steps.is_needed.cancelled().await;
         }
-        Ok(())
     };
+    wait_for(READY, read, &mut answer, is_needed).await?;
 
-    timeout(BEGINS_WITHIN, both_started)
-        .await
-        .map_err(|_| NoDigest::Other)??;
+    if let Some(Steps { lines, is_needed }) = steps {
+        write.data_bytes(text.into_bytes()).await.map_err(lost)?;
+        let read_steps = async {
+            wait_for(READS_STEPS, read, &mut answer, is_needed.cancelled()).await?;
+            send_steps(read, write, lines, &mut answer).await
+        };
 
-    write
-        .data_bytes([script.as_bytes(), SCRIPT_END].concat())
-        .await
-        .map_err(lost)?;
+        // A shell without the programs ends early. It is a shell all the same.
+        read_steps.await.map_err(|_| NoDigest::Other)?;
+    } else {
+        write
+            .data_bytes([text.as_bytes(), SCRIPT_END].concat())
+            .await
+            .map_err(lost)?;
+    }
+
     write.eof().await.map_err(lost)?;
 
     loop {
         match read.wait().await {
             None | Some(ChannelMsg::Close) => return Ok(answer),
             message => append_output(message, &mut answer)?,
+        }
+    }
+}
+
+/// Reads up to a marker in the output, which a shell prints at once. The time is limited from the
+/// end of `is_needed` on: the content of the file may be on the line before.
+async fn wait_for(
+    marker: &[u8],
+    read: &mut ChannelReadHalf,
+    answer: &mut Vec<u8>,
+    is_needed: impl Future<Output = ()>,
+) -> Result<(), NoDigest> {
+    let printed = async {
+        while !answer.windows(marker.len()).any(|part| part == marker) {
+            append_output(read.wait().await, answer)?;
+        }
+        Ok(())
+    };
+
+    tokio::select! {
+        printed = printed => printed,
+        () = async { is_needed.await; sleep(BEGINS_WITHIN).await } => Err(NoDigest::Other),
+    }
+}
+
+/// Sends the steps of a growing file up to the last one, and reads the channel meanwhile.
+async fn send_steps(
+    read: &mut ChannelReadHalf,
+    write: &ChannelWriteHalf<Msg>,
+    mut lines: mpsc::UnboundedReceiver<&'static [u8]>,
+    answer: &mut Vec<u8>,
+) -> Result<(), NoDigest> {
+    loop {
+        tokio::select! {
+            line = lines.recv() => {
+                let line = line.ok_or(NoDigest::Other)?;
+                let sent = write.data_bytes(line.to_vec()).await;
+                sent.map_err(|_| NoDigest::Other)?;
+                if line == REST {
+                    return Ok(());
+                }
+            }
+            message = read.wait() => append_output(message, answer)?,
         }
     }
 }

@@ -11,7 +11,8 @@ use crate::{
         command::remote_host::RemoteHost,
         transfer::{
             FAR, RemoteTemp, TransferCounters, client::SftpClient, error::TransferError,
-            further_connections, in_flight, local::io_threads::FileSource,
+            file::growing_digest::GrowingDigest, further_connections, in_flight,
+            local::io_threads::FileSource,
         },
     },
 };
@@ -45,6 +46,8 @@ pub(in crate::ssh::transfer) struct Sending<'a> {
     /// Number of bytes from the beginning on which have arrived without a gap. Updated during the
     /// transfer.
     pub(in crate::ssh::transfer) arrived: &'a mut u64,
+    /// Digest that the remote host computes meanwhile.
+    pub(in crate::ssh::transfer) digest: Option<&'a mut GrowingDigest>,
     /// Length of the file, in bytes. 0 means that the length is unknown.
     pub(in crate::ssh::transfer) size: u64,
     pub(in crate::ssh::transfer) progress: &'a TransferCounters,
@@ -133,6 +136,9 @@ impl Sending<'_> {
                     let arrived = underway.first().copied().unwrap_or(offset);
                     self.progress.add(arrived - *self.arrived);
                     *self.arrived = arrived;
+                    if let Some(digest) = &mut self.digest {
+                        digest.note_arrived(arrived);
+                    }
                 }
             }
         }

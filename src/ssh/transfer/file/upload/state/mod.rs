@@ -9,6 +9,7 @@ use futures_util::future::try_join;
 use tokio::time::timeout;
 
 use crate::{
+    framing::digest::STEP_BYTES,
     sftp::{handle::Handle, status::StatusCode},
     ssh::{
         command::remote_host::RemoteHost,
@@ -18,6 +19,7 @@ use crate::{
             error::{TransferError, shown},
             file::{
                 finish_write::FinishWrite,
+                growing_digest::GrowingDigest,
                 remote_digest::{Comparison, RemoteDigest},
                 remote_temp::{NotReplaced, TIDY_LIMIT},
                 send::Sending,
@@ -273,8 +275,12 @@ impl UploadState {
     ) -> Result<FileResult, TransferError> {
         let (size, compared) = (local.len(), self.resumed || local.compared);
 
+        // The remote host reads a long file while it grows. That needs a server that writes at once,
+        // and a name which leads to the same file for the shell.
+        let grows = compared && client.is_openssh() && !self.in_place && size > STEP_BYTES;
+        let mut growing = grows.then(|| GrowingDigest::start(host, &self.names.temporary));
         // The shell starts while the content is sent, so that only its answer has to be waited for.
-        let digest = compared.then(|| RemoteDigest::start(host));
+        let digest = (compared && !grows).then(|| RemoteDigest::start(host));
         if compared {
             local.sum.want();
         }
@@ -288,6 +294,7 @@ impl UploadState {
             handle,
             source,
             arrived: &mut self.arrived,
+            digest: growing.as_mut(),
             size,
             progress: &local.progress,
             local: &local.path,
@@ -316,9 +323,10 @@ impl UploadState {
         };
 
         let compute = async {
-            match digest {
-                Some(digest) => digest.compute(&path, bytes).await,
-                None => None,
+            match (growing, digest) {
+                (Some(growing), _) => growing.finish(bytes).await,
+                (None, Some(digest)) => digest.compute(&path, bytes).await,
+                (None, None) => None,
             }
         };
 
