@@ -14,7 +14,7 @@ use tokio::{
     task::{JoinHandle, spawn_blocking},
 };
 
-use super::{read_at::read_at, sum::Sum};
+use super::{flusher::Flusher, read_at::read_at, sum::Sum};
 use crate::{
     local::Folder,
     sftp::content::{Chunk, Content},
@@ -125,14 +125,17 @@ pub(in crate::ssh::transfer) struct Sink {
 
 impl Sink {
     /// Starts a thread for writing to `file` in `folder`. The content is also added to `sum`, if it
-    /// is wanted, and flushed to the disk at the end.
-    pub(in crate::ssh::transfer) fn new(mut file: File, folder: Arc<Folder>, sum: Sum) -> Self {
+    /// is wanted, and flushed to the disk.
+    pub(in crate::ssh::transfer) fn new(file: File, folder: Arc<Folder>, sum: Sum) -> Self {
         let (pieces, mut taken) = channel::<Vec<Content>>(AHEAD);
         let is_complete = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&is_complete);
 
         let writing = spawn_blocking(move || {
             let (mut offset, mut room) = (0, 0_u64);
+            let mut file = Arc::new(file);
+            let mut flusher = Flusher::new(Arc::clone(&file));
+
             while let Some(contents) = taken.blocking_recv() {
                 // Asked only once in a while, since it is a system call; a file system without an
                 // answer counts as roomy.
@@ -155,6 +158,7 @@ impl Sink {
                     sum.add(offset, piece);
                     offset += length;
                     room = room.saturating_sub(length);
+                    flusher.wrote(length)?;
                 }
             }
 
@@ -164,7 +168,7 @@ impl Sink {
 
             sum.catch_up(&file, offset)?;
             // Here, while the remote host may still compute its digest.
-            file.sync_all()
+            flusher.finish()
         });
 
         Self {

@@ -1,5 +1,6 @@
 //! Threads for reading and writing local files.
 
+mod flusher;
 pub(super) mod io_threads;
 pub(super) mod read_at;
 pub(super) mod sum;
