@@ -39,8 +39,8 @@ pub(in crate::mcp) struct ProgressSource(Arc<Mutex<PendingWork>>);
 struct PendingWork {
     /// Outputs of the commands for which the call waits.
     outputs: Vec<Output>,
-    /// Counters of the transfer; `None` if the call runs commands.
-    transfer: Option<TransferCounters>,
+    /// Counters of the transfers, one for each host; empty if the call runs commands.
+    transfers: Vec<TransferCounters>,
     /// Progress of a search; `None` if the call does not search.
     search: Option<SearchProgress>,
     /// State of the wait for a host; `None` if the call does not wait for one.
@@ -65,9 +65,11 @@ impl ProgressSource {
         self.lock().awaited_host = Some(state);
     }
 
-    /// Returns the counters of the call's transfer. Created on the first call.
+    /// Returns the counters of one more transfer of the call.
     pub(in crate::mcp) fn transfer(&self) -> TransferCounters {
-        self.lock().transfer.get_or_insert_default().clone()
+        let counters = TransferCounters::default();
+        self.lock().transfers.push(counters.clone());
+        counters
     }
 
     /// Returns the progress of the call's search. Created on the first call.
@@ -106,11 +108,19 @@ impl ProgressSource {
         Some(output.latest()).filter(|line| !line.is_empty())
     }
 
-    /// Returns the progress of the transfer. Returns `None` if the call has no transfer or the
-    /// first file has not begun.
+    /// Returns the progress of all transfers together, with the name of the file that the last of
+    /// them moves. Returns `None` if no file has begun.
     fn snapshot(&self) -> Option<TransferProgress> {
-        let snapshot = self.lock().transfer.as_ref()?.now();
-        Some(snapshot).filter(|snapshot| !snapshot.name.is_empty())
+        let pending = self.lock();
+        let snapshots = pending.transfers.iter().map(TransferCounters::now);
+        snapshots
+            .filter(|snapshot| !snapshot.name.is_empty())
+            .reduce(|sum, next| TransferProgress {
+                bytes: sum.bytes + next.bytes,
+                expected: sum.expected + next.expected,
+                files: sum.files + next.files,
+                name: next.name,
+            })
     }
 
     /// Locks the shared work.

@@ -21,7 +21,6 @@ struct DownloadParams {
     remote_path: String,
     local_path: String,
     session: Option<String>,
-    /// gitignore patterns
     exclude: Option<Vec<String>>,
     #[serde(default)]
     skip_unchanged: bool,
@@ -30,7 +29,7 @@ struct DownloadParams {
 pub(super) fn tool() -> Tool {
     super::describe::<DownloadParams>(
         NAME,
-        "Copy a file or directory from the remote server to this machine or session:/path, as cp -r.",
+        "Copy a remote file or directory to this machine (or session:/path), as cp -r.",
         Effect::Destructive,
     )
 }
@@ -46,6 +45,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         local: params.local_path,
         remote: params.remote_path,
         session: params.session,
+        sessions: None,
         exclude: params.exclude,
         skip_unchanged: params.skip_unchanged,
     };

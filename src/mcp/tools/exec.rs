@@ -1,15 +1,15 @@
 //! The tool `ssh_exec`.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use rmcp::model::{CallToolResult, Tool};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
 use super::{
     Effect,
     command::{self, CallWait, StartedJob},
+    many,
 };
 use crate::{
     mcp::call::{
@@ -23,12 +23,6 @@ use crate::{
 };
 
 pub(super) const NAME: &str = "ssh_exec";
-
-/// Limit on the sessions of a call.
-const MAX_SESSIONS: usize = 100;
-/// Limit on the log-ins of a call at a time. Many at once look like an attack to jump hosts, and
-/// `sshd` refuses some of them (`MaxStartups`).
-const MAX_DIALS: usize = 16;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -98,11 +92,7 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
         return command::answer(&call, &started, wait).await;
     };
 
-    let sessions = call.registry.expand(wanted).await?;
-    if sessions.len() > MAX_SESSIONS {
-        return Err(wrong_sessions(&format!("; these are {}", sessions.len())));
-    }
-
+    let sessions = many::expand(NAME, &call, wanted).await?;
     let spec = params.into_spec(sessions.len());
     call.registry
         .ask_about_all(&sessions, spec.clone(), &call.caller)
@@ -119,10 +109,7 @@ async fn run_in_many(
     detach: bool,
     wait: CallWait,
 ) -> CallToolResult {
-    let caller = Caller {
-        dials: Some(Arc::new(Semaphore::new(MAX_DIALS))),
-        ..call.caller.clone()
-    };
+    let caller = many::caller(call);
 
     // A session that fails must not hide the results of the others, so its error becomes a part of
     // the answer. Each job waits by itself: one after the other, the waits would add up.
@@ -177,16 +164,6 @@ async fn start(
     Ok(StartedJob::new(job?, opened))
 }
 
-/// Returns the error about a wrong number of sessions.
-fn wrong_sessions(more: &str) -> ToolError {
-    ToolError::new(
-        format!(
-            "ssh_exec: sessions names 1 to {MAX_SESSIONS} sessions, and session is left out then{more}"
-        ),
-        "call ssh_sessions for their names",
-    )
-}
-
 impl ExecParams {
     /// Checks the parameters.
     ///
@@ -227,14 +204,7 @@ impl ExecParams {
             ));
         }
 
-        // `session` next to `sessions` would leave open whether that session is meant, too.
-        if let Some(sessions) = &self.sessions
-            && (sessions.is_empty() || self.session.is_some())
-        {
-            return Err(wrong_sessions(""));
-        }
-
-        Ok(())
+        many::check(NAME, self.sessions.as_deref(), self.session.as_deref())
     }
 
     /// Describes the command, as one of `share` commands in an answer.

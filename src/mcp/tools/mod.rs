@@ -10,6 +10,7 @@ mod edit;
 mod exec;
 mod forward;
 mod job;
+mod many;
 mod read;
 mod reconnect;
 mod search;

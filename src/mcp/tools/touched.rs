@@ -116,7 +116,7 @@ impl Arguments {
         })
     }
 
-    /// Returns the sessions of `ssh_exec`: those of the list `sessions`, else the one of `session`.
+    /// Returns the sessions of `ssh_exec` or `ssh_upload`: those of the list `sessions`, else the one of `session`.
     fn sessions(&self) -> Vec<TouchedHost> {
         let listed = self.0.get("sessions").and_then(Value::as_array);
         let Some(listed) = listed else {
@@ -129,7 +129,7 @@ impl Arguments {
             .collect()
     }
 
-    /// Returns the work of a transfer on its host, and on the host of a local path of the form
+    /// Returns the work of a transfer on its hosts, and on the host of a local path of the form
     /// `session:/path`.
     fn transfer(&self, operation: Operation, on_other_side: Operation) -> Vec<Touch> {
         let local_path = self.text("localPath").unwrap_or_default();
@@ -139,13 +139,14 @@ impl Arguments {
             moves_local_files: false,
         });
 
-        let own = Touch {
-            host: self.session(),
+        let is_from_here = other_side.is_none();
+        let own = self.sessions().into_iter().map(|host| Touch {
+            host,
             operation,
-            moves_local_files: other_side.is_none(),
-        };
+            moves_local_files: is_from_here,
+        });
 
-        [own].into_iter().chain(other_side).collect()
+        own.chain(other_side).collect()
     }
 
     fn or_sudo(&self, operation: Operation) -> Operation {
@@ -238,6 +239,11 @@ mod tests {
                 "ssh_upload",
                 json!({"source": "db:/a", "destination": "b", "session": "web"}),
                 "Run web, Read db",
+            ),
+            (
+                "ssh_upload",
+                json!({"localPath": "a", "remotePath": "b", "sessions": ["web*", "db"]}),
+                "Run web* +, Run db +",
             ),
             (
                 "ssh_download",

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    Effect,
+    Effect, many,
     transfer::{self, TransferArguments},
 };
 use crate::{
@@ -21,6 +21,7 @@ struct UploadParams {
     local_path: String,
     remote_path: String,
     session: Option<String>,
+    sessions: Option<Vec<String>>,
     /// gitignore patterns
     exclude: Option<Vec<String>>,
     #[serde(default)]
@@ -35,17 +36,20 @@ pub(super) fn tool() -> Tool {
     )
 }
 
-/// Copies a file or directory of this machine, or of another session, to the remote host.
+/// Copies a file or directory of this machine, or of another session, to the remote host, or to
+/// those of several sessions at the same time.
 ///
 /// # Errors
 /// The arguments are wrong, or not everything could be copied.
 pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: UploadParams = super::arguments(NAME, &mut call)?;
+    many::check(NAME, params.sessions.as_deref(), params.session.as_deref())?;
 
     let arguments = TransferArguments {
         local: params.local_path,
         remote: params.remote_path,
         session: params.session,
+        sessions: params.sessions,
         exclude: params.exclude,
         skip_unchanged: params.skip_unchanged,
     };

@@ -268,6 +268,33 @@ async fn a_command_for_many_hosts_has_a_part_for_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_upload_to_many_hosts_is_recorded_with_all_of_it() {
+    let audited = Audited::new(TestHost::openssh(), "");
+    let mut program = audited.connected().await;
+    let source = audited.host.local("source");
+    fs::write(&source, "12345").unwrap();
+    let more = json!({"host": "host", "name": "other"});
+    program.call("ssh_connect", more).await.ok();
+
+    let target = audited.host.remote("target");
+    let upload = json!({"localPath": source, "remotePath": target, "sessions": ["host", "other"]});
+    program.call("ssh_upload", upload).await.ok();
+    let end = audited.last_end();
+    assert_eq!(
+        (&end["moved"], &end["bytes"]),
+        (&json!(2), &json!(10)),
+        "{end}"
+    );
+
+    let parts = end["parts"].as_array().unwrap();
+    let names: Vec<_> = parts.iter().map(|part| &part["session"]).collect();
+    assert!(
+        names.contains(&&json!("host")) && names.contains(&&json!("other")),
+        "{end}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn hostile_words_move_no_cursor_and_forge_no_line() {
     let audited = Audited::new(TestHost::openssh(), "");
     let mut program = audited.connected().await;

@@ -185,6 +185,26 @@ async fn several_sessions_are_one_question() {
 }
 
 #[tokio::test]
+async fn an_upload_to_several_hosts_is_one_question() {
+    let world = World::new(ASK);
+    let mut client = world.client(forms()).await;
+    let source = world.host.local("source");
+    std::fs::write(&source, "content").unwrap();
+    let target = world.host.remote("target");
+    let arguments =
+        json!({"localPath": source, "remotePath": target, "sessions": ["host", "third"]});
+
+    let (questions, refused) =
+        call(&mut client, "ssh_upload", arguments.clone(), &answer("no")).await;
+    assert_eq!(questions.len(), 1, "{questions:?}");
+    assert!(refused.is_error() && !target.exists(), "{}", refused.text());
+
+    let (questions, copied) = call(&mut client, "ssh_upload", arguments, &answer("once")).await;
+    assert_eq!(questions.len(), 1, "{questions:?}");
+    assert!(!copied.is_error() && target.exists(), "{}", copied.text());
+}
+
+#[tokio::test]
 async fn a_person_who_does_not_answer_has_not_agreed() {
     let world = World::new(ASK);
     let mut client = connected(&world).await;

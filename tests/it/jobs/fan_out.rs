@@ -258,7 +258,7 @@ async fn patterns_stand_for_sessions_and_hosts_of_ssh_config() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pattern_for_too_many_sessions_runs_nowhere() {
     let world = TestHost::fake();
-    let saved: Vec<_> = (0..101).map(|number| format!("s{number}")).collect();
+    let saved: Vec<_> = (0..201).map(|number| format!("s{number}")).collect();
     save(world.folder(), &saved, |_| "box");
     let mut client = world.client().await;
     let run = |sessions: &[&str]| json!({"command": "true", "sessions": sessions});
@@ -266,14 +266,14 @@ async fn a_pattern_for_too_many_sessions_runs_nowhere() {
     let refused = client.call("ssh_exec", run(&["s*"])).await;
     let text = refused.text();
     assert!(
-        refused.is_error() && text.contains("1 to 100 sessions"),
+        refused.is_error() && text.contains("1 to 200 sessions"),
         "{text}"
     );
-    assert!(text.contains("these are 101"), "{text}");
+    assert!(text.contains("these are 201"), "{text}");
     assert_eq!(world.sshd.connections(), 0);
 
     // A session counts once, however often it is named.
-    client.call("ssh_exec", run(&["s1"; 101])).await.ok();
+    client.call("ssh_exec", run(&["s1"; 201])).await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -81,7 +81,7 @@ async fn a_session_that_fails_does_not_keep_the_others_from_answering() {
 
     for (arguments, part) in [
         (run(json!(["nobody", "none"])), "no session \"none\""),
-        (run(json!([])), "sessions names 1 to 100"),
+        (run(json!([])), "sessions names 1 to 200"),
         (
             json!({"command": "echo ran", "sessions": ["host"], "session": "host"}),
             "session is left out",

@@ -5,6 +5,7 @@ mod changing;
 mod failures;
 mod far;
 pub(crate) mod hostile;
+mod many;
 #[cfg(target_os = "linux")]
 mod memory;
 mod others;

@@ -38,11 +38,11 @@ pub(super) enum BlockKind {
     /// Output of background processes of a shell since the last command, under a heading of this
     /// program.
     Background,
-    /// Status line of a command.
+    /// Status line of a command, or what a transfer did.
     Status,
     /// Names of the sessions to which the following blocks belong, up to the next names.
     Session,
-    /// Reason why a command was not run.
+    /// Reason why a command was not run, or a transfer failed.
     Error,
 }
 

@@ -21,10 +21,10 @@ use crate::{
 pub(in crate::mcp) const OUTCOMES_KEY: &str = "mcp-ssh-sessions/outcomes";
 
 /// Limit on the text of an answer, in bytes, which are never fewer than its characters.
-const MAX_ANSWER: usize = MAX_ANSWER_CHARS;
+pub(super) const MAX_ANSWER: usize = MAX_ANSWER_CHARS;
 /// Minimum length of a shortened status line or error, in bytes. A hundred of these have room next
-/// to the longest names.
-const MIN_LINE: usize = 60;
+/// to the longest names, and two hundred next to names of a hundred bytes.
+pub(super) const MIN_LINE: usize = 60;
 
 /// Answer of one session.
 struct Answer<'a> {
@@ -122,7 +122,7 @@ fn limits(groups: &[Group<'_>]) -> (usize, usize) {
 
 /// Returns the largest length that fits, `usize::MAX` if any does. Each length below one that fits
 /// fits, too.
-fn largest(fits: impl Fn(usize) -> bool) -> usize {
+pub(super) fn largest(fits: impl Fn(usize) -> bool) -> usize {
     if fits(usize::MAX) {
         return usize::MAX;
     }
@@ -172,26 +172,10 @@ impl<'a> Group<'a> {
     /// Returns the line with the names of the sessions. Jobs are named there if there are several,
     /// because the status line is common to all.
     fn heading(&self) -> String {
-        if self.others.is_empty() {
-            return format!("[session {}]", escape_line(self.first.session.as_bytes()));
-        }
-
-        let names = self.iter().map(|answer| {
-            let name = escape_line(answer.session.as_bytes());
-            // A name may look like two, or like a name with a job.
-            let name = if name.contains([',', '(', ')', '[', ']', '"']) {
-                format!("{name:?}")
-            } else {
-                name
-            };
-
-            match answer.ran.as_ref().ok().and_then(|report| report.job) {
-                Some(job) => format!("{name} (job {job})"),
-                None => name,
-            }
-        });
-
-        format!("[sessions {}]", names.collect::<Vec<_>>().join(", "))
+        heading(self.iter().map(|answer| {
+            let job = answer.ran.as_ref().ok().and_then(|report| report.job);
+            (answer.session, job)
+        }))
     }
 
     /// Returns the time which the commands of several sessions took, if their end makes the time
@@ -238,10 +222,7 @@ impl Answer<'_> {
     /// heading.
     fn error(&self) -> Option<String> {
         let error = self.ran.as_ref().err()?;
-        let name = escape_line(format!("session {:?}: ", self.session).as_bytes());
-        let text = error.text();
-
-        Some(text.strip_prefix(&name).unwrap_or(&text).to_owned())
+        Some(without_name(self.session, error))
     }
 
     fn rank(&self) -> Rank {
@@ -307,8 +288,41 @@ impl CommandReport<'_> {
     }
 }
 
+/// Returns the line with the names of sessions, each with the name of its job if there are several.
+pub(super) fn heading<'a>(sessions: impl Iterator<Item = (&'a str, Option<&'a str>)>) -> String {
+    let sessions: Vec<_> = sessions.collect();
+    if let [(session, _)] = sessions.as_slice() {
+        return format!("[session {}]", escape_line(session.as_bytes()));
+    }
+
+    let names = sessions.iter().map(|(session, job)| {
+        let name = escape_line(session.as_bytes());
+        // A name may look like two, or like a name with a job.
+        let name = if name.contains([',', '(', ')', '[', ']', '"']) {
+            format!("{name:?}")
+        } else {
+            name
+        };
+
+        match job {
+            Some(job) => format!("{name} (job {job})"),
+            None => name,
+        }
+    });
+
+    format!("[sessions {}]", names.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns the message and hint of an error, without the name of the session at its beginning.
+pub(super) fn without_name(session: &str, error: &ToolError) -> String {
+    let name = escape_line(format!("session {session:?}: ").as_bytes());
+    let text = error.text();
+
+    text.strip_prefix(&name).unwrap_or(&text).to_owned()
+}
+
 /// Shortens a status line or an error to `limit` bytes at most. A bracket at the end stays.
-fn shorten(text: &mut String, limit: usize) {
+pub(super) fn shorten(text: &mut String, limit: usize) {
     if text.len() > limit {
         let end = if text.ends_with(']') { "…]" } else { "…" };
         let room = limit.saturating_sub(end.len());

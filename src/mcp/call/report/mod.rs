@@ -2,6 +2,7 @@
 
 mod blocks;
 mod many;
+mod many_lines;
 mod outcome;
 mod ports;
 mod screen;
@@ -20,6 +21,7 @@ use self::{
 };
 pub(in crate::mcp) use self::{
     many::{OUTCOMES_KEY, of_many},
+    many_lines::of_many_lines,
     words::{duration, how_it_ended, status},
 };
 use super::{Call, hints, tool_error::ToolError};
