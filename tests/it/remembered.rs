@@ -26,7 +26,7 @@ const FAMILIES: [&str; 3] = ["dash", "fish", "tcsh"];
 
 /// The real sshd with a login shell that the test can change.
 struct Host {
-    host: TestHost<OpenSshd>,
+    test: TestHost<OpenSshd>,
     /// What sshd runs for every command.
     front: PathBuf,
     /// The commands that were received, each on a line.
@@ -40,14 +40,15 @@ impl Host {
         let mut front = PathBuf::new();
         let host = TestHost::openssh_at(|settings, home| {
             front = home.join("front");
-            settings.extra_config += &format!("\nForceCommand {}", front.display());
+            settings.extra_config.push_str("\nForceCommand ");
+            settings.extra_config.push_str(front.to_str().unwrap());
         });
 
         let new = Self {
             front,
             log: host.remote("log"),
             answers: host.remote("answers"),
-            host,
+            test: host,
         };
         fs::write(&new.answers, "").unwrap();
         new.runs(&login(shell));
@@ -72,7 +73,7 @@ impl Host {
     /// Waits until the store knows the login shell, or knows that there is none.
     async fn knows_shell(&self, known: bool) {
         eventually("the store has what answered", || {
-            account(&self.host).is_some_and(|account| account["shell"].is_object() == known)
+            account(&self.test).is_some_and(|account| account["shell"].is_object() == known)
         })
         .await;
     }
@@ -114,12 +115,12 @@ async fn first(mcp: &mut McpClient, command: &str) -> ToolResult {
 async fn the_first_command_does_not_wait_for_a_known_shell() {
     for shell in SHELLS {
         let host = Host::start(shell);
-        let mut mcp = host.host.client().await;
+        let mut mcp = host.test.client().await;
         assert_eq!(first(&mut mcp, "echo one").await.stdout(), "one\n");
         host.knows_shell(true).await;
 
         fs::remove_file(&host.answers).unwrap();
-        let mut again = host.host.client().await;
+        let mut again = host.test.client().await;
         let connected = again.call("ssh_connect", json!({"host": "host"})).await;
         let facts = connected.structured()["session"].clone();
         let program = facts["shell"].as_str().unwrap_or_default();
@@ -150,16 +151,16 @@ async fn the_first_command_does_not_wait_for_a_known_shell() {
 async fn a_changed_shell_runs_the_first_command_once() {
     for old in FAMILIES {
         let host = Host::start(old);
-        let mut mcp = host.host.client().await;
+        let mut mcp = host.test.client().await;
         first(&mut mcp, "echo one").await;
         host.knows_shell(true).await;
 
         for new in FAMILIES {
             host.runs(&login(old));
-            let mut mcp = host.host.client().await;
+            let mut mcp = host.test.client().await;
             first(&mut mcp, "true").await;
             eventually("the old shell is known", || {
-                let known = account(&host.host).unwrap_or_default();
+                let known = account(&host.test).unwrap_or_default();
                 known["shell"]["probe"]["program"]
                     .to_string()
                     .contains(name(old))
@@ -167,10 +168,10 @@ async fn a_changed_shell_runs_the_first_command_once() {
             .await;
 
             host.runs(&login(new));
-            let ran = host.host.remote("ran");
+            let ran = host.test.remote("ran");
             let _ = fs::remove_file(&ran);
             let command = format!("echo hi; sh -c 'echo once >>{}'", ran.display());
-            let mut mcp = host.host.client().await;
+            let mut mcp = host.test.client().await;
 
             for number in 0..2 {
                 let result = first(&mut mcp, &command).await;
@@ -201,13 +202,13 @@ async fn a_changed_shell_runs_the_first_command_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_lines_wait_for_the_answer_of_the_shell() {
     let host = Host::start("bash");
-    let mut mcp = host.host.client().await;
+    let mut mcp = host.test.client().await;
     first(&mut mcp, "true").await;
     host.knows_shell(true).await;
 
     // csh would run the second line after an error in the first.
     host.runs(&login("tcsh"));
-    let mut again = host.host.client().await;
+    let mut again = host.test.client().await;
     let result = first(&mut again, "echo one\necho two").await;
     assert_eq!(result.stdout(), "one\ntwo\n", "{result:?}");
     assert_eq!(host.received("echo two"), 1);
@@ -224,12 +225,12 @@ async fn a_command_forced_since_then_is_sent_no_second_one() {
         ("echo 'not for you'; exit 4", "not for you\n", Some(4)),
     ] {
         let host = Host::start("bash");
-        let mut mcp = host.host.client().await;
+        let mut mcp = host.test.client().await;
         first(&mut mcp, "true").await;
         host.knows_shell(true).await;
 
         host.runs(script);
-        let mut again = host.host.client().await;
+        let mut again = host.test.client().await;
         let result = first(&mut again, "uptime").await;
         assert_eq!(
             (result.stdout().as_str(), code(&result)),
@@ -247,7 +248,7 @@ async fn a_command_forced_since_then_is_sent_no_second_one() {
         host.knows_shell(false).await;
 
         // Nothing is sent on trust any more.
-        let mut third = host.host.client().await;
+        let mut third = host.test.client().await;
         first(&mut third, "uptime -V").await;
         let log = fs::read_to_string(&host.log).unwrap();
         assert_eq!(log.lines().last(), Some("uptime -V"), "{log}");
@@ -257,12 +258,12 @@ async fn a_command_forced_since_then_is_sent_no_second_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_answers_all_alike_is_no_shell() {
     let host = Host::start("bash");
-    let mut mcp = host.host.client().await;
+    let mut mcp = host.test.client().await;
     first(&mut mcp, "true").await;
     host.knows_shell(true).await;
 
     host.runs("echo 'a menu'");
-    let mut again = host.host.client().await;
+    let mut again = host.test.client().await;
     let result = first(&mut again, "uptime").await;
     assert!(
         result.is_error() && result.text().contains("was not run"),
@@ -274,11 +275,11 @@ async fn a_program_that_answers_all_alike_is_no_shell() {
 #[tokio::test]
 async fn damage_in_the_memory_costs_nothing() {
     let host = Host::start("bash");
-    let mut mcp = host.host.client().await;
+    let mut mcp = host.test.client().await;
     first(&mut mcp, "true").await;
     host.knows_shell(true).await;
-    let store = host.host.local("sessions.json");
-    let whole: Value = host.host.store();
+    let store = host.test.local("sessions.json");
+    let whole: Value = host.test.store();
 
     let damages: [fn(&mut Value); 6] = [
         |server| *server = json!(7),
@@ -286,31 +287,31 @@ async fn damage_in_the_memory_costs_nothing() {
         |server| each_account(server, |account| account["shell"] = json!({"probe": 1})),
         |server| {
             each_account(server, |account| {
-                account["shell"]["probe"]["shell"] = "fish".into()
-            })
+                account["shell"]["probe"]["shell"] = "fish".into();
+            });
         },
         |server| {
             each_account(server, |account| {
-                account["shell"]["answer"] = "\u{1b}[2J".into()
-            })
+                account["shell"]["answer"] = "\u{1b}[2J".into();
+            });
         },
         |server| {
             each_account(server, |account| {
-                account["key"]["accepted"] = "SHA256:x".into()
-            })
+                account["key"]["accepted"] = "SHA256:x".into();
+            });
         },
     ];
 
     for (number, damage) in damages.into_iter().enumerate() {
-        let mut damaged = whole.clone();
-        damaged["servers"]
+        let mut broken = whole.clone();
+        broken["servers"]
             .as_object_mut()
             .unwrap()
             .values_mut()
             .for_each(damage);
-        write_private(&store, &damaged.to_string());
+        write_private(&store, &broken.to_string());
 
-        let mut again = host.host.client().await;
+        let mut again = host.test.client().await;
         let result = first(&mut again, "echo hi").await;
         assert_eq!(result.stdout(), "hi\n", "{number}: {result:?}");
     }
@@ -413,12 +414,12 @@ async fn a_key_that_is_refused_now_leads_to_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_accounts_of_a_host_are_apart() {
     let host = Host::start("bash");
-    let mut mcp = host.host.client().await;
+    let mut mcp = host.test.client().await;
     assert_eq!(first(&mut mcp, "echo one").await.stdout(), "one\n");
     host.knows_shell(true).await;
 
     // The same server and key, and another account.
-    let mut store = host.host.store();
+    let mut store = host.test.store();
     let (_, server) = store["servers"]
         .as_object_mut()
         .unwrap()
@@ -429,10 +430,10 @@ async fn two_accounts_of_a_host_are_apart() {
     let known: Vec<Value> = accounts.values().cloned().collect();
     accounts.clear();
     accounts.insert("somebody".to_owned(), known[0].clone());
-    write_private(&host.host.local("sessions.json"), &store.to_string());
+    write_private(&host.test.local("sessions.json"), &store.to_string());
 
     fs::remove_file(&host.answers).unwrap();
-    let mut again = host.host.client().await;
+    let mut again = host.test.client().await;
     let waiting = json!({"session": "host", "command": "echo waits"});
     let waiting = again.begin_call("ssh_exec", waiting).await;
     eventually("the shell is asked", || {
@@ -444,7 +445,7 @@ async fn two_accounts_of_a_host_are_apart() {
     fs::write(&host.answers, "").unwrap();
     assert_eq!(again.finish(waiting).await.stdout(), "waits\n");
     eventually("both accounts are known", || {
-        let store = host.host.store();
+        let store = host.test.store();
         let servers = store["servers"].as_object().unwrap().clone();
         let accounts = servers.into_iter().next().unwrap().1["accounts"].clone();
         accounts.as_object().unwrap().len() == 2
@@ -455,7 +456,7 @@ async fn two_accounts_of_a_host_are_apart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fresh_log_in_forgets_what_was_known() {
     let host = Host::start("bash");
-    let mut mcp = host.host.client().await;
+    let mut mcp = host.test.client().await;
     first(&mut mcp, "true").await;
     host.knows_shell(true).await;
 
