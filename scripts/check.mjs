@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { answers, buildForDevelopment, needCargo } from './lib/cargo.mjs';
 import { canPreload, needAll, needProgram } from './lib/programs.mjs';
 import { installSsh2 } from './ssh2.mjs';
+import { instructions } from './instructions.mjs';
 import { Stop, UNAVAILABLE, fail, root, seconds } from './lib/repository.mjs';
 import { test } from './lib/test.mjs';
 
@@ -18,6 +19,8 @@ const steps = [
   ['lints', () => cargo('clippy', '--all-targets', '--locked', '--', '-D', 'warnings')],
   // Tests against real servers and shells fail where there are none; nothing is skipped for want of them.
   ['tests', test],
+  // Also after the tests, with the crates that they have built.
+  ['instructions', instructions],
   // After the tests, which have built the program that it asks.
   ['consistency', () => run('node', ['scripts/consistent.mjs'])],
   ['manual', () => run('node', ['scripts/manual.mjs', '--check'])],
