@@ -7,7 +7,18 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Stop, fail, root } from '../scripts/lib/repository.mjs';
 import { card, line } from '../scripts/lib/svg.mjs';
-import { OURS, published, shares, speeds, times } from './lib/results.mjs';
+import {
+  OURS,
+  agentSeconds,
+  agentTokens,
+  fileTimes,
+  forwardSpeeds,
+  manyTimes,
+  published,
+  shares,
+  speeds,
+  times,
+} from './lib/results.mjs';
 
 const FOLDER = join(root, 'docs', 'pictures');
 
@@ -39,6 +50,37 @@ const CHARTS = {
       panel('10,000 files of 1 KiB up, round trip 40 ms (more is better)', speeds(page, '10,000 files up', 'files/s')),
     ],
   },
+  'bench-files': {
+    title: 'Work on remote files over 40 ms: mcp-ssh-sessions beside ssh and ControlMaster',
+    panels: (page) => [
+      panel('Read 2,000 lines, round trip 40 ms (less is better)', fileTimes(page, 'read')),
+      panel('Edit one line, round trip 40 ms (less is better)', fileTimes(page, 'edit')),
+      panel('Search a tree, round trip 40 ms (less is better)', fileTimes(page, 'search')),
+    ],
+  },
+  'bench-forwards': {
+    title: 'Speed of a forwarded port: mcp-ssh-sessions beside ssh -L',
+    panels: (page) => [
+      panel('Down, loopback (more is better)', forwardSpeeds(page, 'down, loopback')),
+      panel('Up, loopback (more is better)', forwardSpeeds(page, 'up, loopback')),
+      panel('Down, round trip 40 ms (more is better)', forwardSpeeds(page, 'down, 40 ms')),
+      panel('Up, round trip 40 ms (more is better)', forwardSpeeds(page, 'up, 40 ms')),
+    ],
+  },
+  'bench-many': {
+    title: 'Many hosts at once: one call of mcp-ssh-sessions beside ssh and scp, 16 at a time',
+    panels: (page) => [
+      panel('A command of one second on many hosts (less is better)', manyTimes(page, /^sleep 1 on /)),
+      panel('A file to many hosts (less is better)', manyTimes(page, / MiB to /)),
+    ],
+  },
+  'bench-agents': {
+    title: 'The work of an agent: seconds and tokens by tool set',
+    panels: (page) => [
+      panel('Seconds for all tasks, round trip 40 ms (less is better)', agentSeconds(page)),
+      panel('Tokens for the tasks of every day, without definitions (less is better)', agentTokens(page)),
+    ],
+  },
 };
 
 /**
@@ -52,7 +94,10 @@ export function charts(write) {
   mkdirSync(FOLDER, { recursive: true });
   for (const [name, { title, panels }] of Object.entries(CHARTS)) {
     const path = join(FOLDER, `${name}.svg`);
-    const wanted = draw(title, panels(page));
+    const drawn = panels(page).filter(({ bars }) => bars.length > 0);
+    // What has not been measured yet.
+    if (drawn.length === 0) continue;
+    const wanted = draw(title, drawn);
     if (existsSync(path) && readFileSync(path, 'utf8') === wanted) continue;
     if (!write) throw new Stop(`${name}.svg is not the chart of docs/benchmarks.md; run node benches/charts.mjs`);
     writeFileSync(path, wanted);

@@ -6,6 +6,7 @@
 //   node benches/agents/main.mjs    builds the release program first
 //     --binary PATH                 takes that program
 //     --quick                       programs that take a minute take ten seconds
+//     --seconds COUNT               or so many
 //     --only LIST                   the tasks with these ids, such as edit,upload
 //     --tools LIST                  the tool sets with these ids, such as ours,ssh
 //     --show                        prints every call and the result
@@ -44,6 +45,7 @@ try {
   const options = {
     binary: { type: 'string' },
     quick: { type: 'boolean' },
+    seconds: { type: 'string' },
     only: { type: 'string' },
     tools: { type: 'string' },
     show: { type: 'boolean' },
@@ -64,7 +66,7 @@ try {
     sshd,
     tasks,
     tokens: await tokenizer(),
-    slowSeconds: values.quick ? SLOW_SECONDS.quick : SLOW_SECONDS.full,
+    slowSeconds: Number(values.seconds ?? (values.quick ? SLOW_SECONDS.quick : SLOW_SECONDS.full)),
     show: values.show,
   };
 

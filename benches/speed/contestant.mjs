@@ -78,6 +78,11 @@ export class McpServer {
     return tree(this.#client.pid).reduce((sum, { rss }) => sum + rss * 1024, 0);
   }
 
+  /** The memory of its first process, without what it has started. */
+  ownRss() {
+    return (tree(this.#client.pid)[0]?.rss ?? 0) * 1024;
+  }
+
   /** Starts it, connects it, and opens its shell. */
   async open() {
     await this.start();

@@ -3,17 +3,24 @@
 // makes, and removes; the other servers are installed into target/, once, from npm, PyPI and the Rust registry. For Linux
 // and macOS; as root on Linux the line is TCP between two network namespaces, else a proxy.
 //
-//   node benches/speed/main.mjs     builds the release program first; half an hour, once the others are installed
+//   node benches/speed/main.mjs     builds the release program first; an hour and a half, once the others are installed
 //     --binary PATH                 takes that program
 //     --quick                       fewer rounds, and less in bulk: three minutes
-//     --only TEXT                   of the others those whose name holds it
-//     --files                       only what is measured of files, and no right answers
-//     --forward                     only what is measured of forwarded ports, beside `ssh -L`
-//     --settings                    only what the settings, the audit log and the hook cost
-//     --write                       writes the results into docs/benchmarks.md; also with --forward and --settings
+//     --write                       writes the results into docs/benchmarks.md
+//
+// It has these parts, one after the other; one that is named is measured alone:
+//     --commands                    commands, connecting, transfers and files, beside all others, and right answers
+//       --only TEXT                 of the others those whose name holds it; no other part, and not to be written
+//     --files                       the files of the first part, without the other servers; not to be written
+//     --forward                     forwarded ports, beside `ssh -L`
+//     --many                        a command and an upload for many hosts, and a job that prints many lines
+//     --settings                    what the settings, the audit log and the hook cost
+//     --agents                      the work of an agent: benches/agents/main.mjs
 
+import { spawnSync } from 'node:child_process';
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { needProgram } from '../../scripts/lib/programs.mjs';
 import { Stop, fail, seconds } from '../../scripts/lib/repository.mjs';
@@ -24,7 +31,6 @@ import { binaryOf, commandLine, machine, versions, write } from '../lib/run.mjs'
 import { contest, launches } from './contest.mjs';
 import { examine } from './examination.mjs';
 import { fileMeasures, hostSearch, makeRemoteFiles, memoryAfterFiles } from './files.mjs';
-import { forwardResults } from './forwards.mjs';
 import { makeSource, measures } from './measures.mjs';
 import { ControlMaster, PlainSsh } from './openssh.mjs';
 import { Ours } from './ours.mjs';
@@ -33,19 +39,10 @@ import { FastMcpSsh } from './peers/fast-mcp-ssh.mjs';
 import { McpSshGateway } from './peers/mcp-ssh-gateway.mjs';
 import { McpSshManager } from './peers/mcp-ssh-manager.mjs';
 import { SshMcp } from './peers/ssh-mcp.mjs';
+import { forwards, many, settings } from './parts.mjs';
 import { perConnection } from './sessions.mjs';
-import { settingsResults } from './settings.mjs';
 import { Stage } from './stage.mjs';
-import {
-  BEGIN,
-  BEGIN_FORWARDS,
-  BEGIN_SETTINGS,
-  END,
-  report,
-  reportOfFiles,
-  reportOfForwards,
-  reportOfSettings,
-} from './table.mjs';
+import { BEGIN, END, report, reportOfFiles } from './table.mjs';
 
 const PEERS = [FastMcpSsh, ExeckitMcp, McpSshGateway, SshMcp, McpSshManager];
 
@@ -67,6 +64,11 @@ const FULL = {
   streamMib: 10,
   kills: 100,
   launches: 50,
+  fanOut: 200,
+  uploadHosts: 50,
+  uploadMib: 10,
+  lineSeconds: 10,
+  linesPerSecond: 100_000,
   limitMs: 110_000,
   probeMs: 10_000,
 };
@@ -87,38 +89,61 @@ const QUICK = {
   streamMib: 2,
   kills: 5,
   launches: 10,
+  fanOut: 20,
+  uploadHosts: 5,
+  uploadMib: 1,
+  lineSeconds: 1,
+  linesPerSecond: 100_000,
   limitMs: 6_000,
   probeMs: 7_000,
 };
+
+const AGENTS = fileURLToPath(new URL('../agents/main.mjs', import.meta.url));
 
 const start = Date.now();
 const scratch = scratchFolder('speed');
 
 try {
+  const flags = ['quick', 'commands', 'files', 'forward', 'many', 'settings', 'agents', 'write'];
   const options = {
     binary: { type: 'string' },
-    quick: { type: 'boolean' },
     only: { type: 'string', default: '' },
-    files: { type: 'boolean' },
-    forward: { type: 'boolean' },
-    settings: { type: 'boolean' },
-    write: { type: 'boolean' },
+    ...Object.fromEntries(flags.map((flag) => [flag, { type: 'boolean' }])),
   };
   const { values } = parseArgs({ options });
-  const isPart = values.quick || values.only || values.files;
-  if (values.write && isPart) throw new Stop('--write is for all of it: no --quick, no --only, no --files');
-  const sizes = values.quick ? QUICK : FULL;
+  if (values.write && (values.quick || values.only || values.files)) {
+    throw new Stop('--write is for all of a part: no --quick, no --only, no --files');
+  }
   for (const program of ['ssh', 'scp', 'ssh-keygen']) needProgram(program, 'openssh-client');
-  const sshd = needProgram('sshd', 'openssh-server');
+  const run = {
+    values,
+    sizes: values.quick ? QUICK : FULL,
+    sshd: needProgram('sshd', 'openssh-server'),
+    scratch,
+  };
   Ours.binary = binaryOf(values.binary);
-  if (values.forward) {
-    await forwards(values, sizes, sshd);
-    process.exit(0);
+
+  const parts = { commands, forward: forwards, many, settings, agents };
+  const named = Object.keys(parts).filter((name) => values[name]);
+  const alone = values.only || values.files ? ['commands'] : named;
+  for (const [name, part] of Object.entries(parts)) {
+    if (alone.length > 0 && !alone.includes(name)) continue;
+    const begun = Date.now();
+    run.scratch = join(scratch, name);
+    mkdirSync(run.scratch, { mode: 0o700 });
+    await part(run);
+    console.log(`${name}: ${seconds(Date.now() - begun)}\n`);
   }
-  if (values.settings) {
-    await settings(values, sizes, sshd);
-    process.exit(0);
-  }
+  console.log(`Done in ${seconds(Date.now() - start)}.`);
+  if (values.quick) console.log('A quick run compares little: the goals are about the full one.');
+  // What is still waited for would keep it alive.
+  process.exit(0);
+} catch (error) {
+  fail('bench', error);
+}
+
+/** Commands, connecting, transfers and files, beside all others. */
+async function commands({ values, sizes, sshd, scratch }) {
   const peers = values.files ? [] : PEERS.filter(({ title }) => title.includes(values.only));
   const { kinds, absent } = await takingPart(peers);
 
@@ -157,58 +182,16 @@ try {
 
   const render = values.files ? reportOfFiles : report;
   const results = render(facts(values, sizes, absent), sections, further, sizes);
-  console.log(`\n${results}\nDone in ${seconds(Date.now() - start)}.`);
-  if (values.quick) console.log('A quick run compares little: the goals are about the full one.');
+  console.log(`\n${results}`);
   if (values.write) write(results, BEGIN, END);
-  // What is still waited for would keep it alive.
-  process.exit(0);
-} catch (error) {
-  fail('bench', error);
 }
 
-/** What is measured of forwards alone. */
-async function forwards(values, sizes, sshd) {
-  const sections = [];
-  const files = join(scratch, 'files');
-  mkdirSync(files);
-  for (const [title, open] of [
-    ['loopback', loopback],
-    ['40 ms', () => distant(40)],
-  ]) {
-    const line = await open();
-    console.log(`\n── ${title}: ${line.how}`);
-    const stage = new Stage(sshd, join(scratch, `line-${sections.length}`), line, files);
-    const results = await forwardResults(stage, line, sizes, sections.length === 0);
-    sections.push({ title, line, results });
-    stage.close();
-  }
-
-  const facts = [
-    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench', values, ['quick', 'forward', 'write'])}\``,
-    `${versions(Ours.binary, values)}; ${machine()}`,
-    `medians of ${sizes.forwardRounds} transfers of ${sizes.forwardMib} MiB, by turns`,
-  ];
-  const results = reportOfForwards(facts, sections, sizes);
-  console.log(`\n${results}\nDone in ${seconds(Date.now() - start)}.`);
-  if (values.write) write(results, BEGIN_FORWARDS, END);
-}
-
-/** What the settings cost. */
-async function settings(values, sizes, sshd) {
-  const files = join(scratch, 'files');
-  mkdirSync(files);
-  const stage = new Stage(sshd, join(scratch, 'line'), await loopback(), files);
-  const found = await settingsResults(stage, sizes);
-  stage.close();
-
-  const facts = [
-    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench', values, ['quick', 'settings', 'write'])}\``,
-    `${versions(Ours.binary, values)}; ${machine()}`,
-    `medians; commands one after the other, by turns: ${sizes.latency} rounds of ${sizes.batch}`,
-  ];
-  const results = reportOfSettings(facts, found);
-  console.log(`\n${results}\nDone in ${seconds(Date.now() - start)}.`);
-  if (values.write) write(results, BEGIN_SETTINGS, END);
+/** The work of an agent. A quick run has only the tool sets that need no other server, and the tasks of a second. */
+async function agents({ values }) {
+  const quick = ['--quick', '--tools', 'ours,ssh,controlmaster', '--seconds', '2'];
+  const args = [AGENTS, '--binary', Ours.binary, ...(values.quick ? quick : []), ...(values.write ? ['--write'] : [])];
+  const { status } = spawnSync(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
+  if (status !== 0) throw new Stop('the work of an agent was not measured; its own messages are above');
 }
 
 /** Those that can be installed, besides what is there in any case. */
@@ -262,7 +245,7 @@ async function measured(title, stage, kinds, sizes, wanted, startsAnew) {
 
 function facts(options, sizes, absent) {
   return [
-    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench', options, ['quick', 'only', 'files', 'write'])}\``,
+    `${new Date().toISOString().slice(0, 10)}, \`${commandLine('bench', options, ['quick', 'commands', 'only', 'files', 'write'])}\``,
     `${versions(Ours.binary, options)}, Node ${process.versions.node} for those that need it; ${machine()}`,
     `medians; commands one after the other: ${sizes.latency} rounds of ${sizes.batch}, or of ${sizes.batchMs / 1000} s`,
     ...absent,

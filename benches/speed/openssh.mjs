@@ -43,11 +43,11 @@ export class PlainSsh {
   }
 
   async upload(local, remote) {
-    await this.#copy(local, `${this.place.host}:${remote}`);
+    await this.copy(local, `${this.place.host}:${remote}`);
   }
 
   async download(remote, local) {
-    await this.#copy(`${this.place.host}:${remote}`, local);
+    await this.copy(`${this.place.host}:${remote}`, local);
   }
 
   async read(path) {
@@ -82,7 +82,8 @@ export class PlainSsh {
     return { text: stdout, ms };
   }
 
-  async #copy(from, to) {
+  /** `scp` from one place to another. */
+  async copy(from, to) {
     this.#answer(await this.place.runner.run(['scp', ...this.options(), '-q', from, to]));
   }
 

@@ -32,10 +32,15 @@ export class Stage {
     this.#runner = new Runner(line.near);
   }
 
-  /** One more sshd on the other side, with its own defaults. */
-  async sshd() {
+  /**
+   * One more sshd on the other side.
+   *
+   * @param {(folder: string) => string[]} [config] what of its configuration is not its own default
+   */
+  async sshd(config = () => []) {
     const { far: prefix, address, reach } = this.#line;
-    return startSshd(this.#sshdProgram, this.#new('sshd'), { host: HOST, prefix, address, reach });
+    const folder = this.#new('sshd');
+    return startSshd(this.#sshdProgram, folder, { host: HOST, config: config(folder), prefix, address, reach });
   }
 
   /**

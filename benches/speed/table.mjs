@@ -3,12 +3,13 @@
 import { hostname, tmpdir } from 'node:os';
 import { factor, mebibytes, megabytes, round, table, time } from '../lib/markdown.mjs';
 import { median, percentile } from '../lib/numbers.mjs';
-import { fileGoals, forwardGoals, goals, settingsGoals } from './goals.mjs';
+import { fileGoals, forwardGoals, goals, manyGoals, settingsGoals } from './goals.mjs';
 
 /** Where a report goes in docs/benchmarks.md. */
 export const BEGIN = '<!-- npm run bench -- --write: begin -->';
 export const BEGIN_FORWARDS = '<!-- npm run bench -- --forward --write: begin -->';
 export const BEGIN_SETTINGS = '<!-- npm run bench -- --settings --write: begin -->';
+export const BEGIN_MANY = '<!-- npm run bench -- --many --write: begin -->';
 export const END = '<!-- end -->';
 
 /**
@@ -125,6 +126,36 @@ export function reportOfForwards(facts, sections, { forwardMib, streamMib }) {
     ].join('\n'),
     '### Goals of forwards',
     forwardGoals(sections),
+  ];
+  return `${parts.join('\n\n')}\n`;
+}
+
+/**
+ * The same for many at once.
+ *
+ * @param {string[]} facts
+ * @param {import('./many.mjs').ManyResults} results
+ */
+export function reportOfMany(facts, results) {
+  const { fanOut, upload, follow } = results;
+  const rows = [
+    [`\`sleep 1\` on ${fanOut.count} hosts, connecting first`, time(fanOut.firstMs), time(fanOut.sshMs)],
+    [`the same, connected before`, time(fanOut.allMs), '–'],
+    ['the same on one host, connected before', time(fanOut.oneMs), '–'],
+    [`${upload.mib} MiB to ${upload.count} hosts, connecting first`, time(upload.ms), time(upload.scpMs)],
+  ];
+  const perSecond = follow.lines / (follow.ms / 1000);
+  const parts = [
+    facts.map((fact) => `- ${fact}`).join('\n'),
+    table(['', 'mcp-ssh-sessions, one call', '`ssh` or `scp`, 16 at a time'], rows, true),
+    [
+      `- Memory of mcp-ssh-sessions: at most ${mebibytes(fanOut.bytes)} with ${fanOut.count} hosts, ` +
+        `${mebibytes(upload.bytes)} during the upload.`,
+      `- ${follow.lines.toLocaleString('en')} lines of a job, ${round(perSecond)} a second, in ${follow.calls} calls of ` +
+        `\`ssh_job\`: ${follow.lost} lost; the slowest call took ${time(Math.max(0, follow.slowestCallMs))} more than its wait.`,
+    ].join('\n'),
+    '### Goals of many at once',
+    manyGoals(results),
   ];
   return `${parts.join('\n\n')}\n`;
 }

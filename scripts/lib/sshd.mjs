@@ -31,6 +31,7 @@ const PATIENCE_MS = 20_000;
  * @param {string} folder for its files
  * @param {object} options
  * @param {string} options.host what the configuration calls it
+ * @param {string[]} [options.config] lines for sshd_config, which win over its others
  * @param {number} [options.maxSessions] how many channels it allows on one connection; its own default if not said
  * @param {string} [options.address] where it listens
  * @param {string[]} [options.prefix] a command that runs it elsewhere, such as in a network namespace
@@ -38,7 +39,7 @@ const PATIENCE_MS = 20_000;
  * @returns {Promise<Sshd>}
  */
 export async function startSshd(program, folder, options) {
-  const { host, maxSessions, address = '127.0.0.1', prefix = [], reach = async (port) => port } = options;
+  const { host, config: more = [], maxSessions, address = '127.0.0.1', prefix = [], reach = async (port) => port } = options;
   mkdirSync(folder);
   // Where its unprivileged half is locked in.
   if (process.getuid() === 0) mkdirSync('/run/sshd', { recursive: true });
@@ -47,6 +48,7 @@ export async function startSshd(program, folder, options) {
   copyFileSync(file('id.pub'), file('authorized_keys'));
   const port = await freePort();
   const config = [
+    ...more,
     `ListenAddress ${address}`,
     `Port ${port}`,
     `HostKey ${file('host_key')}`,
@@ -57,7 +59,7 @@ export async function startSshd(program, folder, options) {
     'KbdInteractiveAuthentication no',
     'PidFile none',
     'PrintMotd no',
-    'Subsystem sftp internal-sftp',
+    ...(more.some((line) => line.startsWith('Subsystem')) ? [] : ['Subsystem sftp internal-sftp']),
     ...(maxSessions ? [`MaxSessions ${maxSessions}`] : []),
     // Without anybody's start-up files, which bash reads for each command and which may take longer than it.
     `SetEnv HOME=${folder}`,
