@@ -3,9 +3,9 @@
 // makes, and removes; the other servers are installed into target/, once, from npm, PyPI and the Rust registry. For Linux
 // and macOS; as root on Linux the line is TCP between two network namespaces, else a proxy.
 //
-//   node benches/speed/main.mjs     builds the release program first; an hour and a half, once the others are installed
+//   node benches/speed/main.mjs     builds the release program first, and installs the others once
 //     --binary PATH                 takes that program
-//     --quick                       fewer rounds, and less in bulk: three minutes
+//     --quick                       fewer rounds, less in bulk, and the work of an agent without other servers
 //     --write                       writes the results into docs/benchmarks.md
 //
 // It has these parts, one after the other; one that is named is measured alone:

@@ -45,11 +45,16 @@ pub(super) async fn call(mut call: Call) -> Result<CallToolResult, ToolError> {
     let params: UploadParams = super::arguments(NAME, &mut call)?;
     many::check(NAME, params.sessions.as_deref(), params.session.as_deref())?;
 
+    let sessions = match params.sessions {
+        Some(wanted) => Some(many::expand(NAME, &call, wanted).await?),
+        None => None,
+    };
+
     let arguments = TransferArguments {
         local: params.local_path,
         remote: params.remote_path,
         session: params.session,
-        sessions: params.sessions,
+        sessions,
         exclude: params.exclude,
         skip_unchanged: params.skip_unchanged,
     };

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     mcp::{
         call::{Call, report, tool_error::ToolError},
-        tools::{many, session::RESULT_KEY, upload},
+        tools::{many, session::RESULT_KEY},
     },
     session::{
         caller::Caller,
@@ -30,13 +30,12 @@ const MAX_AT_ONCE: usize = 16;
 /// host is a part of the answer.
 ///
 /// # Errors
-/// The sessions or the source are not there, so that nothing was copied.
+/// The source is not there, so that nothing was copied.
 pub(super) async fn upload(
     call: &Call,
     mut arguments: TransferArguments,
 ) -> Result<CallToolResult, ToolError> {
-    let wanted = arguments.sessions.take().unwrap_or_default();
-    let sessions = many::expand(upload::NAME, call, wanted).await?;
+    let sessions = arguments.sessions.take().unwrap_or_default();
     let from = source(call, &arguments).await?;
 
     let work = arguments.written();

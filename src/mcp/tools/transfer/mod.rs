@@ -28,7 +28,7 @@ pub(super) struct TransferArguments {
     pub(super) remote: String,
     /// Name of the session; `None` means the default session.
     pub(super) session: Option<String>,
-    /// Names and patterns of several sessions to upload to; `None` means one session.
+    /// Names of several sessions to upload to; `None` means one session.
     pub(super) sessions: Option<Vec<String>>,
     /// Patterns to leave out.
     pub(super) exclude: Option<Vec<String>>,
