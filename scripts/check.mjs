@@ -92,6 +92,8 @@ function testedAgainst() {
     // Menus.
     { name: 'dialog', debianPackage: 'dialog' },
     { name: 'whiptail', debianPackage: 'whiptail' },
+    // Counts instructions.
+    { name: 'valgrind', debianPackage: 'valgrind' },
     { name: 'dropbear', debianPackage: 'dropbear-bin' },
     { name: 'dropbearkey', debianPackage: 'dropbear-bin' },
     // Takes one command over a connection.

@@ -84,8 +84,9 @@ fn with_path(path: &[u8]) -> String {
 const GROWING_BLOCK_BYTES: u64 = 1024 * 1024;
 
 /// The first `dd` begins to flush the step to the disk, where it can (GNU); the server flushes the
-/// file at the end, which then takes less time. A failure of the second `dd` becomes part of the line, whose length is then wrong. The group is read as a
-/// whole before it runs, and `exit` keeps the shell from reading the steps as a script.
+/// file at the end, which then takes less time. A failure of the second `dd` becomes part of the
+/// line, whose length is then wrong. The group is read as a whole before it runs, and `exit` keeps
+/// the shell from reading the steps as a script.
 const COMPUTE_GROWING: &str = r#"{
 tool=
 for sum in 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'sha256 -q' 'busybox sha256sum'; do
