@@ -71,17 +71,21 @@ async fn save_changes(
 
         let store = store.clone();
         let saved = spawn_blocking(move || {
-            store.update(|document| {
+            // An unreadable store is left to the next call, which says that it was set aside.
+            store.peek()?;
+
+            let saved = store.update(|document| {
                 document.servers.extend(learned);
                 document
                     .servers
                     .retain(|_, server| server.is_worth_saving());
                 forget_oldest(&mut document.servers);
-            })
+            });
+            saved.map_err(|error| with_causes(&error))
         });
 
         if let Ok(Err(error)) = saved.await {
-            let error = escape_line(with_causes(&error));
+            let error = escape_line(error);
             tracing::warn!(error, "what was learned of a server is not saved");
         }
     }

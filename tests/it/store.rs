@@ -126,7 +126,10 @@ async fn unknown_fields_survive_and_secrets_of_others_do_not() {
         "sessions": [{"name": "box", "host": "box", "tags": ["a"], "passwordAuth": false}],
     });
 
-    assert_eq!(read(&store), expected);
+    let mut after = read(&store);
+    // What was learned of the server may be saved by now.
+    after.as_object_mut().unwrap().remove("servers");
+    assert_eq!(after, expected);
     assert_eq!(
         fs::metadata(&store).unwrap().permissions().mode() & 0o777,
         0o600

@@ -142,7 +142,7 @@ impl ChannelPool {
             .filter(has_room)
             .min_by_key(|member| member.used());
         if let Some(member) = emptiest
-            && (member.used() == 0 || !may_dial)
+            && (member.is_without_work() || !may_dial)
         {
             return ExtraChannel::Free(self.slot_on(member));
         }

@@ -25,11 +25,17 @@ impl ChannelPool {
             return;
         }
 
-        let slot = self.slot_on(member);
+        member.is_getting_quick = true;
+        let (slot, pool) = (self.slot_on(member), Arc::clone(self));
+        let connection = Arc::clone(&member.connection);
         tokio::spawn(async move {
             if let Some((slot, Ok(channel))) = attempt(slot).await {
                 run_nothing(channel).await;
                 drop(slot);
+            }
+
+            if let Some(member) = pool.state().member(&connection) {
+                member.is_getting_quick = false;
             }
         });
     }

@@ -60,6 +60,8 @@ pub(super) struct Member {
     pub(super) idle_since: Option<Instant>,
     /// Time at which a channel was last closed.
     pub(super) closed_at: Option<Instant>,
+    /// True while one of the channels only makes the connection quick.
+    pub(super) is_getting_quick: bool,
 }
 
 /// Reservation for a channel on a connection. Dropping the slot frees it, which must come after the
@@ -128,7 +130,13 @@ impl Member {
             full: false,
             idle_since: Some(Instant::now()),
             closed_at: None,
+            is_getting_quick: false,
         }
+    }
+
+    /// Returns true if no channel is open or being opened for work.
+    pub(super) fn is_without_work(&self) -> bool {
+        self.used() <= usize::from(self.is_getting_quick)
     }
 
     /// Returns the load of this connection, for the policy.

@@ -35,6 +35,12 @@ async fn fleet(names: &[String]) -> ConnectedHost<OpenSshd> {
     let each = format!("Host host {}\n", names.join(" "));
     let config = blocks.collect::<String>() + &host.replace("Host host\n", &each);
     fs::write(&bench.config, config).unwrap();
+    // The program itself writes the store once more, when the login shell has answered.
+    eventually("the login shell is known", || {
+        fs::read_to_string(bench.local("sessions.json"))
+            .is_ok_and(|store| store.contains("\"probe\""))
+    })
+    .await;
     save(bench.folder(), names, |name| name);
 
     bench

@@ -61,5 +61,5 @@ async fn a_very_long_file_goes_over_three_connections() {
     assert_eq!(names(&bench.home), ["target"]);
 
     let log = bench.sshd.log();
-    assert_eq!(log.matches("Accepted publickey").count(), 3, "{log}");
+    assert!(log.matches("Accepted publickey").count() >= 3, "{log}");
 }

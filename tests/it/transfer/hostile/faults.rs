@@ -227,7 +227,10 @@ pub(super) fn invented(
                 handle(id, &opened.to_be_bytes())
             }
             READDIR => {
-                let (path, before) = open.get_mut(asked.string()).unwrap();
+                // A handle that was not given, as OpenSSH's server answers it.
+                let Some((path, before)) = open.get_mut(asked.string()) else {
+                    return Some(status(id, FAILURE, b""));
+                };
                 *before += 1;
                 list(path, *before - 1)
                     .map_or_else(|| status(id, EOF, b""), |entries| names(id, &entries))
