@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -35,15 +36,18 @@ async fn fleet(names: &[String]) -> ConnectedHost<OpenSshd> {
     let each = format!("Host host {}\n", names.join(" "));
     let config = blocks.collect::<String>() + &host.replace("Host host\n", &each);
     fs::write(&bench.config, config).unwrap();
-    // The program itself writes the store once more, when the login shell has answered.
-    eventually("the login shell is known", || {
-        fs::read_to_string(bench.local("sessions.json"))
-            .is_ok_and(|store| store.contains("\"probe\""))
-    })
-    .await;
+    all_is_saved(&bench.local("sessions.json")).await;
     save(bench.folder(), names, |name| name);
 
     bench
+}
+
+/// Waits until the program has written the store for the last time, when the login shell has answered.
+async fn all_is_saved(store: &Path) {
+    eventually("the login shell is known", || {
+        fs::read_to_string(store).is_ok_and(|store| store.contains("\"probe\""))
+    })
+    .await;
 }
 
 fn names(count: usize) -> Vec<String> {
@@ -291,6 +295,7 @@ async fn a_pattern_needs_a_store_that_can_be_read() {
         .await
         .ok();
     let store = world.folder().join("sessions.json");
+    all_is_saved(&store).await;
     fs::remove_file(&store).unwrap();
     fs::create_dir(&store).unwrap();
 

@@ -153,7 +153,8 @@ impl SftpClient {
 
         let mut all = Vec::new();
         for read in reads {
-            match names(self.reply(read).await?)? {
+            let names = names(self.reply(read).await?)?;
+            match names.filter(|names| !names.is_empty()) {
                 Some(names) => all.push(names),
                 None => return Ok(Pipelined::Done(all)),
             }
