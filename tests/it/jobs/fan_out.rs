@@ -55,7 +55,7 @@ fn names(count: usize) -> Vec<String> {
 }
 
 /// Saves sessions as another process would.
-fn save<'a>(folder: &std::path::Path, names: &'a [String], host: impl Fn(&'a str) -> &'a str) {
+fn save<'a>(folder: &Path, names: &'a [String], host: impl Fn(&'a str) -> &'a str) {
     let sessions = names
         .iter()
         .map(|name| json!({"name": name, "host": host(name)}));
