@@ -80,6 +80,14 @@ fn with_path(path: &[u8]) -> String {
     format!("path=$(printf '{quoted}.'); path=${{path%.}}; ")
 }
 
+/// Programs that compute a digest, as words for the shell. The digest is the first word of their
+/// output.
+macro_rules! programs {
+    () => {
+        "'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'sha256 -q' 'busybox sha256sum'"
+    };
+}
+
 /// Bytes that `dd` reads at once.
 const GROWING_BLOCK_BYTES: u64 = 1024 * 1024;
 
@@ -87,9 +95,12 @@ const GROWING_BLOCK_BYTES: u64 = 1024 * 1024;
 /// file at the end, which then takes less time. A failure of the second `dd` becomes part of the
 /// line, whose length is then wrong. The group is read as a whole before it runs, and `exit` keeps
 /// the shell from reading the steps as a script.
-const COMPUTE_GROWING: &str = r#"{
+const COMPUTE_GROWING: &str = concat!(
+    r#"{
 tool=
-for sum in 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'sha256 -q' 'busybox sha256sum'; do
+for sum in "#,
+    programs!(),
+    r#"; do
   command -v "${sum%% *}" >/dev/null 2>&1 && tool=$sum && break
 done
 [ -n "$tool" ] && [ -f "$path" ] || exit 0
@@ -111,13 +122,17 @@ line=${line%% *}
 [ "${#line}" -eq 64 ] && echo "mcp-ssh-sessions:sha256:$line"
 exit 0
 }
-"#;
+"#
+);
 
-const COMPUTE: &str = r#"
+const COMPUTE: &str = concat!(
+    r#"
 [ -f "$path" ] || exit 0
 size=$(wc -c <"$path") || exit 0
 [ "$size" -ge "$length" ] || exit 0
-for sum in 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'sha256 -q' 'busybox sha256sum'; do
+for sum in "#,
+    programs!(),
+    r#"; do
   command -v "${sum%% *}" >/dev/null 2>&1 || continue
   if [ "$size" -eq "$length" ]; then line=$($sum <"$path"); else line=$(head -c "$length" "$path" | $sum); fi
   line=${line%% *}
@@ -125,7 +140,8 @@ for sum in 'openssl dgst -sha256 -r' sha256sum 'shasum -a 256' 'sha256 -q' 'busy
   echo "mcp-ssh-sessions:sha256:$line"
   exit 0
 done
-"#;
+"#
+);
 
 /// Reads the digest in the output of [`script`]; `None` if there is none.
 #[must_use]

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Rig, assert_helpful};
 use crate::support::{
-    checks::{eventually, status, whole_output},
+    checks::{all_is_saved, status, whole_output},
     disk::{SmallDisk, names},
     mcp_client::McpClient,
 };
@@ -50,11 +50,7 @@ async fn without_room_for_store_and_outputs_everything_else_works() {
         line.mcp = McpClient::start(&line.config, &disk).await;
         line.call("ssh_connect", json!({"host": "host"})).await.ok();
         let store = disk.join("sessions.json");
-        // What the login shell says of itself is saved a little later.
-        eventually("all is saved", || {
-            fs::read_to_string(&store).is_ok_and(|saved| saved.contains("\"probe\""))
-        })
-        .await;
+        all_is_saved(&store).await;
         let (saved, before) = (fs::read(&store).unwrap(), names(&disk));
         spoil(how, &disk, true);
         let connected = line

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::support::{
-    checks::eventually,
+    checks::{all_is_saved, eventually},
     fake_sshd::FakeSshdSettings,
     fixture::{ConnectedHost, TestHost},
     mcp_client::ToolResult,
@@ -40,14 +40,6 @@ async fn fleet(names: &[String]) -> ConnectedHost<OpenSshd> {
     save(bench.folder(), names, |name| name);
 
     bench
-}
-
-/// Waits until the program has written the store for the last time, when the login shell has answered.
-async fn all_is_saved(store: &Path) {
-    eventually("the login shell is known", || {
-        fs::read_to_string(store).is_ok_and(|store| store.contains("\"probe\""))
-    })
-    .await;
 }
 
 fn names(count: usize) -> Vec<String> {

@@ -323,7 +323,7 @@ proptest! {
                 assert_eq!(worked_on.as_deref(), expected, "step {number} of {steps:?}");
                 assert_eq!(list(&mut client).await, model.listing(), "after step {number} of {steps:?}");
                 let mut saved = world.folder().join("sessions.json").exists().then(|| world.store());
-                // What was learned of the server is no part of a session.
+                // The model does not know what the program learns about servers.
                 if let Some(Value::Object(store)) = &mut saved {
                     store.remove("servers");
                 }

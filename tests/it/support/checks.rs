@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Waits until a condition holds. The test fails if it does not, and names `what` it waited for.
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
     eventually_within(PATIENCE, what, condition).await;
+}
+
+/// Waits until the program has written a store for the last time after a log-in: when the login shell has answered.
+pub(crate) async fn all_is_saved(store: &Path) {
+    eventually("the store has what the login shell said", || {
+        fs::read_to_string(store).is_ok_and(|store| store.contains("\"probe\""))
+    })
+    .await;
 }
 
 /// Waits for a condition with another patience, for work that costs a slow machine much time.

@@ -79,8 +79,8 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// SFTP client over a channel of its own, created by [`open`](Self::open), [`begin`](Self::begin),
 /// [`opportunistic`](Self::opportunistic) or
 /// [`on_another_connection`](Self::on_another_connection). On a host without SFTP, a `/bin/sh`
-/// carries out the requests ([`begin_by_shell`](Self::begin_by_shell)). Dropping the client closes the channel,
-/// even with requests in flight. A client whose channel has ended fails every request.
+/// carries out the requests ([`begin_by_shell`](Self::begin_by_shell)). Dropping the client closes
+/// the channel, even with requests in flight. A client whose channel has ended fails every request.
 #[derive(Debug)]
 pub(super) struct SftpClient {
     connection: Arc<Connection>,
@@ -251,9 +251,9 @@ impl SftpClient {
     }
 
     /// Returns true if the server is OpenSSH's `sftp-server` without disabled requests, which
-    /// carries requests out in order, or the shell of a host without SFTP, which does the same. Other servers may begin a request before the previous request
-    /// has ended. They are therefore sent a request only after those on which it depends are
-    /// answered.
+    /// carries requests out in order, or the shell of a host without SFTP, which does the same.
+    /// Other servers may begin a request before the previous request has ended. They are therefore
+    /// sent a request only after those on which it depends are answered.
     pub(super) fn is_openssh(&self) -> bool {
         self.openssh
     }
