@@ -23,6 +23,7 @@ use self::stops::Stops;
 use crate::{
     event::Event,
     framing::exec::{HostFacts, ShellProbe},
+    sftp::reply::ServerLimits,
     ssh::{
         auth::Credentials,
         config::target::Target,
@@ -59,14 +60,16 @@ pub struct RemoteHost {
     probed: Event,
     /// Commands about to be stopped.
     pub(super) stops: Stops,
-    /// True if the server has refused to run a shell for comparing or editing files, as a server for
-    /// SFTP only does.
+    /// True if the server has refused to run a shell for comparing or editing files, as a server
+    /// for SFTP only does.
     pub(in crate::ssh) has_no_shell: AtomicBool,
     /// True if SFTP could not be started for a tool that shows files, which has other ways.
     pub(in crate::ssh) has_no_sftp: AtomicBool,
     /// True if a server of SFTP other than OpenSSH's has carried out a request for a path, or has
     /// refused one for a reason.
     pub(in crate::ssh) sftp_takes_paths: AtomicBool,
+    /// Limits which the server of SFTP announced, with the time that the answer took.
+    pub(in crate::ssh) sftp_limits: OnceLock<(ServerLimits, Duration)>,
 }
 
 impl RemoteHost {
@@ -131,6 +134,7 @@ impl RemoteHost {
             has_no_shell: AtomicBool::new(false),
             has_no_sftp: AtomicBool::new(false),
             sftp_takes_paths: AtomicBool::new(false),
+            sftp_limits: OnceLock::new(),
         })
     }
 
@@ -170,8 +174,8 @@ impl RemoteHost {
         known.cloned().or_else(expected)
     }
 
-    /// Waits until the first probe has ended, for up to `limit`. Does not wait if the last connection
-    /// has left its facts.
+    /// Waits until the first probe has ended, for up to `limit`. Does not wait if the last
+    /// connection has left its facts.
     pub async fn wait_for_facts(&self, limit: Duration) {
         let _ = timeout(limit, self.probed.wait()).await;
     }
@@ -207,8 +211,8 @@ impl RemoteHost {
         self.first().reason()
     }
 
-    /// Returns the words with which the server ended the first connection; `None` if there were none,
-    /// or if they were not read because a request met the closed connection first.
+    /// Returns the words with which the server ended the first connection; `None` if there were
+    /// none, or if they were not read because a request met the closed connection first.
     #[must_use]
     pub fn farewell(&self) -> Option<String> {
         self.first().farewell()

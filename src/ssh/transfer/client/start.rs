@@ -48,8 +48,8 @@ impl SftpClient {
     /// Starts SFTP over any connection to the host with room for a channel.
     ///
     /// # Errors
-    /// The server has no SFTP or fails at every path, something else answers, the connection ends, or
-    /// the transfer is stopped.
+    /// The server has no SFTP or fails at every path, something else answers, the connection ends,
+    /// or the transfer is stopped.
     pub(in crate::ssh::transfer) async fn open(
         host: &Arc<RemoteHost>,
         conditions: &StopConditions,
@@ -105,7 +105,8 @@ impl SftpClient {
     /// Starts SFTP as [`open`](Self::open) does, without a way to be stopped.
     ///
     /// # Errors
-    /// The server has no SFTP or fails at every path, something else answers, or the connection ends.
+    /// The server has no SFTP or fails at every path, something else answers, or the connection
+    /// ends.
     pub(in crate::ssh::transfer) async fn begin_usable(
         host: &Arc<RemoteHost>,
     ) -> Result<Self, TransferError> {
@@ -137,7 +138,7 @@ impl SftpClient {
         let (connection, mut words) = (Arc::clone(slot.connection()), UnexpectedOutput::default());
         let started = tokio::select! {
             biased;
-            started = Self::start(channel, slot, &mut words) => started,
+            started = Self::start(host, channel, slot, &mut words) => started,
             () = connection.ended() => return Err(connection.lost().into()),
         };
 
@@ -169,7 +170,7 @@ impl SftpClient {
             return Self::start_by_shell(channel, slot).await.ok();
         }
 
-        Self::start(channel, slot, &mut UnexpectedOutput::default())
+        Self::start(host, channel, slot, &mut UnexpectedOutput::default())
             .await
             .ok()
     }
@@ -184,7 +185,7 @@ impl SftpClient {
         }
 
         let (channel, slot) = host.channels.channel_on_another_connection().await?;
-        Self::start(channel, slot, &mut UnexpectedOutput::default())
+        Self::start(host, channel, slot, &mut UnexpectedOutput::default())
             .await
             .ok()
     }
@@ -192,6 +193,7 @@ impl SftpClient {
     /// Starts SFTP on a fresh channel. Output that is printed instead of SFTP is collected in
     /// `words`.
     async fn start(
+        host: &RemoteHost,
         channel: Channel<Msg>,
         slot: ChannelSlot,
         words: &mut UnexpectedOutput,
@@ -280,8 +282,12 @@ impl SftpClient {
             _open: guard,
         };
 
-        // Without announced limits the defaults apply, with which every server must cope.
-        if client.offers("limits@openssh.com") {
+        // Without announced limits the defaults apply, with which every server must cope. They are
+        // asked for once, because each answer takes a round trip.
+        let is_offered = client.offers("limits@openssh.com");
+        if is_offered && let Some(known) = host.sftp_limits.get() {
+            (client.limits, round_trip) = *known;
+        } else if is_offered {
             let requested_at = Instant::now();
 
             match timeout(START_LIMIT, client.ask(SftpRequest::Limits)).await {
@@ -294,6 +300,7 @@ impl SftpClient {
             }
 
             round_trip = requested_at.elapsed();
+            let _ = host.sftp_limits.set((client.limits, round_trip));
         }
 
         client.round_trip = round_trip;
