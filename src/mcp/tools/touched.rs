@@ -116,7 +116,8 @@ impl Arguments {
         })
     }
 
-    /// Returns the sessions of `ssh_exec` or `ssh_upload`: those of the list `sessions`, else the one of `session`.
+    /// Returns the sessions of `ssh_exec` or `ssh_upload`: those of the list `sessions`, else the
+    /// one of `session`.
     fn sessions(&self) -> Vec<TouchedHost> {
         let listed = self.0.get("sessions").and_then(Value::as_array);
         let Some(listed) = listed else {
@@ -165,8 +166,8 @@ mod tests {
 
     use super::*;
 
-    /// What a call does, in short: `operation host`, with `-` for the default session and `+` for files of
-    /// this machine.
+    /// What a call does, in short: `operation host`, with `-` for the default session and `+` for
+    /// files of this machine.
     fn short(tool: &str, arguments: Value) -> String {
         let Value::Object(arguments) = arguments else {
             panic!("{arguments} is no object");

@@ -58,8 +58,8 @@ pub struct StopOutcome {
     pub gone: Option<bool>,
 }
 
-/// Local copy of a job's output, filled by [`RemoteHost::fetch_detached`]. The copy knows how many bytes
-/// of each stream have arrived.
+/// Local copy of a job's output, filled by [`RemoteHost::fetch_detached`]. The copy knows how many
+/// bytes of each stream have arrived.
 #[derive(Debug)]
 pub struct Mirror {
     writer: OutputWriter,
@@ -284,8 +284,8 @@ impl RemoteHost {
             Signal::Once(name) => name,
         };
 
-        // Recorded before the signal is sent: without the record the supervisor cannot tell every death by a
-        // signal from an exit status above 128.
+        // Recorded before the signal is sent: without the record the supervisor cannot tell every
+        // death by a signal from an exit status above 128.
         let mark = random_sentinel()?;
         let answer = self
             .detached(detached::record_signal(id, name, &mark), &mark, LIMIT)
@@ -295,8 +295,8 @@ impl RemoteHost {
             return Ok(None);
         }
 
-        // The supervisor makes sure that its job ends with the command's process, so the process is all
-        // that has to be signalled.
+        // The supervisor makes sure that its job ends with the command's process, so the process is
+        // all that has to be signalled.
         let target = StopTarget::Exec {
             process: job.process,
             lived: Duration::ZERO,

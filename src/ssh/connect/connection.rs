@@ -69,8 +69,8 @@ pub struct Connection {
     /// Secrets which the user typed to log in here and at the jump hosts, kept for further
     /// connections.
     pub typed_secrets: Vec<TypedSecret>,
-    /// Fingerprint of the key that was enough for the log-in; `None` if the server required anything
-    /// else.
+    /// Fingerprint of the key that was enough for the log-in; `None` if the server required
+    /// anything else.
     pub(in crate::ssh) key: Option<String>,
     /// True if the server refused the method `none`. A further log-in can then skip this method.
     pub needs_proof: bool,
@@ -253,9 +253,10 @@ impl Connection {
         self.facts.software.get().map_or(&[], Vec::as_slice)
     }
 
-    /// Returns true if the server has closed fewer channels than the `had` which were opened so far, all
-    /// of which have ended here. A command may not have ended for the server, and a server with one
-    /// channel may then lose the next one, see [`is_single_channel`](Self::is_single_channel).
+    /// Returns true if the server has closed fewer channels than the `had` which were opened so
+    /// far, all of which have ended here. A command may not have ended for the server, and a server
+    /// with one channel may then lose the next one, see
+    /// [`is_single_channel`](Self::is_single_channel).
     pub(in crate::ssh) fn has_channels_left(&self, had: usize) -> bool {
         self.facts.channels_closed.load(Ordering::Relaxed) < had
     }
@@ -265,8 +266,8 @@ impl Connection {
         self.facts.closed.is_set() || self.is_closed()
     }
 
-    /// Returns true if the transport has ended, or ends within a moment, as after the end of all its
-    /// channels.
+    /// Returns true if the transport has ended, or ends within a moment, as after the end of all
+    /// its channels.
     pub(in crate::ssh) async fn ends_now(&self) -> bool {
         timeout(END_LAG, self.ended()).await.is_ok()
     }

@@ -160,8 +160,8 @@ impl SshError {
         }
     }
 
-    /// Returns the hint for a command that was not run, or was cut off. Only tools run commands, so the reader is
-    /// the agent.
+    /// Returns the hint for a command that was not run, or was cut off. Only tools run commands, so
+    /// the reader is the agent.
     fn command_hint(&self) -> String {
         let hint = match self {
             Self::NoRoom { .. } => "wait for a running command or end it, then call again",

@@ -44,8 +44,8 @@ pub struct Transferred {
 }
 
 /// Transfer of a file or tree, which may take several attempts over successive connections. The
-/// source or target on this machine, if there is one, stays open between attempts. Dropping the transfer removes
-/// temporary local files; temporary remote files are returned by
+/// source or target on this machine, if there is one, stays open between attempts. Dropping the
+/// transfer removes temporary local files; temporary remote files are returned by
 /// [`remote_temps`](Self::remote_temps).
 #[derive(Debug)]
 pub struct FileTransfer {

@@ -81,8 +81,8 @@ impl CommandEnd {
         }
     }
 
-    /// Treats the command as one that was sent without a script, because something else answers than the
-    /// shell for which it was written. Returns what is known of that.
+    /// Treats the command as one that was sent without a script, because something else answers
+    /// than the shell for which it was written. Returns what is known of that.
     pub(super) fn taken_as_it_is(&mut self) -> Option<ShellProbe> {
         let found = self.taken_as_it_is.take()?;
         self.has_begun = true;

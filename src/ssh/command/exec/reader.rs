@@ -54,11 +54,12 @@ pub(super) struct ChannelReader {
     pub(super) preamble: Vec<u8>,
     /// Decoder for the mark after the settings, for a command with such a mark.
     pub(super) settings_decoder: Option<StreamDecoder>,
-    /// Output that is held back. While the settings are read, a server that pretends to give a terminal (Apache
-    /// MINA) echoes the settings, so this is shown only if the settings were never read.
+    /// Output that is held back. While the settings are read, a server that pretends to give a
+    /// terminal (Apache MINA) echoes the settings, so this is shown only if the settings were never
+    /// read.
     pub(super) unready_output: PerStream<Vec<u8>>,
-    /// Login shell for which the command was written before that shell had answered; `None` once the
-    /// command has begun. Until then, output is held back: it may be another shell's complaint.
+    /// Login shell for which the command was written before that shell had answered; `None` once
+    /// the command has begun. Until then, output is held back: it may be another shell's complaint.
     pub(super) expected: Option<ExpectedShell>,
     /// True if the command should have a terminal and has none.
     pub(super) has_no_terminal: bool,
@@ -213,8 +214,8 @@ impl ChannelReader {
         }
     }
 
-    /// Judges a command that was written for an expected login shell and has not announced its process.
-    /// A command that was stopped, or whose connection was lost, is not judged.
+    /// Judges a command that was written for an expected login shell and has not announced its
+    /// process. A command that was stopped, or whose connection was lost, is not judged.
     async fn judge(&mut self, has_ended: bool) -> Judgement {
         let Some(expected) = self.expected.take().filter(|_| has_ended) else {
             return Judgement::AsExpected;

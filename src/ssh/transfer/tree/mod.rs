@@ -1,5 +1,5 @@
-//! Transfers of directory trees in both directions, and between two hosts. Many small files are in flight over several
-//! channels; large files are moved like single files.
+//! Transfers of directory trees in both directions, and between two hosts. Many small files are in
+//! flight over several channels; large files are moved like single files.
 
 mod channels;
 mod destination;
