@@ -1,8 +1,8 @@
 // A run of a bench: the program that it measures, what it says of itself, and where its results go.
 
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { cpus, release, type } from 'node:os';
+import { readFileSync, statfsSync, writeFileSync } from 'node:fs';
+import { cpus, release, tmpdir, type } from 'node:os';
 import { join, resolve } from 'node:path';
 import { charts } from '../charts.mjs';
 import { comparison } from '../comparison.mjs';
@@ -33,8 +33,11 @@ export function versions(binary, options) {
   return `${firstLine(binary, '--version')}${commit}, ${ssh}`;
 }
 
+/** The system, its processors, and where the files of the run are. See statfs(2). */
 export function machine() {
-  return `${type()} ${release().match(/^[\d.]+/)[0]}, ${cpus().length} CPUs`;
+  const kinds = { 0x01021994: 'memory (tmpfs)', 0xef53: 'ext4', 0x58465342: 'xfs', 0x9123683e: 'btrfs' };
+  const kind = kinds[statfsSync(tmpdir()).type] ?? 'the temporary folder';
+  return `${type()} ${release().match(/^[\d.]+/)[0]}, ${cpus().length} CPUs; files in ${kind}`;
 }
 
 /** The first line that a program prints. */

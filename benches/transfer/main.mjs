@@ -127,13 +127,7 @@ function facts(binary, options, rounds, cipher) {
   return [
     `${new Date().toISOString().slice(0, 10)}, \`${command}\``,
     `${versions(binary, options)}, ${rsync}, ${firstLine('tar', '--version')}`,
-    `${machine()}; files in ${kindOfFiles()}`,
+    machine(),
     `medians of ${rounds}; the peers chose the cipher ${cipher} by themselves, ours prefers aes128-gcm@openssh.com`,
   ];
-}
-
-/** See statfs(2). */
-function kindOfFiles() {
-  const kinds = { 0x01021994: 'memory (tmpfs)', 0xef53: 'ext4', 0x58465342: 'xfs', 0x9123683e: 'btrfs' };
-  return kinds[statfsSync(scratch).type] ?? 'the temporary folder';
 }
