@@ -5,7 +5,7 @@
 //
 //   node benches/speed/main.mjs     builds the release program first, and installs the others once
 //     --binary PATH                 takes that program
-//     --quick                       fewer rounds, less in bulk, and the work of an agent without other servers
+//     --quick                       fewer rounds, less in bulk, and no other servers but those of --only: three minutes
 //     --write                       writes the results into docs/benchmarks.md
 //
 // It has these parts, one after the other; one that is named is measured alone:
@@ -74,7 +74,7 @@ const FULL = {
 };
 const QUICK = {
   launch: 1,
-  latency: 2,
+  latency: 1,
   batch: 8,
   batchMs: 500,
   parallel: 1,
@@ -82,12 +82,12 @@ const QUICK = {
   mib: 2,
   treeFiles: 2_000,
   sessions: 20,
-  forwardMib: 32,
-  forwardRounds: 3,
-  firstBytes: 5,
-  streams: 20,
+  forwardMib: 16,
+  forwardRounds: 2,
+  firstBytes: 3,
+  streams: 10,
   streamMib: 2,
-  kills: 5,
+  kills: 2,
   launches: 10,
   fanOut: 20,
   uploadHosts: 5,
@@ -144,7 +144,8 @@ try {
 
 /** Commands, connecting, transfers and files, beside all others. */
 async function commands({ values, sizes, sshd, scratch }) {
-  const peers = values.files ? [] : PEERS.filter(({ title }) => title.includes(values.only));
+  const alone = values.files || (values.quick && !values.only);
+  const peers = alone ? [] : PEERS.filter(({ title }) => title.includes(values.only));
   const { kinds, absent } = await takingPart(peers);
 
   const files = join(scratch, 'files');
@@ -186,9 +187,9 @@ async function commands({ values, sizes, sshd, scratch }) {
   if (values.write) write(results, BEGIN, END);
 }
 
-/** The work of an agent. A quick run has only the tool sets that need no other server, and the tasks of a second. */
+/** The work of an agent. A quick run has only our tool set, and tasks that last two seconds at most. */
 async function agents({ values }) {
-  const quick = ['--quick', '--tools', 'ours,ssh,controlmaster', '--seconds', '2'];
+  const quick = ['--quick', '--tools', 'ours', '--seconds', '2'];
   const args = [AGENTS, '--binary', Ours.binary, ...(values.quick ? quick : []), ...(values.write ? ['--write'] : [])];
   const { status } = spawnSync(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit'] });
   if (status !== 0) throw new Stop('the work of an agent was not measured; its own messages are above');
