@@ -1,4 +1,4 @@
-//! A long way takes more than one channel, where the server grants them.
+//! A long way takes more than one channel, where the server grants them, and no round trip twice.
 
 use std::fs;
 use std::time::Duration;

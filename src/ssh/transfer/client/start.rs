@@ -241,7 +241,7 @@ impl SftpClient {
             Err(_) => return Err(TransferError::Start(silent())),
         };
 
-        let mut round_trip = started.elapsed();
+        let round_trip = started.elapsed();
         let shared = Arc::new(Shared::default());
 
         // From here on the replies have to be read by the task, since the requests below wait for
@@ -260,7 +260,6 @@ impl SftpClient {
             Arc::clone(&connection),
         ));
 
-        let limits = ServerLimits::default();
         // The SSH identification does not prove which program serves SFTP, so the announced
         // extensions have to match as well.
         let openssh = connection.runs_openssh_sftp() && version.is_openssh();
@@ -271,7 +270,7 @@ impl SftpClient {
             queue,
             version,
             openssh,
-            limits,
+            limits: ServerLimits::default(),
             renames: OnceCell::new(),
             refuses_posix_rename: AtomicBool::default(),
             removes: OnceCell::new(),
@@ -284,28 +283,32 @@ impl SftpClient {
 
         // Without announced limits the defaults apply, with which every server must cope. They are
         // asked for once, because each answer takes a round trip.
-        let is_offered = client.offers("limits@openssh.com");
-        if is_offered && let Some(known) = host.sftp_limits.get() {
-            (client.limits, round_trip) = *known;
-        } else if is_offered {
-            let requested_at = Instant::now();
-
-            match timeout(START_LIMIT, client.ask(SftpRequest::Limits)).await {
-                Ok(Ok(SftpReply::Extended(answer))) => {
-                    client.limits = ServerLimits::read(answer).unwrap_or_default();
-                }
-                Ok(Ok(_) | Err(RequestError::Status(_))) => {}
-                Ok(Err(error)) => return Err(TransferError::Start(error.to_string())),
-                Err(_) => return Err(TransferError::Start(silent())),
-            }
-
-            round_trip = requested_at.elapsed();
-            let _ = host.sftp_limits.set((client.limits, round_trip));
+        if client.offers("limits@openssh.com") {
+            let announced = match host.sftp_limits.get() {
+                Some(known) => *known,
+                None => client.ask_limits().await?,
+            };
+            let _ = host.sftp_limits.set(announced);
+            (client.limits, client.round_trip) = announced;
         }
 
-        client.round_trip = round_trip;
-
         Ok(client)
+    }
+
+    /// Returns the limits which the server announces, with the time that the answer took.
+    ///
+    /// # Errors
+    /// The channel ends, or the server does not answer in time.
+    async fn ask_limits(&self) -> Result<(ServerLimits, Duration), TransferError> {
+        let requested_at = Instant::now();
+        let limits = match timeout(START_LIMIT, self.ask(SftpRequest::Limits)).await {
+            Ok(Ok(SftpReply::Extended(answer))) => ServerLimits::read(answer).unwrap_or_default(),
+            Ok(Ok(_) | Err(RequestError::Status(_))) => ServerLimits::default(),
+            Ok(Err(error)) => return Err(TransferError::Start(error.to_string())),
+            Err(_) => return Err(TransferError::Start(silent())),
+        };
+
+        Ok((limits, requested_at.elapsed()))
     }
 }
 
