@@ -5,7 +5,7 @@
 //
 //   node benches/speed/main.mjs     builds the release program first, and installs the others once
 //     --binary PATH                 takes that program
-//     --quick                       fewer rounds, less in bulk, and no other servers but those of --only: three minutes
+//     --quick                       fewer rounds, less in bulk, and no other servers but those of --only
 //     --write                       writes the results into docs/benchmarks.md
 //
 // It has these parts, one after the other; one that is named is measured alone:
@@ -144,8 +144,8 @@ try {
 
 /** Commands, connecting, transfers and files, beside all others. */
 async function commands({ values, sizes, sshd, scratch }) {
-  const alone = values.files || (values.quick && !values.only);
-  const peers = alone ? [] : PEERS.filter(({ title }) => title.includes(values.only));
+  const withoutPeers = values.files || (values.quick && !values.only);
+  const peers = withoutPeers ? [] : PEERS.filter(({ title }) => title.includes(values.only));
   const { kinds, absent } = await takingPart(peers);
 
   const files = join(scratch, 'files');
