@@ -1,5 +1,7 @@
 //! What a connection to the server takes, as far as that is known.
 
+use std::time::Instant;
+
 use super::{Capacity, ChannelPool, PoolState};
 
 impl ChannelPool {
@@ -17,7 +19,7 @@ impl ChannelPool {
     pub(super) fn limit(&self, state: &PoolState) -> Option<usize> {
         match self.capacity() {
             Some(Capacity::OneCommand | Capacity::OneChannel) => Some(1),
-            Some(Capacity::ManyChannels) | None => state.limit(),
+            Some(Capacity::ManyChannels) | None => state.limit.at(Instant::now()),
         }
     }
 

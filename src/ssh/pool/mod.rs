@@ -6,6 +6,7 @@
 //! over it.
 
 mod capacity;
+mod channel_limit;
 mod extra;
 pub(super) mod lanes;
 mod policy;
@@ -25,13 +26,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::{
+    channel_limit::ChannelLimit,
+    policy::{Choice, PoolLoad, choose, look_again},
+    slot::{Member, PoolState, attempt},
+};
 pub(super) use self::{
     policy::Priority,
     slot::{ChannelSlot, SLOT_RELEASE_LAG},
-};
-use self::{
-    policy::{Choice, PoolLoad, choose, look_again},
-    slot::{Member, PoolState, attempt},
 };
 use super::{
     auth::Credentials,
@@ -105,9 +107,11 @@ impl ChannelPool {
             limit,
             state: Mutex::new(PoolState {
                 members: vec![Member::new(Arc::clone(&first))],
-                refused: None,
-                proven: is_single,
-                most: usize::from(is_single),
+                limit: if is_single {
+                    ChannelLimit::single()
+                } else {
+                    ChannelLimit::default()
+                },
                 dialling: false,
                 trouble: None,
                 hopeless: false,
@@ -313,7 +317,7 @@ impl ChannelPool {
                 // A channel was granted here before, so this refusal is about their number.
                 if member.had > 0 {
                     state.record_refusal(connection, Instant::now());
-                    let is_single = state.proven && state.most == 1;
+                    let is_single = state.limit.is_surely_one();
                     drop(state);
                     if is_single {
                         self.takes_one_channel();

@@ -8,14 +8,12 @@ use std::{
 use russh::{Channel, client::Msg};
 use tokio::sync::oneshot;
 
-use super::{ChannelPool, policy::Load};
+use super::{ChannelPool, channel_limit::ChannelLimit, policy::Load};
 use crate::ssh::{connect::connection::Connection, error::SshError, known_servers::Capacity};
 
 /// Time in which the slot of a closed channel may not be free yet. sshd refuses a channel that
 /// arrives in the same packet as the end of another.
 pub(in crate::ssh) const SLOT_RELEASE_LAG: Duration = Duration::from_millis(200);
-/// Time for which a limit counts after being shown by such a refusal.
-const REFUSAL_STANDS: Duration = Duration::from_secs(1);
 
 /// Way to take the channel from the task keeping the channel ready.
 pub(super) type Standby = oneshot::Sender<oneshot::Sender<(Channel<Msg>, ChannelSlot)>>;
@@ -25,13 +23,8 @@ pub(super) type Standby = oneshot::Sender<oneshot::Sender<(Channel<Msg>, Channel
 pub(super) struct PoolState {
     /// Connections, in the order of dialling.
     pub(super) members: Vec<Member>,
-    /// Time of the last refusal where other channels were open, which suggests a limit.
-    pub(super) refused: Option<Instant>,
-    /// True if [`most`](Self::most) is known to be the limit. Either no channel had just been
-    /// closed before a refusal, or the kind of server is known to have this limit.
-    pub(super) proven: bool,
-    /// Most channels ever open at once over a connection.
-    pub(super) most: usize,
+    /// Limit of channels on each connection.
+    pub(super) limit: ChannelLimit,
     /// True while a connection is being dialled.
     pub(super) dialling: bool,
     /// Error of the last dial; `None` after a success.
@@ -90,25 +83,16 @@ impl PoolState {
             .retain(|member| !Arc::ptr_eq(&member.connection, connection));
     }
 
-    /// Returns the limit of channels on a connection; `None` until refusals have shown a limit.
-    pub(super) fn limit(&self) -> Option<usize> {
-        let stands = self.proven || self.refused.is_some_and(|at| at.elapsed() < REFUSAL_STANDS);
-        stands.then_some(self.most)
-    }
-
     /// Notes a refused channel on this connection.
     pub(super) fn record_refusal(&mut self, connection: &Arc<Connection>, now: Instant) {
-        if let Some(member) = self.member(connection) {
-            // A refusal shortly after the end of a channel proves nothing: sshd may not have freed
-            // the slot yet.
+        let is_settled = self.member(connection).is_some_and(|member| {
             member.full = true;
-            let settled = member
+            member
                 .closed_at
-                .is_none_or(|at| now.duration_since(at) >= SLOT_RELEASE_LAG);
-            self.proven |= settled;
-        }
+                .is_none_or(|at| now.duration_since(at) >= SLOT_RELEASE_LAG)
+        });
 
-        self.refused = Some(now);
+        self.limit.note_refusal(is_settled, now);
     }
 
     /// Makes all connections open to new attempts, because a slot may have become free.
@@ -206,7 +190,7 @@ impl ChannelSlot {
             member.open += 1;
             member.had += 1;
             let open = member.open;
-            state.most = state.most.max(open);
+            state.limit.note_open(open);
         }
     }
 }

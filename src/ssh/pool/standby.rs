@@ -45,7 +45,7 @@ impl ChannelPool {
     /// Returns true if a channel may be opened that nobody has asked for. Some servers break at a
     /// second channel, so this one must be known to take several at once.
     pub(super) fn takes_extra_channels(&self) -> bool {
-        self.capacity() == Some(Capacity::ManyChannels) || self.state().most > 1
+        self.capacity() == Some(Capacity::ManyChannels) || self.state().limit.most() > 1
     }
 
     /// Takes the channel kept ready or being opened. Returns `None` if there is none, or if the
