@@ -91,10 +91,8 @@ macro_rules! programs {
 /// Bytes that `dd` reads at once.
 const GROWING_BLOCK_BYTES: u64 = 1024 * 1024;
 
-/// The first `dd` begins to flush the step to the disk, where it can (GNU); the server flushes the
-/// file at the end, which then takes less time. A failure of the second `dd` becomes part of the
-/// line, whose length is then wrong. The group is read as a whole before it runs, and `exit` keeps
-/// the shell from reading the steps as a script.
+/// A failure of `dd` becomes part of the line, whose length is then wrong. The group is read as a whole
+/// before it runs, and `exit` keeps the shell from reading the steps as a script.
 const COMPUTE_GROWING: &str = concat!(
     r#"{
 tool=
@@ -111,7 +109,6 @@ feed() {
     case $step in
       rest) dd if="$path" bs="$block" skip="$from" 2>/dev/null || echo failed >&3; return;;
     esac
-    dd if=/dev/null of="$path" conv=fdatasync,notrunc,nocreat </dev/null >/dev/null 2>&1 3>&- &
     dd if="$path" bs="$block" skip="$from" count="$blocks" 2>/dev/null || { echo failed >&3; return; }
     from=$((from + blocks))
   done

@@ -53,10 +53,14 @@ const LONG: u64 = 32 * 1024 * 1024;
 /// its own, which limits it over a long distance.
 const VERY_LONG: u64 = 256 * 1024 * 1024;
 
-/// Length in bytes up to which a single file is always compared by SHA-256. A longer file is
-/// compared only if the connection was lost during the transfer: reading it again takes too long
-/// for content that SSH has already protected.
+/// Length in bytes up to which a single file is compared by SHA-256. A longer file is compared only
+/// if the connection was lost during the transfer: reading it again takes too long for content that
+/// SSH has already protected.
 const MAX_COMPARED_BYTES: u64 = 64 * 1024 * 1024;
+
+/// The same for an upload to a near host. The host hashes a file while it arrives, for which a long
+/// way leaves time and a short one does not.
+const MAX_COMPARED_NEAR_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Upper limit of requests in flight per channel. It matters for servers that accept only small
 /// requests.

@@ -1,16 +1,10 @@
-//! A long way takes more than one channel, where the server grants them, and no round trip twice.
+//! A long way takes more than one channel, where the server grants them.
 
 use std::fs;
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::{resume::behind_with, sftp_server};
-use crate::support::{
-    checks::{random, skipped},
-    disk::names,
-    fixture::TestHost,
-};
+use super::resume::behind_with;
+use crate::support::{checks::random, disk::names};
 
 /// Each direction; the round trip is twice that.
 const DELAY: Duration = Duration::from_millis(10);
@@ -68,48 +62,4 @@ async fn a_very_long_file_goes_over_three_connections() {
 
     let log = bench.sshd.log();
     assert!(log.matches("Accepted publickey").count() >= 3, "{log}");
-}
-
-#[tokio::test]
-async fn a_server_is_asked_for_its_limits_once_per_log_in() {
-    let Some(program) = sftp_server() else {
-        return skipped("sftp-server is missing");
-    };
-
-    let host = TestHost::openssh_at(|settings, home| {
-        let sent = home.with_file_name("sent");
-        // sshd runs the command by the login shell.
-        settings.sftp = format!(
-            "tee -a {} | {program} -d {}",
-            sent.display(),
-            home.display()
-        );
-    });
-    let sent = host.home.with_file_name("sent");
-    let asked = || {
-        let sent = fs::read(&sent).unwrap();
-        let limits = b"limits@openssh.com".as_slice();
-        sent.windows(limits.len())
-            .filter(|part| *part == limits)
-            .count()
-    };
-
-    let mut bench = host.connect().await;
-    let content = random(300_000);
-    fs::write(bench.local("file"), &content).unwrap();
-    for number in 0..2 {
-        let name = format!("target{number}");
-        bench.try_upload(&bench.local("file"), &name).await.ok();
-        assert!(fs::read(bench.remote(&name)).unwrap() == content);
-        assert_eq!(asked(), 1, "upload {number}");
-    }
-
-    bench
-        .mcp
-        .call("ssh_disconnect", json!({"session": "host"}))
-        .await
-        .ok();
-    bench.try_upload(&bench.local("file"), "again").await.ok();
-    assert!(fs::read(bench.remote("again")).unwrap() == content);
-    assert_eq!(asked(), 2);
 }

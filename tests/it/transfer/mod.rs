@@ -9,6 +9,7 @@ mod many;
 #[cfg(target_os = "linux")]
 mod memory;
 mod others;
+mod requests;
 mod resume;
 mod trees;
 pub(crate) mod without_sftp;

@@ -22,6 +22,9 @@ const CUT: u64 = 40_000_000;
 /// What may be sent more than once for each cut, in bytes.
 const IN_FLIGHT: u64 = 20_000_000;
 
+/// Delay of each direction to a host that is far.
+const FAR: Duration = Duration::from_millis(10);
+
 /// A real sshd behind a link that is cut after these numbers of bytes, and a client connected over it.
 pub(super) async fn behind(delay: Duration, cuts: &[u64]) -> (ConnectedHost<OpenSshd>, Link) {
     behind_with(delay, cuts, 10).await
@@ -78,7 +81,7 @@ async fn an_upload_goes_on_where_it_stood_and_is_compared() {
 
 #[tokio::test]
 async fn a_file_is_compared_while_it_grows() {
-    let (mut bench, _link) = cut(&[]).await;
+    let (mut bench, _link) = behind(FAR, &[]).await;
 
     // The remote host reads 8 MiB at once.
     for length in [8, 9, 16, 24].map(|mib| mib << 20) {
@@ -89,6 +92,32 @@ async fn a_file_is_compared_while_it_grows() {
             assert!(fs::read(bench.remote("target")).unwrap() == content);
             assert_eq!(result.structured()["verified"], true, "{length}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_long_file_for_a_near_host_is_not_compared() {
+    // A host on a busy machine may seem to be far, so a few log-ins are tried.
+    for last in [false, false, false, false, true] {
+        let (mut bench, _link) = cut(&[]).await;
+        let content = random((8 << 20) + 1);
+        fs::write(bench.local("file"), &content).unwrap();
+        fs::write(bench.local("short"), &content[1..]).unwrap();
+
+        let short = bench.try_upload(&bench.local("short"), "short").await.ok();
+        assert_eq!(short.structured()["verified"], true);
+        let sent = bench.try_upload(&bench.local("file"), "target").await.ok();
+        assert!(fs::read(bench.remote("target")).unwrap() == content);
+
+        // This costs a download next to nothing, and shows if the file has changed meanwhile.
+        let back = bench.local("back");
+        let fetched = bench.try_download("target", &back).await.ok();
+        assert_eq!(fetched.structured()["verified"], true);
+
+        if sent.text().contains("size verified") {
+            return;
+        }
+        assert!(!last, "{}", sent.text());
     }
 }
 

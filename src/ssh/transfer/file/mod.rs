@@ -1,6 +1,7 @@
 //! The transfer of a single file, in either direction.
 
 pub(super) mod download;
+pub(super) mod early_flush;
 pub(super) mod finish_write;
 pub(super) mod growing_digest;
 pub(super) mod local_temp;

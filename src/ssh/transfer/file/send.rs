@@ -10,8 +10,11 @@ use crate::{
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
-            FAR, RemoteTemp, TransferCounters, client::SftpClient, error::TransferError,
-            file::growing_digest::GrowingDigest, further_connections, in_flight,
+            FAR, RemoteTemp, TransferCounters,
+            client::SftpClient,
+            error::TransferError,
+            file::{early_flush::EarlyFlush, growing_digest::GrowingDigest},
+            further_connections, in_flight,
             local::io_threads::FileSource,
         },
     },
@@ -46,6 +49,8 @@ pub(in crate::ssh::transfer) struct Sending<'a> {
     /// Number of bytes from the beginning on which have arrived without a gap. Updated during the
     /// transfer.
     pub(in crate::ssh::transfer) arrived: &'a mut u64,
+    /// Flushing of the file meanwhile.
+    pub(in crate::ssh::transfer) flush: Option<&'a EarlyFlush>,
     /// Digest that the remote host computes meanwhile.
     pub(in crate::ssh::transfer) digest: Option<&'a mut GrowingDigest>,
     /// Length of the file, in bytes. 0 means that the length is unknown.
@@ -136,6 +141,9 @@ impl Sending<'_> {
                     let arrived = underway.first().copied().unwrap_or(offset);
                     self.progress.add(arrived - *self.arrived);
                     *self.arrived = arrived;
+                    if let Some(flush) = self.flush {
+                        flush.note_arrived(arrived);
+                    }
                     if let Some(digest) = &mut self.digest {
                         digest.note_arrived(arrived);
                     }

@@ -41,8 +41,8 @@ pub(in crate::ssh::transfer) struct SourceFile {
     content: SourceContent,
     /// SHA-256 of the content read so far.
     pub(in crate::ssh::transfer) sum: Sum,
-    /// True if the copy is compared by SHA-256 even when no connection was lost.
-    pub(in crate::ssh::transfer) compared: bool,
+    /// True if the file is not part of a tree.
+    pub(in crate::ssh::transfer) alone: bool,
     pub(in crate::ssh::transfer) progress: TransferCounters,
 }
 
@@ -93,10 +93,9 @@ impl SourceFile {
         // After the question, so that a refused file does not appear in the progress.
         progress.begin(path.to_string_lossy().as_bytes());
         progress.expect(metadata.len());
-        let compared = metadata.len() <= MAX_COMPARED_BYTES;
 
         Ok(Self {
-            compared,
+            alone: true,
             ..Self::of_tree(path, file, metadata, progress)
         })
     }
@@ -115,21 +114,21 @@ impl SourceFile {
                 metadata,
             },
             sum: Sum::default(),
-            compared: false,
+            alone: false,
             progress,
         }
     }
 
-    /// Wraps a file on another host. With `compared`, a short file is compared by SHA-256.
+    /// Wraps a file on another host. `alone` is false for a file of a tree.
     pub(in crate::ssh::transfer) fn on_origin(
         file: OriginFile,
-        compared: bool,
+        alone: bool,
         progress: TransferCounters,
     ) -> Self {
         Self {
             path: as_text(&file.path).into(),
             sum: Sum::default(),
-            compared: compared && file.len() <= MAX_COMPARED_BYTES,
+            alone,
             content: SourceContent::Origin(file),
             progress,
         }
@@ -151,6 +150,11 @@ impl SourceFile {
             SourceContent::Local { metadata, .. } => metadata.len(),
             SourceContent::Origin(file) => file.len(),
         }
+    }
+
+    /// Returns true if the copy is compared by SHA-256 even when no connection was lost.
+    pub(in crate::ssh::transfer) fn is_compared(&self) -> bool {
+        self.alone && self.len() <= MAX_COMPARED_BYTES
     }
 
     /// Returns the mode and times to be set on the remote copy.

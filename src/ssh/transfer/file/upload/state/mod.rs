@@ -14,10 +14,11 @@ use crate::{
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
-            RemoteTemp,
+            FAR, MAX_COMPARED_NEAR_BYTES, RemoteTemp,
             client::{RequestError, SftpClient},
             error::{TransferError, shown},
             file::{
+                early_flush::{self, EarlyFlush},
                 finish_write::FinishWrite,
                 growing_digest::GrowingDigest,
                 remote_digest::{Comparison, RemoteDigest},
@@ -273,7 +274,18 @@ impl UploadState {
         handle: &Handle,
         local: &SourceFile,
     ) -> Result<FileResult, TransferError> {
-        let (size, compared) = (local.len(), self.resumed || local.compared);
+        let size = local.len();
+        let compared = self.resumed
+            || local.is_compared()
+                && (size <= MAX_COMPARED_NEAR_BYTES || !is_protected(client, local));
+
+        // Only a server that writes at once has something to flush.
+        let flushes = local.alone
+            && client.is_openssh()
+            && !client.is_by_shell()
+            && !self.in_place
+            && size > early_flush::STEP_BYTES;
+        let flush = flushes.then(|| EarlyFlush::start(host, &self.names.temporary));
 
         // The remote host reads a long file while it grows. That needs a server that writes at once,
         // and a name which leads to the same file for the shell.
@@ -294,6 +306,7 @@ impl UploadState {
             handle,
             source,
             arrived: &mut self.arrived,
+            flush: flush.as_ref(),
             digest: growing.as_mut(),
             size,
             progress: &local.progress,
@@ -336,7 +349,16 @@ impl UploadState {
             // while it goes to the disk.
             self.open = None;
             let finish = finish.at_once(async { Ok(()) });
-            try_join(finish, async { Ok(compute.await) }).await?
+            let end = async {
+                if let Some(flush) = flush {
+                    flush.end().await;
+                }
+                Ok(())
+            };
+            let (unkept, computed, ()) =
+                tokio::try_join!(finish, async { Ok(compute.await) }, end)?;
+
+            (unkept, computed)
         } else {
             let unkept = finish.in_steps(&path, &mut self.open).await?;
             (unkept, compute.await)
@@ -372,6 +394,14 @@ impl UploadState {
         local.sum = Sum::default();
         self.arrived = 0;
     }
+}
+
+/// Returns true if the content arrives in order and unchanged as long as the connection lasts: over
+/// a single channel, whose integrity SSH protects, and by OpenSSH's SFTP server. Content from another
+/// host has come over a channel of its own before.
+fn is_protected(client: &SftpClient, local: &SourceFile) -> bool {
+    let is_single_channel = client.round_trip < FAR && local.origin().is_none();
+    is_single_channel && client.is_openssh() && !client.is_by_shell()
 }
 
 /// Returns true if the server may have refused a file because of its name, or of the way to open or
