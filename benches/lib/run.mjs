@@ -48,10 +48,10 @@ export function firstLine(program, ...args) {
 /** Puts results into docs/benchmarks.md, between their marks, and brings up to date what is made of them. */
 export function write(results, begin, end) {
   const text = readFileSync(RESULTS, 'utf8');
-  const [before, rest] = text.split(begin);
+  const [before, rest, ...others] = text.split(begin);
   const [old, ...after] = rest?.split(end) ?? [];
-  if (old === undefined || after.length === 0)
-    throw new Stop(`${RESULTS} has no place for the results: ${begin} … ${end}`);
+  if (old === undefined || after.length === 0 || others.length > 0)
+    throw new Stop(`${RESULTS} needs one place for the results: ${begin} … ${end}`);
   writeFileSync(RESULTS, `${before}${begin}\n\n${results}\n${end}${after.join(end)}`);
   console.log(`written to ${RESULTS}; charts: ${charts(true)}; compared in README.md: ${comparison(true)}`);
 }
