@@ -13,7 +13,8 @@ pub const BEGIN: &str = "echo mcp-ssh-sessions:ready\n";
 /// Answer to [`BEGIN`].
 pub const READY: &[u8] = b"mcp-ssh-sessions:ready";
 
-/// Bytes of a growing file that are hashed at once, so that few programs are started.
+/// Bytes of a growing file that are hashed at once, so that few programs are started, and flushed at
+/// once.
 pub const STEP_BYTES: u64 = 8 * 1024 * 1024;
 /// Answer to [`growing_script`] once the script takes steps.
 pub const READS_STEPS: &[u8] = b"mcp-ssh-sessions:steps";

@@ -7,7 +7,7 @@ use super::resume::behind_with;
 use crate::support::{checks::random, disk::names};
 
 /// Each direction; the round trip is twice that.
-const DELAY: Duration = Duration::from_millis(10);
+pub(super) const DELAY: Duration = Duration::from_millis(10);
 /// Long enough for a second connection.
 const LENGTH: usize = 70_000_000;
 

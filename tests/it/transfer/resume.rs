@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::far::DELAY;
 use crate::support::{
     checks::{eventually, plain, random},
     disk::{names, part},
@@ -21,9 +22,6 @@ const LENGTH: usize = 80_000_000;
 const CUT: u64 = 40_000_000;
 /// What may be sent more than once for each cut, in bytes.
 const IN_FLIGHT: u64 = 20_000_000;
-
-/// Delay of each direction to a host that is far.
-const FAR: Duration = Duration::from_millis(10);
 
 /// A real sshd behind a link that is cut after these numbers of bytes, and a client connected over it.
 pub(super) async fn behind(delay: Duration, cuts: &[u64]) -> (ConnectedHost<OpenSshd>, Link) {
@@ -81,7 +79,7 @@ async fn an_upload_goes_on_where_it_stood_and_is_compared() {
 
 #[tokio::test]
 async fn a_file_is_compared_while_it_grows() {
-    let (mut bench, _link) = behind(FAR, &[]).await;
+    let (mut bench, _link) = behind(DELAY, &[]).await;
 
     // The remote host reads 8 MiB at once.
     for length in [8, 9, 16, 24].map(|mib| mib << 20) {

@@ -258,6 +258,11 @@ impl SftpClient {
         self.openssh
     }
 
+    /// Returns true if the server is OpenSSH's, and not the shell of a host without SFTP.
+    pub(super) fn is_openssh_program(&self) -> bool {
+        self.openssh && self.shell.is_none()
+    }
+
     /// Returns true if an error means, or may mean, a missing file. Many servers report a missing
     /// file as a general failure.
     pub(super) fn may_be_missing(&self, error: &RequestError) -> bool {

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
+    framing::digest::STEP_BYTES,
     sftp::{attributes::Attributes, handle::Handle, request::Access},
     ssh::{command::remote_host::RemoteHost, transfer::client::SftpClient},
 };
-
-/// Bytes of a growing file that are flushed at once.
-pub(in crate::ssh::transfer) const STEP_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Flushing of a growing remote file over a channel of its own, where the server answers no other
 /// request until the disk has the content. Dropping the value ends it.

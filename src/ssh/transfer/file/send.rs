@@ -76,8 +76,7 @@ impl Sending<'_> {
 
         // Other servers may not keep everything that is written to a file which is open several
         // times, and a shell writes a file from its beginning to its end.
-        let several = self.client.is_openssh()
-            && !self.client.is_by_shell()
+        let several = self.client.is_openssh_program()
             && self.client.round_trip >= FAR
             && left > ONE_CHANNEL_BYTES;
         let further = if several { CHANNELS - 1 } else { 0 };

@@ -16,7 +16,7 @@ use crate::{
     policy::TransferDirection,
     sftp::attributes::{Attributes, FileType},
     ssh::transfer::{
-        Guard, MAX_COMPARED_BYTES, MAX_UNSIZED_BYTES, TransferCounters,
+        Guard, MAX_UNSIZED_BYTES, TransferCounters,
         error::{TransferError, as_text},
         file::origin_file::OriginFile,
         guard::{content_of, file_facts::FileFactsBefore},
@@ -150,11 +150,6 @@ impl SourceFile {
             SourceContent::Local { metadata, .. } => metadata.len(),
             SourceContent::Origin(file) => file.len(),
         }
-    }
-
-    /// Returns true if the copy is compared by SHA-256 even when no connection was lost.
-    pub(in crate::ssh::transfer) fn is_compared(&self) -> bool {
-        self.alone && self.len() <= MAX_COMPARED_BYTES
     }
 
     /// Returns the mode and times to be set on the remote copy.

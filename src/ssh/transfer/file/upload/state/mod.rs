@@ -14,11 +14,11 @@ use crate::{
     ssh::{
         command::remote_host::RemoteHost,
         transfer::{
-            FAR, MAX_COMPARED_NEAR_BYTES, RemoteTemp,
+            FAR, MAX_COMPARED_BYTES, MAX_COMPARED_NEAR_BYTES, RemoteTemp,
             client::{RequestError, SftpClient},
             error::{TransferError, shown},
             file::{
-                early_flush::{self, EarlyFlush},
+                early_flush::EarlyFlush,
                 finish_write::FinishWrite,
                 growing_digest::GrowingDigest,
                 remote_digest::{Comparison, RemoteDigest},
@@ -275,24 +275,18 @@ impl UploadState {
         local: &SourceFile,
     ) -> Result<FileResult, TransferError> {
         let size = local.len();
-        let compared = self.resumed
-            || local.is_compared()
-                && (size <= MAX_COMPARED_NEAR_BYTES || !is_protected(client, local));
+        let compared = self.resumed || is_compared(client, local);
 
-        // Only a server that writes at once has something to flush.
-        let flushes = local.alone
-            && client.is_openssh()
-            && !client.is_by_shell()
-            && !self.in_place
-            && size > early_flush::STEP_BYTES;
-        let flush = flushes.then(|| EarlyFlush::start(host, &self.names.temporary));
-
-        // The remote host reads a long file while it grows. That needs a server that writes at once,
-        // and a name which leads to the same file for the shell.
-        let grows = compared && client.is_openssh() && !self.in_place && size > STEP_BYTES;
-        let mut growing = grows.then(|| GrowingDigest::start(host, &self.names.temporary));
+        // The remote host reads and flushes a long file while it grows. That needs a server that
+        // writes at once, and a name which leads to the same file for the shell.
+        let grows = client.is_openssh() && !self.in_place && size > STEP_BYTES;
+        let mut growing =
+            (compared && grows).then(|| GrowingDigest::start(host, &self.names.temporary));
         // The shell starts while the content is sent, so that only its answer has to be waited for.
         let digest = (compared && !grows).then(|| RemoteDigest::start(host));
+        // After the digest, which may need the last channel.
+        let flushes = grows && local.alone && client.is_openssh_program();
+        let flush = flushes.then(|| EarlyFlush::start(host, &self.names.temporary));
         if compared {
             local.sum.want();
         }
@@ -396,12 +390,20 @@ impl UploadState {
     }
 }
 
-/// Returns true if the content arrives in order and unchanged as long as the connection lasts: over
-/// a single channel, whose integrity SSH protects, and by OpenSSH's SFTP server. Content from another
-/// host has come over a channel of its own before.
-fn is_protected(client: &SftpClient, local: &SourceFile) -> bool {
-    let is_single_channel = client.round_trip < FAR && local.origin().is_none();
-    is_single_channel && client.is_openssh() && !client.is_by_shell()
+/// Returns true if the copy is compared by SHA-256 even when no connection was lost.
+///
+/// OpenSSH's SFTP server nearby gets the content in order over a single channel, whose integrity SSH
+/// protects. Content from another host has come over a channel of its own before.
+fn is_compared(client: &SftpClient, local: &SourceFile) -> bool {
+    let is_protected =
+        client.round_trip < FAR && client.is_openssh_program() && local.origin().is_none();
+    let most = if is_protected {
+        MAX_COMPARED_NEAR_BYTES
+    } else {
+        MAX_COMPARED_BYTES
+    };
+
+    local.alone && local.len() <= most
 }
 
 /// Returns true if the server may have refused a file because of its name, or of the way to open or
